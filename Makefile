@@ -1,0 +1,62 @@
+# `make quickstart` and `make test` need nothing but a Python >= 3.12 and make.
+# PYTHON=/path/to/python3.12 overrides the search.
+SHELL := /bin/bash
+VENV := .venv
+BIN := $(VENV)/bin
+OUT ?= out/quickstart
+
+FIND_PYTHON = for candidate in "$(PYTHON)" python3.12 python3.13 python3.14 python3 \
+    $$(ls -d "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/*/bin/python3 2>/dev/null); do \
+    [ -n "$$candidate" ] || continue; \
+    "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 12))' >/dev/null 2>&1 \
+      && { echo "$$candidate"; exit 0; }; done
+
+.PHONY: quickstart test test-slow lint format lock clean
+
+quickstart: $(VENV)/.installed
+	$(BIN)/starcensus quickstart --out $(OUT)
+
+test: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -m slow
+
+lint: $(VENV)/.installed-test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+
+format: $(VENV)/.installed-test
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# Rewrites the pinned versions that the targets above install.
+lock: $(VENV)/.uv
+	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.12 --upgrade \
+	  --extra test --extra docs --extra images --extra dask --extra parquet \
+	  --no-emit-package starcensus --no-header --no-annotate --output-file constraints.txt
+
+clean:
+	rm -rf $(VENV) out
+
+$(BIN)/python:
+	@python=$$($(FIND_PYTHON)); \
+	if [ -z "$$python" ]; then \
+	  echo "starcensus needs Python 3.12 or newer; none was found as python3.12, python3.13," >&2; \
+	  echo "python3 or among pyenv's versions. Install one, or name it: make $(MAKECMDGOALS) PYTHON=/path/to/python3.12" >&2; \
+	  exit 1; \
+	fi; \
+	echo "making $(VENV) with $$python"; "$$python" -m venv $(VENV)
+
+$(VENV)/.uv: $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.uv pyproject.toml constraints.txt
+	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --constraints constraints.txt --editable .
+	@touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed
+	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --constraints constraints.txt --editable '.[test]'
+	@touch $@

@@ -1,0 +1,77 @@
+"""Boxes in θ = (log_mass, log_age, a_v): the domain of an operator, the bounds of a population."""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+
+import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Bool
+
+AXES = ("log_mass", "log_age", "a_v")
+AXIS_UNITS = {"log_mass": "log10 M_sun", "log_age": "log10 yr", "a_v": "mag"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Box:
+    """A rectangle in θ, closed on every side.
+
+    **Arguments:**
+
+    - `log_mass`: lower and upper limit, log10 of solar masses.
+    - `log_age`: lower and upper limit, log10 of years.
+    - `a_v`: lower and upper limit, mag.
+
+    Raises `ValueError` when a limit is not finite or a lower limit is not below its upper one.
+    """
+
+    log_mass: tuple[float, float]
+    log_age: tuple[float, float]
+    a_v: tuple[float, float]
+
+    def __post_init__(self) -> None:
+        for axis in AXES:
+            low, high = (float(limit) for limit in getattr(self, axis))
+            if not (math.isfinite(low) and math.isfinite(high) and low < high):
+                raise ValueError(
+                    f"limits of {axis} are ({low:g}, {high:g}); expected two finite numbers "
+                    f"({AXIS_UNITS[axis]}), the lower one first"
+                )
+            object.__setattr__(self, axis, (low, high))
+
+    def contains(
+        self, log_mass: ArrayLike, log_age: ArrayLike, a_v: ArrayLike
+    ) -> Bool[Array, "..."]:
+        """Whether each θ lies inside; arguments broadcast, NaN is outside."""
+        inside = jnp.asarray(True)
+        for axis, value in zip(AXES, (log_mass, log_age, a_v), strict=True):
+            low, high = getattr(self, axis)
+            inside = inside & (jnp.asarray(value) >= low) & (jnp.asarray(value) <= high)
+        return inside
+
+    def exceeds(self, other: "Box") -> list[str]:
+        """One sentence for each limit of this box that lies outside `other`."""
+        complaints = []
+        for axis in AXES:
+            (low, high), (outer_low, outer_high) = getattr(self, axis), getattr(other, axis)
+            if low < outer_low - 1e-9 or high > outer_high + 1e-9:
+                complaints.append(
+                    f"{axis} {low:g} to {high:g} goes beyond {outer_low:g} to {outer_high:g} "
+                    f"{AXIS_UNITS[axis]}"
+                )
+        return complaints
+
+    def as_dict(self) -> dict[str, list[float]]:
+        return {axis: list(getattr(self, axis)) for axis in AXES}
+
+    @classmethod
+    def from_dict(cls, limits: Mapping[str, object]) -> "Box":
+        """Raises `ValueError` naming the axis that is missing or not a pair of numbers."""
+        pairs: dict[str, tuple[float, float]] = {}
+        for axis in AXES:
+            pair = limits.get(axis)
+            if not isinstance(pair, list | tuple) or len(pair) != 2:
+                raise ValueError(
+                    f"bounds.{axis} is {pair!r}; expected [low, high] in {AXIS_UNITS[axis]}"
+                )
+            pairs[axis] = (float(pair[0]), float(pair[1]))
+        return cls(**pairs)

@@ -1,0 +1,78 @@
+"""The catalogue: measured clusters, with what was cut on the way and how many that left."""
+
+import dataclasses
+from collections.abc import Mapping
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+
+class CatalogueError(ValueError):
+    """A catalogue cannot be used as it stands; the message says which file, row and column."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """One cut or skip on the way from the file to the catalogue.
+
+    `reason` is a sentence for the report; `n_before` and `n_after` count rows.
+    """
+
+    name: str
+    n_before: int
+    n_after: int
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Catalogue:
+    """Clusters with estimates of θ, one row each; arrays are never modified in place.
+
+    **Arguments:**
+
+    - `source`: the file (or generator) it came from, for messages and provenance.
+    - `ids`: unique identifier of each cluster.
+    - `theta`: best values, shape (n, 3): log10 mass (M_sun), log10 age (yr), a_v (mag). Rows
+        without an estimate are NaN in all three.
+    - `theta_low`, `theta_high`: central 68% limits, same shape and units. NaN: no error published.
+    - `bands`, `mags`, `mag_errors`: photometry, Vega mag, shape (n, band); a band that was not
+        observed or not detected is NaN.
+    - `columns`: further per-cluster columns by name (`class_mode`, `concentration_index`,
+        `n_filters`, `x`, `y`, `ra`, `dec`, ...), each of length n.
+    - `steps`: what was done to the rows so far.
+    - `meta`: distance modulus and other facts about the whole catalogue.
+    """
+
+    source: str
+    ids: np.ndarray
+    theta: Float[np.ndarray, "n 3"]
+    theta_low: Float[np.ndarray, "n 3"]
+    theta_high: Float[np.ndarray, "n 3"]
+    bands: tuple[str, ...] = ()
+    mags: Float[np.ndarray, "n band"] | None = None
+    mag_errors: Float[np.ndarray, "n band"] | None = None
+    columns: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    steps: tuple[Step, ...] = ()
+    meta: Mapping[str, object] = dataclasses.field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def keep(self, mask: Bool[np.ndarray, "n"], name: str, reason: str) -> "Catalogue":
+        """The rows where `mask` holds, with the step recorded under `name`."""
+        step = Step(name, len(self), int(mask.sum()), reason)
+
+        def rows(array: np.ndarray | None) -> np.ndarray | None:
+            return None if array is None else array[mask]
+
+        return dataclasses.replace(
+            self,
+            ids=self.ids[mask],
+            theta=self.theta[mask],
+            theta_low=self.theta_low[mask],
+            theta_high=self.theta_high[mask],
+            mags=rows(self.mags),
+            mag_errors=rows(self.mag_errors),
+            columns={key: column[mask] for key, column in self.columns.items()},
+            steps=(*self.steps, step),
+        )
