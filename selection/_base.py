@@ -80,6 +80,16 @@ class AbstractSelection(eqx.Module):
         """
         return self.members(log_mass, log_age, a_v).mean(axis=0)
 
+    def on_tensor_grid(
+        self, log_mass: np.ndarray, log_age: np.ndarray, a_v: np.ndarray
+    ) -> Float[Array, "member m t a"]:
+        """Every member's p_sel on the tensor grid of three sets of nodes.
+
+        Operators that are integrals over θ override this, since on a grid the axes separate.
+        """
+        mesh = np.meshgrid(log_mass, log_age, a_v, indexing="ij")
+        return self.members(*(jnp.asarray(x, float) for x in mesh))
+
     def check_covers(self, box: Box, what: str = "the population's bounds") -> None:
         """Raise `SelectionDomainError` if `box` leaves the domain of an operator that refuses."""
         complaints = box.exceeds(self.domain) if self.outside == "refuse" else []

@@ -1,0 +1,34 @@
+"""Forward: population models, the rates that they imply, and mock catalogues."""
+
+from ._base import AbstractAgeFunction as AbstractAgeFunction
+from ._base import AbstractExtinction as AbstractExtinction
+from ._base import AbstractMassAge as AbstractMassAge
+from ._base import AbstractMassFunction as AbstractMassFunction
+from ._parameters import Dirichlet as Dirichlet
+from ._parameters import Fixed as Fixed
+from ._parameters import Normal as Normal
+from ._parameters import Parameter as Parameter
+from ._parameters import Prior as Prior
+from ._parameters import Uniform as Uniform
+from .age import Constant as Constant
+from .age import MassIndependentDisruption as MassIndependentDisruption
+from .age import PiecewiseLinearAge as PiecewiseLinearAge
+from .age import PowerLawAge as PowerLawAge
+from .disruption import MassDependentDisruption as MassDependentDisruption
+from .disruption import Separable as Separable
+from .extinction import HalfNormal as HalfNormal
+from .extinction import LogNormal as LogNormal
+from .extinction import NodesExtinction as NodesExtinction
+from .mass import DoublePowerLaw as DoublePowerLaw
+from .mass import PowerLaw as PowerLaw
+from .mass import Schechter as Schechter
+from .population import Population as Population
+from .population import flat_names as flat_names
+from .population import flat_values as flat_values
+from .rate import MonteCarloEstimate as MonteCarloEstimate
+from .rate import QuadratureSettings as QuadratureSettings
+from .rate import SelectionGrid as SelectionGrid
+from .rate import expected_count as expected_count
+from .rate import expected_count_monte_carlo as expected_count_monte_carlo
+from .rate import marginal_densities as marginal_densities
+from .rate import selection_grid as selection_grid

@@ -1,0 +1,127 @@
+"""Interfaces of the population's parts.
+
+Densities are per dex of mass and of age and per mag of extinction, normalised inside bounds that
+belong to the part. A part's parameters are its fields of the same name; `parameters()` lists them
+with unit, default prior and reason. Nothing is mutated: `with_values` returns a new part.
+"""
+
+import abc
+import dataclasses
+from collections.abc import Mapping
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
+
+from ._parameters import Parameter
+from ._quadrature import PanelRule
+
+Range = tuple[float, float]
+Value = Float[Array | np.ndarray, "..."] | float
+
+
+class AbstractPart(eqx.Module):
+    """Anything with named parameters."""
+
+    @abc.abstractmethod
+    def parameters(self) -> tuple[Parameter, ...]:
+        """The parameters, in order."""
+
+    def values(self) -> dict[str, Array]:
+        """Current value of every parameter, by name."""
+        return {p.name: jnp.asarray(getattr(self, p.name), float) for p in self.parameters()}
+
+    def with_values[Part: "AbstractPart"](self: Part, values: Mapping[str, Value]) -> Part:
+        """A copy with the parameters of `values` that belong to this part replaced."""
+        names = {p.name for p in self.parameters()}
+        return dataclasses.replace(self, **{k: v for k, v in values.items() if k in names})
+
+
+class AbstractMassFunction(AbstractPart):
+    """p(log_mass), per dex."""
+
+    log_mass_range: eqx.AbstractVar[Range]
+
+    @abc.abstractmethod
+    def log_prob(self, x: Value) -> Float[Array, "..."]:
+        """ln p per dex; −inf outside `log_mass_range`."""
+
+    @abc.abstractmethod
+    def sample(self, key: PRNGKeyArray, shape: tuple[int, ...] = ()) -> Float[Array, "*shape"]:
+        """Draws of log_mass."""
+
+    def breaks(self) -> tuple[Float[Array, ""], ...]:
+        """Positions in log_mass where the density is not smooth."""
+        return ()
+
+    def quadrature(self, rule: PanelRule) -> Float[Array, "n"]:
+        """Weights of ∫ p(log_mass) f(log_mass) at the nodes of `rule`."""
+        return rule.density_weights(self.log_prob, self.breaks())
+
+
+class AbstractAgeFunction(AbstractPart):
+    """p(log_age), per dex."""
+
+    log_age_range: eqx.AbstractVar[Range]
+
+    @abc.abstractmethod
+    def log_prob(self, x: Value) -> Float[Array, "..."]:
+        """ln p per dex; −inf outside `log_age_range`."""
+
+    @abc.abstractmethod
+    def sample(self, key: PRNGKeyArray, shape: tuple[int, ...] = ()) -> Float[Array, "*shape"]:
+        """Draws of log_age."""
+
+    def breaks(self) -> tuple[Float[Array, ""], ...]:
+        """Positions in log_age where the density is not smooth."""
+        return ()
+
+    def quadrature(self, rule: PanelRule) -> Float[Array, "n"]:
+        """Weights of ∫ p(log_age) f(log_age) at the nodes of `rule`."""
+        return rule.density_weights(self.log_prob, self.breaks())
+
+
+class AbstractMassAge(AbstractPart):
+    """Joint density p(log_mass, log_age), per dex²."""
+
+    log_mass_range: eqx.AbstractVar[Range]
+    log_age_range: eqx.AbstractVar[Range]
+
+    @abc.abstractmethod
+    def log_prob(self, log_mass: Value, log_age: Value) -> Float[Array, "..."]:
+        """ln p per dex²; arguments broadcast; −inf outside the ranges."""
+
+    @abc.abstractmethod
+    def sample(
+        self, key: PRNGKeyArray, shape: tuple[int, ...] = ()
+    ) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:
+        """Draws of (log_mass, log_age)."""
+
+    @abc.abstractmethod
+    def quadrature(self, mass_rule: PanelRule, age_rule: PanelRule) -> Float[Array, "m t"]:
+        """Weights of ∫∫ p f at the tensor nodes of the two rules."""
+
+
+class AbstractExtinction(AbstractPart):
+    """p(a_v | log_age), per mag."""
+
+    a_v_range: eqx.AbstractVar[Range]
+
+    @abc.abstractmethod
+    def log_prob(self, a_v: Value, log_age: Value) -> Float[Array, "..."]:
+        """ln p per mag; arguments broadcast; −inf outside `a_v_range`."""
+
+    @abc.abstractmethod
+    def sample(self, key: PRNGKeyArray, log_age: Value) -> Float[Array, "..."]:
+        """One draw of a_v for each log_age."""
+
+    def corners(self) -> tuple[float, ...]:
+        """Fixed positions in a_v where the density is not smooth; quadrature panels end there."""
+        return ()
+
+    def quadrature(self, rule: PanelRule, log_age: Float[ArrayLike, "t"]) -> Float[Array, "t a"]:
+        """Weights of ∫ p(a_v | log_age) f(a_v) at the nodes of `rule`, for each log_age."""
+        nodes = jnp.asarray(rule.nodes)[None, :]
+        ages = jnp.asarray(log_age)[:, None]
+        return jnp.asarray(rule.weights)[None, :] * jnp.exp(self.log_prob(nodes, ages))

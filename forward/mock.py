@@ -1,0 +1,103 @@
+"""Mock catalogues: a population, its noise and its selection, drawn together.
+
+Selection may look at either of two things, and the two give different catalogues from the same
+probabilities. An operator that says `acts_on = "truth"` is applied to the true θ, independently of
+the noise. A `RecordedSelection` carries the rule that was applied to the recorded θ + noise and the
+noise itself, and exactly that is done here. Any other `acts_on = "data"` operator gives P(det | θ)
+without saying how detection and noise are tied; a mock of it exists only without noise.
+"""
+
+import dataclasses
+
+import jax
+import numpy as np
+from jaxtyping import Float, PRNGKeyArray
+
+from ..selection import AbstractSelection, RecordedSelection
+from ..selection.catalogue import Catalogue, Step
+from .population import Population, flat_values
+
+MAX_CLUSTERS = 50_000_000
+
+
+@dataclasses.dataclass(frozen=True)
+class Mock:
+    """A mock catalogue with its truth.
+
+    **Arguments:**
+
+    - `catalogue`: what an astronomer would be handed.
+    - `theta_true`: true θ of each catalogued cluster, shape (n, 3).
+    - `n_drawn`: number of clusters of the population, catalogued or not.
+    - `truth`: the population's parameters by flat name.
+    """
+
+    catalogue: Catalogue
+    theta_true: Float[np.ndarray, "n 3"]
+    n_drawn: int
+    truth: dict[str, float]
+
+
+def mock_catalogue(
+    key: PRNGKeyArray,
+    population: Population,
+    selection: AbstractSelection,
+    sigma: tuple[float, float, float] | None = None,
+    source: str = "mock",
+) -> Mock:
+    """Draw one catalogue.
+
+    **Arguments:**
+
+    - `sigma`: Gaussian errors of (log_mass [dex], log_age [dex], a_v [mag]). A
+        `RecordedSelection` brings its own; giving others is an error.
+
+    Raises `ValueError` if the population is too large to draw, or if `selection` does not say how
+    detection and noise are tied; `SelectionDomainError` if the population's bounds leave the domain
+    of an operator that refuses to extrapolate.
+    """
+    selection.check_covers(population.box)
+    recorded_rule = selection.base if isinstance(selection, RecordedSelection) else None
+    if isinstance(selection, RecordedSelection):
+        if sigma is not None and tuple(sigma) != tuple(selection.sigma):
+            raise ValueError(
+                f"sigma = {sigma}, but the RecordedSelection was made for {selection.sigma}; "
+                "leave sigma out"
+            )
+        sigma = selection.sigma
+    sigma = sigma or (0.0, 0.0, 0.0)
+    if recorded_rule is None and selection.acts_on == "data" and any(sigma):
+        raise ValueError(
+            f"{type(selection).__name__} acts on the data but does not say how; wrap the rule that "
+            "was applied to recorded values in RecordedSelection, or state acts_on='truth'"
+        )
+    expected = 10.0 ** float(population.log_n)
+    if expected > MAX_CLUSTERS:
+        raise ValueError(
+            f"log_n = {float(population.log_n):g} asks for {expected:.3g} clusters; a mock draws "
+            f"at most {MAX_CLUSTERS:g}: raise the lower mass bound"
+        )
+    key_number, key_theta, key_noise, key_select = jax.random.split(key, 4)
+    n = int(_generator(key_number).poisson(expected))
+    theta = np.asarray(population.sample(key_theta, n), float)
+    recorded = theta + _generator(key_noise).normal(size=theta.shape) * np.asarray(sigma)
+    if recorded_rule is not None:
+        p = recorded_rule.p_sel(*recorded.T)
+    else:
+        p = selection.p_sel(*theta.T)
+    chosen = _generator(key_select).uniform(size=n) < np.asarray(p)
+    recorded, theta = recorded[chosen], theta[chosen]
+    catalogue = Catalogue(
+        source=source,
+        ids=np.arange(1, chosen.sum() + 1).astype(str),
+        theta=recorded,
+        theta_low=recorded - np.asarray(sigma),
+        theta_high=recorded + np.asarray(sigma),
+        steps=(Step("selection", n, int(chosen.sum()), "catalogued by the mock survey"),),
+    )
+    return Mock(catalogue, theta, n, flat_values(population))
+
+
+def _generator(key: PRNGKeyArray) -> np.random.Generator:
+    """NumPy's generator seeded by a JAX key: the same draws on every device and precision."""
+    return np.random.default_rng(np.asarray(jax.random.key_data(key)).astype(np.uint64))

@@ -1,0 +1,156 @@
+"""What a survey is expected to catalogue: ∫ p_sel(θ) λ(θ) dθ.
+
+In (log_mass, log_age, a_v) the integral is a fixed tensor quadrature: p_sel at its nodes does not
+depend on the population's parameters, so it is evaluated once (`selection_grid`) and every later
+evaluation is a contraction. With more dimensions, or as a check, there is a Monte Carlo estimate
+that carries its variance and effective sample size and is refused when these are too poor.
+"""
+
+import dataclasses
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from ..selection import AbstractSelection
+from ._quadrature import PanelRule, panel_rule
+from .mass import LN10
+from .population import Population
+
+
+@dataclasses.dataclass(frozen=True)
+class QuadratureSettings:
+    """Panels and orders of the quadrature in θ.
+
+    The defaults resolve a selection whose transition is 0.2 mag wide (0.08 dex in mass) to about
+    1e-6 of the integral.
+    """
+
+    mass_panel_dex: float = 0.5
+    mass_order: int = 8
+    age_panel_dex: float = 0.5
+    age_order: int = 8
+    a_v_panel_mag: float = 0.5
+    a_v_order: int = 4
+
+
+class SelectionGrid(eqx.Module):
+    """p_sel at the fixed nodes of a tensor rule over a population's bounds."""
+
+    mass_rule: PanelRule
+    age_rule: PanelRule
+    a_v_rule: PanelRule
+    p_sel: Float[np.ndarray, "m t a"]
+
+    def detected_fraction(self, population: Population) -> Float[Array, ""]:
+        """∫ p_sel(θ) p(θ) dθ, the share of the population that is catalogued."""
+        mass_age = population.mass_age.quadrature(self.mass_rule, self.age_rule)
+        a_v = population.extinction.quadrature(self.a_v_rule, self.age_rule.nodes)
+        return jnp.einsum("mt,ta,mta->", mass_age, a_v, jnp.asarray(self.p_sel))
+
+    def detected_density(self, population: Population) -> Float[Array, "m t a"]:
+        """Expected catalogued clusters carried by each node; sums to the expected count."""
+        mass_age = population.mass_age.quadrature(self.mass_rule, self.age_rule)
+        a_v = population.extinction.quadrature(self.a_v_rule, self.age_rule.nodes)
+        number = jnp.exp(LN10 * jnp.asarray(population.log_n, float))
+        return number * jnp.einsum("mt,ta,mta->mta", mass_age, a_v, jnp.asarray(self.p_sel))
+
+
+def selection_grid(
+    selection: AbstractSelection,
+    population: Population,
+    settings: QuadratureSettings | None = None,
+    member: int | None = None,
+) -> SelectionGrid:
+    """Evaluate an operator once at the quadrature nodes of a population's bounds.
+
+    `member`: use one member of the operator's ensemble; the default is the ensemble mean.
+    Raises `SelectionDomainError` when the bounds leave the domain of an operator that refuses to
+    extrapolate.
+    """
+    settings = settings or QuadratureSettings()
+    box = population.box
+    selection.check_covers(box)
+    mass_rule = panel_rule(*box.log_mass, settings.mass_panel_dex, settings.mass_order)
+    age_rule = panel_rule(*box.log_age, settings.age_panel_dex, settings.age_order)
+    a_v_rule = panel_rule(
+        *box.a_v, settings.a_v_panel_mag, settings.a_v_order, population.extinction.corners()
+    )
+    members = selection.on_tensor_grid(mass_rule.nodes, age_rule.nodes, a_v_rule.nodes)
+    p_sel = np.asarray(members.mean(axis=0) if member is None else members[member])
+    if not np.isfinite(p_sel).all() or p_sel.min() < -1e-9 or p_sel.max() > 1 + 1e-9:
+        raise ValueError(
+            f"{type(selection).__name__} gave p_sel between {np.nanmin(p_sel):g} and "
+            f"{np.nanmax(p_sel):g} with {int((~np.isfinite(p_sel)).sum())} non-finite values; "
+            "expected probabilities"
+        )
+    return SelectionGrid(mass_rule=mass_rule, age_rule=age_rule, a_v_rule=a_v_rule, p_sel=p_sel)
+
+
+def expected_count(population: Population, grid: SelectionGrid) -> Float[Array, ""]:
+    """Expected number of catalogued clusters."""
+    number = jnp.exp(LN10 * jnp.asarray(population.log_n, float))
+    return number * grid.detected_fraction(population)
+
+
+@dataclasses.dataclass(frozen=True)
+class MonteCarloEstimate:
+    """A Monte Carlo number with what is needed to judge it."""
+
+    value: float
+    variance: float
+    effective_sample_size: float
+
+
+def expected_count_monte_carlo(
+    key: PRNGKeyArray,
+    population: Population,
+    selection: AbstractSelection,
+    n_draws: int = 100_000,
+    max_relative_error: float = 0.05,
+) -> MonteCarloEstimate:
+    """Expected number of catalogued clusters from draws of the population.
+
+    The effective sample size is (Σ p_sel)² / Σ p_sel². Raises `ValueError` when the relative
+    standard error exceeds `max_relative_error`.
+    """
+    selection.check_covers(population.box)
+    theta = population.sample(key, n_draws)
+    p = np.asarray(selection.p_sel(theta[:, 0], theta[:, 1], theta[:, 2]))
+    number = 10.0 ** float(population.log_n)
+    mean, variance = p.mean(), p.var(ddof=1) / n_draws
+    relative = np.inf if mean == 0 else np.sqrt(variance) / mean
+    if not relative <= max_relative_error:
+        raise ValueError(
+            f"{n_draws} draws give a relative standard error of {relative:.2g}, more than the "
+            f"{max_relative_error:g} asked for: raise n_draws, or use the fixed quadrature"
+        )
+    ess = float(p.sum() ** 2 / np.sum(p**2))
+    return MonteCarloEstimate(float(number * mean), float(number**2 * variance), ess)
+
+
+def marginal_densities(
+    population: Population, grid: SelectionGrid
+) -> dict[str, tuple[Float[np.ndarray, "n"], Float[Array, "n"]]]:
+    """dN/dx of the whole population along each axis, at the grid's nodes.
+
+    Returns {axis: (nodes, clusters per dex or mag)}.
+    """
+    mass_age = population.mass_age.quadrature(grid.mass_rule, grid.age_rule)
+    a_v = population.extinction.quadrature(grid.a_v_rule, grid.age_rule.nodes)
+    number = jnp.exp(LN10 * jnp.asarray(population.log_n, float))
+    return {
+        "log_mass": (
+            grid.mass_rule.nodes,
+            number * mass_age.sum(axis=1) / jnp.asarray(grid.mass_rule.weights),
+        ),
+        "log_age": (
+            grid.age_rule.nodes,
+            number * mass_age.sum(axis=0) / jnp.asarray(grid.age_rule.weights),
+        ),
+        "a_v": (
+            grid.a_v_rule.nodes,
+            number * (mass_age.sum(axis=0) @ a_v) / jnp.asarray(grid.a_v_rule.weights),
+        ),
+    }

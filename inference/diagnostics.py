@@ -1,0 +1,123 @@
+"""Is the fit to be trusted? R-hat, ESS, divergences, BFMI, tree depth, sample quality."""
+
+import dataclasses
+
+import numpy as np
+from arviz_base import from_dict
+from arviz_stats import bfmi, ess, rhat
+from jaxtyping import Float
+
+from .sampling import Draws
+
+
+@dataclasses.dataclass(frozen=True)
+class Thresholds:
+    """What a fit must reach (Vehtari et al. 2021 for R-hat and ESS; Betancourt 2016 for BFMI)."""
+
+    max_r_hat: float = 1.01
+    min_ess: float = 400.0
+    max_divergent: int = 0
+    min_bfmi: float = 0.3
+    max_saturated_share: float = 0.01
+    min_object_ess: float = 4.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Diagnostics:
+    """Measured diagnostics and the verdict in words."""
+
+    r_hat: dict[str, float]
+    ess_bulk: dict[str, float]
+    ess_tail: dict[str, float]
+    n_divergent: int
+    min_bfmi: float
+    saturated_share: float
+    min_object_ess: float
+    mode_converged: bool
+    failures: tuple[str, ...]
+
+    @property
+    def converged(self) -> bool:
+        return not self.failures
+
+    @property
+    def max_r_hat(self) -> float:
+        return max(self.r_hat.values())
+
+    @property
+    def min_ess_bulk(self) -> float:
+        return min(self.ess_bulk.values())
+
+    @property
+    def min_ess_tail(self) -> float:
+        return min(self.ess_tail.values())
+
+    def verdict(self) -> str:
+        """One paragraph: converged or not, because of what."""
+        facts = (
+            f"the largest R-hat is {self.max_r_hat:.4f}, the smallest bulk and tail effective "
+            f"sample sizes are {self.min_ess_bulk:.0f} and {self.min_ess_tail:.0f}, "
+            f"{self.n_divergent} transitions diverged, the smallest BFMI is {self.min_bfmi:.2f}"
+        )
+        if self.converged:
+            return f"Converged: yes, because {facts}."
+        return f"Converged: NO, because {'; '.join(self.failures)}. For the record, {facts}."
+
+
+def diagnose(
+    values: dict[str, Float[np.ndarray, "chain draw"]],
+    draws: Draws,
+    object_ess: Float[np.ndarray, " n"],
+    max_tree_depth: int,
+    thresholds: Thresholds | None = None,
+) -> Diagnostics:
+    """Check scalar parameters `values` (by flat name) and the sampler's statistics.
+
+    `object_ess`: effective number of samples behind each object's likelihood term, NaN for padding.
+    """
+    limits = thresholds or Thresholds()
+    tree = from_dict({"posterior": values, "sample_stats": {"energy": np.asarray(draws.energy)}})
+
+    def per_name(dataset) -> dict[str, float]:
+        return {name: float(dataset[name]) for name in values}
+
+    r_hat = per_name(rhat(tree).dataset)
+    bulk = per_name(ess(tree, method="bulk").dataset)
+    tail = per_name(ess(tree, method="tail").dataset)
+    fraction = np.asarray(bfmi(tree).dataset["energy"]) if len(values) else np.ones(1)
+    saturated = float(np.mean(np.asarray(draws.n_steps) >= 2**max_tree_depth - 1))
+    n_divergent = int(np.asarray(draws.diverging).sum())
+    smallest_object_ess = float(np.nanmin(object_ess)) if np.isfinite(object_ess).any() else 0.0
+    failures = []
+    for name, value in r_hat.items():
+        if not value < limits.max_r_hat:
+            failures.append(f"R-hat of {name} is {value:.4f}, not below {limits.max_r_hat:g}")
+    for kind, sizes in (("bulk", bulk), ("tail", tail)):
+        for name, value in sizes.items():
+            if not value >= limits.min_ess:
+                failures.append(f"{kind} ESS of {name} is {value:.0f}, below {limits.min_ess:g}")
+    if n_divergent > limits.max_divergent:
+        failures.append(f"{n_divergent} divergent transitions")
+    if not fraction.min() >= limits.min_bfmi:
+        failures.append(f"BFMI is {fraction.min():.2f}, below {limits.min_bfmi:g}")
+    if saturated > limits.max_saturated_share:
+        failures.append(f"{saturated:.1%} of trajectories reached the maximum tree depth")
+    if smallest_object_ess < limits.min_object_ess:
+        poor = int((object_ess < limits.min_object_ess).sum())
+        failures.append(
+            f"{poor} clusters have fewer than {limits.min_object_ess:g} effective samples behind "
+            "their likelihood term; raise errors.n_samples"
+        )
+    if not np.asarray(draws.mode_converged).all():
+        failures.append("the search for the posterior's mode did not converge")
+    return Diagnostics(
+        r_hat,
+        bulk,
+        tail,
+        n_divergent,
+        float(fraction.min()),
+        saturated,
+        smallest_object_ess,
+        bool(np.asarray(draws.mode_converged).all()),
+        tuple(failures),
+    )

@@ -1,0 +1,175 @@
+"""What the fitted population predicts: densities on axes, and binned counts of the catalogue.
+
+Expected catalogued clusters are spread over the quadrature nodes as λ p_sel w. A predicted
+catalogue is a Poisson number of them, moved by errors drawn from the catalogue's own. That is exact
+when selection acts on the truth. When it acts on the recorded data, the errors of catalogued
+objects are not independent of their being catalogued: a `RecordedSelection` says how, and errors
+are then resampled with its rule's probability at the recorded values; for other operators of the
+data the errors are drawn as if independent, which is an approximation.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, Int
+
+from ..forward import Population, SelectionGrid, marginal_densities
+from ..selection import AbstractSelection, RecordedSelection
+from ..selection.catalogue import Catalogue
+from .sampling import double_precision
+
+_BLOCK, _CANDIDATES = 4096, 48
+# Larger catalogues, which wide priors on log_n imply, are drawn at this size and scaled up.
+_MAX_DRAWN = 10_000
+AXES = ("log_mass", "log_age", "a_v")
+
+
+@dataclasses.dataclass(frozen=True)
+class BinSettings:
+    """Bin widths of the predicted counts: dex, dex, mag."""
+
+    log_mass: float = 0.25
+    log_age: float = 0.25
+    a_v: float = 0.25
+
+
+@dataclasses.dataclass(frozen=True)
+class Predictions:
+    """Predictions of some draws of the parameters.
+
+    **Arguments:**
+
+    - `edges`: bin edges by axis.
+    - `counts`: counts of recorded values by axis, shape (draw, bin).
+    - `nodes`: positions by axis.
+    - `density`: dN/dx of the population by axis, shape (draw, node).
+    - `detected`: the same for catalogued clusters (true values).
+    - `n_catalogued`: size of each predicted catalogue, shape (draw,).
+    """
+
+    edges: dict[str, Float[np.ndarray, " edge"]]
+    counts: dict[str, Int[np.ndarray, "draw bin"]]
+    nodes: dict[str, Float[np.ndarray, " node"]]
+    density: dict[str, Float[np.ndarray, "draw node"]]
+    detected: dict[str, Float[np.ndarray, "draw node"]]
+    n_catalogued: Int[np.ndarray, " draw"]
+
+
+def bin_edges(population: Population, settings: BinSettings) -> dict[str, np.ndarray]:
+    """Equal bins that cover the population's bounds."""
+    edges = {}
+    for axis in AXES:
+        low, high = getattr(population.box, axis)
+        n = max(1, round((high - low) / getattr(settings, axis)))
+        edges[axis] = np.linspace(low, high, n + 1)
+    return edges
+
+
+def binned(theta: Float[np.ndarray, "n 3"], edges: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Counts of each column of θ in its bins; what lies beyond goes to the outermost bins."""
+    return {
+        axis: np.histogram(np.clip(column, edges[axis][0], edges[axis][-1]), edges[axis])[0]
+        for axis, column in zip(AXES, theta.T, strict=True)
+    }
+
+
+def predict(
+    population: Population,
+    values: dict[str, Float[np.ndarray, "draw ..."]],
+    grid: SelectionGrid,
+    selection: AbstractSelection,
+    catalogue: Catalogue,
+    seed: int,
+    settings: BinSettings | None = None,
+) -> Predictions:
+    """Predict a catalogue for each draw of the parameters.
+
+    `values`: draws by parameter name. `catalogue`: its errors are those given to the prediction.
+    """
+    edges = bin_edges(population, settings or BinSettings())
+    with double_precision():
+
+        @jax.jit
+        def spread(draw: dict) -> tuple:
+            fitted = population.with_values(draw)
+            marginals = {k: v[1] for k, v in marginal_densities(fitted, grid).items()}
+            return marginals, grid.detected_density(fitted)
+
+        node_sets = (grid.mass_rule.nodes, grid.age_rule.nodes, grid.a_v_rule.nodes)
+        weight_sets = (grid.mass_rule.weights, grid.age_rule.weights, grid.a_v_rule.weights)
+        mesh = np.stack(np.meshgrid(*node_sets, indexing="ij"), axis=-1).reshape(-1, 3)
+        cell = np.stack(np.meshgrid(*weight_sets, indexing="ij"), axis=-1).reshape(-1, 3)
+        errors = _errors(catalogue, selection)
+        rng = np.random.default_rng(seed)
+        counts = {axis: [] for axis in AXES}
+        density = {axis: [] for axis in AXES}
+        detected = {axis: [] for axis in AXES}
+        sizes, full_sizes, drawn = [], [], []
+        n_draws = len(next(iter(values.values())))
+        for i in range(n_draws):
+            marginals, weights = spread({k: jnp.asarray(v[i]) for k, v in values.items()})
+            weights = np.maximum(np.asarray(weights), 0.0)
+            for j, axis in enumerate(AXES):
+                density[axis].append(np.asarray(marginals[axis]))
+                others = tuple(k for k in range(3) if k != j)
+                detected[axis].append(weights.sum(axis=others) / weight_sets[j])
+            total = weights.sum()
+            n_full = int(rng.poisson(min(total, 1e12)))
+            n = min(n_full, _MAX_DRAWN)
+            cumulative = np.cumsum(weights.ravel())
+            pick = np.searchsorted(cumulative, rng.uniform(size=n) * cumulative[-1])
+            pick = np.minimum(pick, len(mesh) - 1)
+            # Nodes stand for cells of about their weight; uniform jitter hides the lattice.
+            theta = mesh[pick] + cell[pick] * rng.uniform(-0.5, 0.5, size=(n, 3))
+            sizes.append(n)
+            full_sizes.append(n_full)
+            drawn.append(theta)
+        recorded = _record(np.concatenate(drawn), errors, selection, rng)
+        for theta, n, n_full in zip(
+            np.split(recorded, np.cumsum(sizes)[:-1]), sizes, full_sizes, strict=True
+        ):
+            for axis, count in binned(theta, edges).items():
+                counts[axis].append(np.rint(count * (n_full / max(n, 1))).astype(int))
+    return Predictions(
+        edges,
+        {k: np.asarray(v) for k, v in counts.items()},
+        dict(zip(AXES, node_sets, strict=True)),
+        {k: np.asarray(v) for k, v in density.items()},
+        {k: np.asarray(v) for k, v in detected.items()},
+        np.asarray(full_sizes),
+    )
+
+
+def _record(
+    theta: Float[np.ndarray, "n 3"],
+    errors: Float[np.ndarray, "m 3"],
+    selection: AbstractSelection,
+    rng: np.random.Generator,
+) -> Float[np.ndarray, "n 3"]:
+    """θ as a survey would record it, given that it catalogued the object."""
+    n = len(theta)
+    if not isinstance(selection, RecordedSelection):
+        return theta + errors[rng.integers(len(errors), size=n)] * rng.normal(size=(n, 3))
+    base = selection.base
+    rule = jax.jit(lambda m, t, a: base.p_sel(m, t, a))
+    recorded = np.empty_like(theta)
+    for start in range(0, n, _BLOCK):
+        block = theta[start : start + _BLOCK]
+        # Blocks of one size share a compilation.
+        padded = np.resize(block, (_BLOCK, 3))
+        candidates = padded[:, None] + errors[0] * rng.normal(size=(_BLOCK, _CANDIDATES, 3))
+        p = np.asarray(rule(*(jnp.asarray(x) for x in np.moveaxis(candidates, -1, 0))))
+        cumulative = np.cumsum(p + 1e-300, axis=1)
+        u = rng.uniform(size=(_BLOCK, 1)) * cumulative[:, -1:]
+        pick = np.minimum((cumulative < u).sum(axis=1), _CANDIDATES - 1)
+        recorded[start : start + _BLOCK] = candidates[np.arange(_BLOCK), pick][: len(block)]
+    return recorded
+
+
+def _errors(catalogue: Catalogue, selection: AbstractSelection) -> Float[np.ndarray, "n 3"]:
+    if isinstance(selection, RecordedSelection):
+        return np.asarray(selection.sigma)[None, :]
+    half = (catalogue.theta_high - catalogue.theta_low) / 2
+    return np.where(np.isfinite(half), np.maximum(half, 0.0), 0.0)

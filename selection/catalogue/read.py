@@ -1,0 +1,180 @@
+"""One entrance for all readers, and this library's own catalogue file (ECSV)."""
+
+import dataclasses
+import inspect
+import json
+import os
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from astropy.table import Table
+
+from ._base import Catalogue, CatalogueError, Step
+from .checks import THETA_NAMES, check, existing_file
+from .legus import read_legus
+from .literature import read_literature
+from .table import ColumnMap, load, read_table
+
+_VERSION = 1
+
+
+def _plain(value: object) -> object:
+    """JSON forms of what `meta` may hold. **Raises** `TypeError` for anything else."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, pathlib.Path):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} cannot be written")
+
+
+def _tuples(value: object) -> object:
+    if isinstance(value, list):
+        return tuple(_tuples(item) for item in value)
+    if isinstance(value, dict):
+        return {key: _tuples(item) for key, item in value.items()}
+    return value
+
+
+def write_catalogue(cat: Catalogue, path: str | pathlib.Path) -> None:
+    """Writes a catalogue as ECSV, whole or not at all; `read_catalogue` returns it exactly.
+
+    θ, limits, ids, magnitudes, further columns, steps and metadata survive bit for bit; lists in
+    `meta` come back as tuples.
+
+    **Raises** `CatalogueError` if the folder is missing, the suffix is not `.ecsv`, or `meta` or a
+    column cannot be represented.
+    """
+    path = pathlib.Path(path)
+    if path.suffix != ".ecsv":
+        raise CatalogueError(f"{path}: expected a name ending in .ecsv")
+    if not path.parent.is_dir():
+        raise CatalogueError(f"{path}: the folder {path.parent} does not exist; make it first")
+    data: dict[str, np.ndarray] = {"id": cat.ids}
+    for k, name in enumerate(THETA_NAMES):
+        data[name] = cat.theta[:, k]
+        data[f"{name}_low"] = cat.theta_low[:, k]
+        data[f"{name}_high"] = cat.theta_high[:, k]
+    for prefix, array in (("mag", cat.mags), ("mag_error", cat.mag_errors)):
+        if array is not None:
+            data |= {f"{prefix}:{band}": array[:, k] for k, band in enumerate(cat.bands)}
+    data |= {f"column:{name}": values for name, values in cat.columns.items()}
+    if odd := [name for name, values in data.items() if values.dtype.kind not in "biufU"]:
+        raise CatalogueError(f"{path}: columns {odd} are neither numbers, booleans nor text")
+    header = {
+        "version": _VERSION,
+        "source": cat.source,
+        "bands": list(cat.bands),
+        "mags": cat.mags is not None,
+        "mag_errors": cat.mag_errors is not None,
+        "columns": list(cat.columns),
+        "steps": [dataclasses.asdict(step) for step in cat.steps],
+        "meta": dict(cat.meta),
+    }
+    try:
+        text = json.dumps(header, default=_plain)
+    except TypeError as error:
+        raise CatalogueError(f"{path}: meta: {error}; keep to numbers, text and tuples") from error
+    table = Table(data, meta={"starcensus": text})
+    partial = path.with_name(f".{path.stem}-{os.getpid()}.ecsv")
+    try:
+        table.write(partial, format="ascii.ecsv", overwrite=True)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _read_starcensus(path: str | pathlib.Path) -> Catalogue:
+    """A catalogue written by `write_catalogue`."""
+    path = existing_file(path)
+    table, _, _ = load(path)
+    text = dict(table.meta or {}).get("starcensus")
+    if not isinstance(text, str):
+        raise CatalogueError(
+            f"{path}: no starcensus metadata; the file was not written by write_catalogue: use "
+            "format 'table' with a column map"
+        )
+
+    def values(name: str) -> np.ndarray:
+        column: Any = table[name]
+        if np.ma.is_masked(column):
+            row = int(np.flatnonzero(np.ma.getmaskarray(column))[0])
+            if column.dtype.kind != "U":
+                raise CatalogueError(f"{path}: row {row + 1}, column {name}: blank, expected one")
+            return np.ma.filled(np.ma.asarray(column), "")
+        return np.asarray(column)
+
+    try:
+        header = json.loads(text)
+        if header["version"] != _VERSION:
+            raise CatalogueError(
+                f"{path}: catalogue version {header['version']}, expected {_VERSION}"
+            )
+        bands = tuple(header["bands"])
+
+        def photometry(prefix: str) -> np.ndarray | None:
+            if not header[f"{prefix}s"]:
+                return None
+            stacked = [values(f"{prefix}:{band}") for band in bands]
+            return np.stack(stacked, axis=1) if stacked else np.empty((len(table), 0))
+
+        cat = Catalogue(
+            source=header["source"],
+            ids=values("id"),
+            theta=np.stack([values(name) for name in THETA_NAMES], axis=1),
+            theta_low=np.stack([values(f"{name}_low") for name in THETA_NAMES], axis=1),
+            theta_high=np.stack([values(f"{name}_high") for name in THETA_NAMES], axis=1),
+            bands=bands,
+            mags=photometry("mag"),
+            mag_errors=photometry("mag_error"),
+            columns={name: values(f"column:{name}") for name in header["columns"]},
+            steps=tuple(Step(**step) for step in header["steps"]),
+            meta={key: _tuples(value) for key, value in header["meta"].items()},
+        )
+    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        raise CatalogueError(f"{path}: damaged catalogue file: {error!r}") from error
+    return check(cat)
+
+
+def _read_mapped(
+    path: str | pathlib.Path, *, column_map: ColumnMap | str | pathlib.Path
+) -> Catalogue:
+    if not isinstance(column_map, ColumnMap):
+        column_map = ColumnMap.from_toml(column_map)
+    return read_table(path, column_map)
+
+
+READERS: dict[str, Callable[..., Catalogue]] = {
+    "legus": read_legus,
+    "literature": read_literature,
+    "table": _read_mapped,
+    "starcensus": _read_starcensus,
+}
+
+
+def read_catalogue(path: str | pathlib.Path, format: str, **options: object) -> Catalogue:
+    """A catalogue in one of the known formats.
+
+    **Arguments:**
+
+    - `path`: the file.
+    - `format`: `legus` (options `r_v`, `distance_modulus`, `bands`), `literature` (`photometry`),
+        `table` (`column_map`, a `ColumnMap` or the path of its TOML file), or `starcensus`.
+
+    **Raises** `CatalogueError` for an unknown format or option, and what the reader raises.
+    """
+    if format not in READERS:
+        raise CatalogueError(f"{path}: format {format!r}, expected one of {', '.join(READERS)}")
+    reader = READERS[format]
+    parameters = list(inspect.signature(reader).parameters.values())[1:]
+    allowed = [parameter.name for parameter in parameters]
+    if unknown := sorted(set(options) - set(allowed)):
+        raise CatalogueError(
+            f"{path}: unknown option {', '.join(unknown)} for format {format!r}; allowed: "
+            f"{', '.join(allowed) or 'none'}"
+        )
+    needed = {p.name for p in parameters if p.default is inspect.Parameter.empty}
+    if missing := sorted(needed - set(options)):
+        raise CatalogueError(f"{path}: format {format!r} needs the option {', '.join(missing)}")
+    return reader(path, **options)

@@ -1,0 +1,144 @@
+"""Completeness of one quantity after averaging the others, and corrected counts in bins.
+
+Equations 16 to 18 of Tang et al. (arXiv:2604.05291):
+
+    p̂(x) = ∬ p_sel(x, y, z) p(y) p(z) dy dz,        p(y), p(z) normalised over the domain,
+    N_corr = N_raw / mean_i p̂(x_i),   N_low, N_high = N_raw / (84th, 16th percentile of p̂(x_i)).
+
+The bounds show how much p̂ varies within a bin; they are no confidence interval. A likelihood with
+p_sel(θ) inside (`starcensus.inference`) needs neither the averaging nor the correction.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+from jaxtyping import Float
+
+from ._base import AbstractSelection
+from ._box import AXES
+
+Density = Callable[[np.ndarray], np.ndarray]
+
+CLIP_LOG_AGE, MASK_LOG_AGE = 1e-10, 1e-3
+CLIP_LOG_MASS = 1e-3
+
+
+def marginal_completeness(
+    selection: AbstractSelection,
+    axis: str,
+    at: Float[np.ndarray, "n"],
+    *,
+    log_mass_density: Density | None = None,
+    log_age_density: Density | None = None,
+    a_v_density: Density | None = None,
+    bounds: dict[str, tuple[float, float]] | None = None,
+    n_nodes: int = 64,
+) -> Float[np.ndarray, "n"]:
+    """Mean p_sel at the values `at` of one axis, over the densities of the two others (eq. 16).
+
+    **Arguments:**
+
+    - `..._density`: unnormalised density per dex (per mag for a_v) of an axis that is averaged;
+      `None` is uniform. The density of `axis` itself must be `None`.
+    - `bounds`: limits of an averaged axis; by default the domain's. They must lie inside it.
+    - `n_nodes`: Gauss–Legendre nodes on each averaged axis; for densities with steps, such as a
+      histogram, take several hundred.
+
+    Raises `SelectionDomainError` where the operator refuses, `ValueError` for a density that is
+    negative, not finite or zero everywhere.
+    """
+    if axis not in AXES:
+        raise ValueError(f"axis is {axis!r}; expected one of {', '.join(AXES)}")
+    densities: dict[str, Density | None] = dict(
+        zip(AXES, (log_mass_density, log_age_density, a_v_density), strict=True)
+    )
+    if densities[axis] is not None:
+        raise ValueError(f"{axis} is not averaged: {axis}_density must be None")
+    bounds = bounds or {}
+    others = [name for name in AXES if name != axis]
+    t, w = np.polynomial.legendre.leggauss(n_nodes)
+    nodes, weights = [], []
+    for name in others:
+        low, high = bounds[name] if name in bounds else getattr(selection.domain, name)
+        x = low + (high - low) * (t + 1) / 2
+        density = densities[name]
+        values = np.ones_like(x) if density is None else np.asarray(density(x), float)
+        if values.shape != x.shape or not (np.isfinite(values).all() and (values >= 0).all()):
+            raise ValueError(f"{name}_density must give a finite value ≥ 0 at each of its nodes")
+        mass = values * w
+        if mass.sum() == 0:
+            raise ValueError(f"{name}_density is 0 all over {low:g} to {high:g}; widen the bounds")
+        nodes.append(x)
+        weights.append(mass / mass.sum())
+    weight = weights[0][:, None] * weights[1][None, :]
+    values = np.asarray(at, float)
+    result = np.empty(len(values))
+    for index, value in enumerate(values):
+        grid = dict(zip(others, np.meshgrid(*nodes, indexing="ij"), strict=True))
+        grid[axis] = np.full(weight.shape, value)
+        theta = [grid[name] for name in AXES]
+        selection.check_points(*theta)
+        result[index] = np.sum(weight * np.asarray(selection.p_sel(*theta)))
+    return result
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class CorrectedCounts:
+    """Counts per bin, as observed and corrected.
+
+    `edges` `(bin + 1,)`; the others `(bin,)`. A bin without clusters has 0 counts and NaN `mean_p`;
+    a masked bin has NaN corrected counts.
+    """
+
+    edges: Float[np.ndarray, "edge"]
+    n_raw: Float[np.ndarray, "bin"]
+    n_corrected: Float[np.ndarray, "bin"]
+    n_low: Float[np.ndarray, "bin"]
+    n_high: Float[np.ndarray, "bin"]
+    mean_p: Float[np.ndarray, "bin"]
+
+
+def corrected_counts(
+    values: Float[np.ndarray, "n"],
+    p_values: Float[np.ndarray, "n"],
+    edges: Float[np.ndarray, "edge"],
+    *,
+    clip: float = CLIP_LOG_MASS,
+    mask_below: float = 0.0,
+) -> CorrectedCounts:
+    """Counts of `values` in bins, divided by the mean completeness of each bin (eqs 17 and 18).
+
+    `p_values` are the clusters' marginal completenesses, clipped from below at `clip`; bins whose
+    mean is under `mask_below` are masked. The paper's choices are clip 1e-3 for masses, and clip
+    1e-10 with mask 1e-3 for ages (`CLIP_LOG_MASS`; `CLIP_LOG_AGE`, `MASK_LOG_AGE`). Bins include
+    their lower edge, the last one also its upper; values outside all bins are left out.
+    """
+    x, p, borders = (np.asarray(a, float) for a in (values, p_values, edges))
+    if x.ndim != 1 or x.shape != p.shape:
+        raise ValueError(
+            f"values {x.shape} and p_values {p.shape} differ in shape; expected two equal vectors"
+        )
+    if not ((p >= 0) & (p <= 1)).all():
+        raise ValueError("p_values must lie in [0, 1]; they come from marginal_completeness")
+    if borders.ndim != 1 or len(borders) < 2 or not (np.diff(borders) > 0).all():
+        raise ValueError("edges must be two or more increasing numbers")
+    if not 0 < clip <= 1:
+        raise ValueError(f"clip is {clip:g}; expected a probability above 0, such as 1e-3")
+    p = np.maximum(p, clip)
+    member = np.searchsorted(borders, x, side="right") - 1
+    member[x == borders[-1]] = len(borders) - 2
+    n_bins = len(borders) - 1
+    n_raw, mean_p = np.zeros(n_bins), np.full(n_bins, np.nan)
+    corrected, low, high = np.zeros(n_bins), np.zeros(n_bins), np.zeros(n_bins)
+    for b in range(n_bins):
+        inside = p[member == b]
+        if not len(inside):
+            continue
+        n_raw[b], mean_p[b] = len(inside), inside.mean()
+        if mean_p[b] < mask_below:
+            corrected[b] = low[b] = high[b] = np.nan
+            continue
+        p16, p84 = np.percentile(inside, [16, 84])
+        corrected[b], low[b], high[b] = n_raw[b] / np.array([mean_p[b], p84, p16])
+    return CorrectedCounts(borders, n_raw, corrected, low, high, mean_p)

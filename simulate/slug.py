@@ -1,0 +1,128 @@
+"""Reader of SLUG v2 output, `*_cluster_prop.fits` and `*_cluster_phot.fits` (Krumholz+15)."""
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+from astropy.io import fits
+
+from .library import ClusterLibrary
+
+Light = Literal["stars", "neb", "ex", "neb_ex"]
+
+_SUFFIX = {"stars": "", "neb": "_neb", "ex": "_ex", "neb_ex": "_neb_ex"}
+
+
+def read_slug2(
+    prop_path: str | os.PathLike[str],
+    phot_path: str | os.PathLike[str],
+    bands: Sequence[str],
+    kind: Light = "neb_ex",
+    zeropoints: Mapping[str, tuple[float, float]] | None = None,
+    log_density: float | np.ndarray | None = None,
+) -> ClusterLibrary:
+    """A library from SLUG v2's FITS files in `phot_mode VEGA`.
+
+    **Arguments:**
+
+    - `bands`: SLUG's names, such as `"WFC3_UVIS_F336W"`; the columns come in this order.
+    - `kind`: light of the `"stars"`, with nebular emission (`"neb"`), extinction (`"ex"`) or both.
+    - `zeropoints`: band → (AB − Vega of SLUG's Vega, AB − Vega wanted). SLUG scales an A0V Kurucz
+      model to V = 0.02, which differs from STScI's VEGAMAG by 0.01 to 0.07 mag; its zero points
+      depend on the filter curves in use. None leaves SLUG's magnitudes.
+    - `log_density`: natural logarithm of the density from which θ was drawn; by default NaN, as
+      SLUG does not record it (`log_uniform_density` gives it for the usual design).
+
+    `log_mass` is the target mass, `log_age` is Time − FormTime, and `a_v` is 0 where the file has
+    no `A_V`. Raises `ValueError` for missing columns, rows of the two files that are not the same
+    clusters, magnitudes that are not in Vega, not finite, and `FileNotFoundError`.
+    """
+    if kind not in _SUFFIX:
+        raise ValueError(f"kind is {kind!r}; expected one of {', '.join(_SUFFIX)}")
+    if not bands:
+        raise ValueError("bands is empty; expected at least one of SLUG's band names")
+    wanted = [band + _SUFFIX[kind] for band in bands]
+    prop = _columns(
+        prop_path, ["Trial", "UniqueID", "Time", "FormTime", "TargetMass"], optional=("A_V",)
+    )
+    phot = _columns(phot_path, ["Trial", "UniqueID", "Time", *wanted], magnitudes=wanted)
+    n = len(prop["UniqueID"])
+    if len(phot["UniqueID"]) != n:
+        raise ValueError(
+            f"{prop_path} has {n} rows and {phot_path} {len(phot['UniqueID'])}; expected the two "
+            "files of one run"
+        )
+    for name in ("Trial", "UniqueID", "Time"):
+        differ = np.flatnonzero(prop[name] != phot[name])
+        if len(differ):
+            row = int(differ[0])
+            raise ValueError(
+                f"row {row} has {name} {prop[name][row]:g} in {prop_path} but {phot[name][row]:g} "
+                f"in {phot_path}; expected the same clusters in the same order"
+                ": use files of one run"
+            )
+    mags = np.stack([phot[name] for name in wanted], axis=1)
+    if not np.isfinite(mags).all():
+        row, column = (int(i) for i in np.argwhere(~np.isfinite(mags))[0])
+        raise ValueError(f"row {row} of {phot_path} has {wanted[column]} = {mags[row, column]}")
+    for column, band in enumerate(bands):
+        if zeropoints is not None:
+            if band not in zeropoints:
+                raise ValueError(f"zeropoints lack {band}; they have {', '.join(zeropoints)}")
+            slug, target = zeropoints[band]
+            mags[:, column] += slug - target
+    age = prop["Time"] - prop["FormTime"]
+    if not ((age > 0).all() and (prop["TargetMass"] > 0).all()):
+        raise ValueError(f"{prop_path} has clusters whose age or target mass is not positive")
+    density = np.nan if log_density is None else log_density
+    return ClusterLibrary(
+        log_mass=np.log10(prop["TargetMass"]),
+        log_age=np.log10(age),
+        a_v=prop.get("A_V", np.zeros(n)),
+        bands=tuple(bands),
+        mags=mags,
+        log_density=np.broadcast_to(np.asarray(density, float), (n,)).copy(),
+    )
+
+
+def read_zeropoints(path: str | os.PathLike[str]) -> dict[str, float]:
+    """Band → AB − Vega, from a text file of two columns with `#` comments."""
+    with open(path) as lines:
+        rows = [line.split("#")[0].split() for line in lines]
+    return {row[0]: float(row[1]) for row in rows if row}
+
+
+def log_uniform_density(
+    log_mass: tuple[float, float], log_age: tuple[float, float], a_v: tuple[float, float]
+) -> float:
+    """ln π(θ) of a design uniform in log_mass (dex), log_age (dex) and a_v (mag)."""
+    widths = [high - low for low, high in (log_mass, log_age, a_v)]
+    if min(widths) <= 0:
+        raise ValueError(f"the design's widths are {widths}; expected three positive ones")
+    return -float(np.log(widths).sum())
+
+
+def _columns(
+    path: str | os.PathLike[str],
+    names: Sequence[str],
+    optional: Sequence[str] = (),
+    magnitudes: Sequence[str] = (),
+) -> dict[str, np.ndarray]:
+    with fits.open(path, memmap=False) as hdus:
+        table = hdus[1]
+        columns = table.columns  # pyright: ignore
+        missing = [name for name in names if name not in columns.names]
+        if missing:
+            raise ValueError(
+                f"{path} has no column {', '.join(missing)}; it has {', '.join(columns.names)}"
+            )
+        for name in magnitudes:
+            unit = columns[name].unit or ""
+            if "vega" not in unit.lower():
+                raise ValueError(
+                    f"{name} in {path} is in {unit or 'no unit'}; expected Vega magnitudes: run "
+                    "SLUG with phot_mode VEGA"
+                )
+        present = [*names, *(name for name in optional if name in columns.names)]
+        return {name: np.array(table.data[name], float) for name in present}  # pyright: ignore
