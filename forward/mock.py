@@ -9,15 +9,18 @@ without saying how detection and noise are tied; a mock of it exists only withou
 
 import dataclasses
 
+import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..selection import AbstractSelection, RecordedSelection
 from ..selection.catalogue import Catalogue, Step
 from .population import Population, flat_values
 
 MAX_CLUSTERS = 50_000_000
+_BLOCK = 8192
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,13 +82,15 @@ def mock_catalogue(
         )
     key_number, key_theta, key_noise, key_select = jax.random.split(key, 4)
     n = int(_generator(key_number).poisson(expected))
-    theta = np.asarray(population.sample(key_theta, n), float)
+    # Arrays, not floats: every population of a family then shares one compilation.
+    as_arrays = population.with_values(population.values())
+    n_blocks = -(-n // _BLOCK)
+    keys = jax.random.split(key_theta, max(n_blocks, 1))
+    theta = np.concatenate([np.asarray(_sample_block(as_arrays, k), float) for k in keys])[:n]
     recorded = theta + _generator(key_noise).normal(size=theta.shape) * np.asarray(sigma)
-    if recorded_rule is not None:
-        p = recorded_rule.p_sel(*recorded.T)
-    else:
-        p = selection.p_sel(*theta.T)
-    chosen = _generator(key_select).uniform(size=n) < np.asarray(p)
+    seen = theta if recorded_rule is None else recorded
+    p = _probabilities(selection if recorded_rule is None else recorded_rule, seen)
+    chosen = _generator(key_select).uniform(size=n) < p
     recorded, theta = recorded[chosen], theta[chosen]
     catalogue = Catalogue(
         source=source,
@@ -96,6 +101,29 @@ def mock_catalogue(
         steps=(Step("selection", n, int(chosen.sum()), "catalogued by the mock survey"),),
     )
     return Mock(catalogue, theta, n, flat_values(population))
+
+
+@eqx.filter_jit
+def _sample_block(population: Population, key: PRNGKeyArray) -> Float[Array, "block 3"]:
+    return population.sample(key, _BLOCK)
+
+
+@eqx.filter_jit
+def _p_sel_block(
+    selection: AbstractSelection, theta: Float[Array, "block 3"]
+) -> Float[Array, " block"]:
+    return selection.p_sel(theta[:, 0], theta[:, 1], theta[:, 2])
+
+
+def _probabilities(
+    selection: AbstractSelection, theta: Float[np.ndarray, "n 3"]
+) -> Float[np.ndarray, " n"]:
+    p = np.empty(len(theta))
+    for start in range(0, len(theta), _BLOCK):
+        block = theta[start : start + _BLOCK]
+        padded = jnp.asarray(np.resize(block, (_BLOCK, 3)))
+        p[start : start + _BLOCK] = np.asarray(_p_sel_block(selection, padded))[: len(block)]
+    return p
 
 
 def _generator(key: PRNGKeyArray) -> np.random.Generator:

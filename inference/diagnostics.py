@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 from arviz_base import from_dict
-from arviz_stats import bfmi, ess, rhat
+from arviz_stats.sampling_diagnostics import bfmi, ess, rhat
 from jaxtyping import Float
 
 from .sampling import Draws

@@ -23,7 +23,7 @@ from .likelihood import effective_sample_sizes, log_object_terms
 from .model import PopulationModel
 from .objects import ErrorSettings, ObjectSamples, in_bounds, object_samples
 from .predictive import BinSettings, Predictions, bin_edges, binned, predict
-from .sampling import Draws, Sampler, SamplerSettings, double_precision
+from .sampling import Draws, Sampler, SamplerSettings, double_precision, numpyro_rules
 
 if TYPE_CHECKING:
     from xarray import DataTree
@@ -53,6 +53,7 @@ class FitResult:
         posterior_predictive, observed_data, constant_data.
     - `catalogue`: the clusters that were fitted, with every cut on the way recorded.
     - `summary`: the flat numbers of `summary.json`.
+    - `sampler`: the compiled program; give it to the next fit of the same model.
     """
 
     tree: "DataTree"
@@ -60,6 +61,7 @@ class FitResult:
     model: PopulationModel
     diagnostics: Diagnostics
     summary: dict[str, float | int | bool | str]
+    sampler: Sampler
 
     def save(self, folder: str | os.PathLike) -> None:
         """Write `posterior.nc` and `summary.json` into a folder, each atomically."""
@@ -130,7 +132,7 @@ def fit(
             catalogue, selection, model, settings, grid, objects, draws, values, object_ess
         )
     summary = _summary(catalogue, flat, diagnostics, time.perf_counter() - started)
-    return FitResult(tree, catalogue, model, diagnostics, summary)
+    return FitResult(tree, catalogue, model, diagnostics, summary, sampler)
 
 
 def flatten(
@@ -193,7 +195,8 @@ def prior_draws(model: PopulationModel, n: int, seed: int) -> dict[str, np.ndarr
         return {name: site["value"] for name, site in trace.items()}
 
     keys = jax.random.split(jax.random.key(seed + 1), n)
-    return {k: np.asarray(v) for k, v in jax.vmap(sample)(keys).items()}
+    with double_precision(), numpyro_rules():
+        return {k: np.asarray(v) for k, v in jax.vmap(sample)(keys).items()}
 
 
 def _tree(

@@ -5,7 +5,9 @@ there and runs NumPyro's NUTS on all chains at once. Catalogues padded to the sa
 compilation, and `vmap` turns it into a program that fits many catalogues together.
 """
 
+import contextlib
 import dataclasses
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import jax
@@ -73,7 +75,7 @@ class Sampler:
         """`objects` and `grid` only give the shapes; they may be those of the first fit."""
         self.model = model
         self.settings = settings or SamplerSettings()
-        with double_precision():
+        with double_precision(), numpyro_rules():
             info = initialize_model(
                 jax.random.key(0),
                 model.numpyro_model(),
@@ -93,6 +95,10 @@ class Sampler:
 
     def program(self, objects: ObjectSamples, grid: SelectionGrid, key: PRNGKeyArray) -> Draws:
         """The whole fit as one traceable function; needs x64."""
+        with numpyro_rules():
+            return self._program(objects, grid, key)
+
+    def _program(self, objects: ObjectSamples, grid: SelectionGrid, key: PRNGKeyArray) -> Draws:
         cfg = self.settings
         start, unravel = ravel_pytree(self._start)
         bound = self._potential(objects, grid)
@@ -146,3 +152,10 @@ class Sampler:
 def double_precision():
     """Context in which JAX uses float64: log-likelihood sums need it, nothing else is changed."""
     return jax.enable_x64(True)
+
+
+@contextlib.contextmanager
+def numpyro_rules() -> Iterator[None]:
+    """Context with JAX's default promotion, which NumPyro relies on; traced code keeps it."""
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        yield

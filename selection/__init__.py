@@ -14,6 +14,7 @@ from ._marginal import Marginalised as Marginalised
 from ._marginal import marginalise as marginalise
 from ._network import NetworkSelection as NetworkSelection
 from ._photometric import PhotometricNetwork as PhotometricNetwork
+from ._product import ProductSelection as ProductSelection
 from ._recorded import RecordedSelection as RecordedSelection
 from ._recorded import with_acts_on as with_acts_on
 from ._recorded import with_outside as with_outside

@@ -63,7 +63,7 @@ class AbstractSelection(eqx.Module):
         Outside the domain the value is 0 if `outside` is `"zero"`, NaN if it is `"refuse"`.
         Differentiable, and safe under `jit` and `vmap`.
         """
-        theta = jnp.broadcast_arrays(*(jnp.asarray(x) for x in (log_mass, log_age, a_v)))
+        theta = jnp.broadcast_arrays(*(jnp.asarray(x, float) for x in (log_mass, log_age, a_v)))
         shape = theta[0].shape
         inside = self.domain.contains(*theta)
         clipped = [

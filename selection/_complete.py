@@ -28,13 +28,21 @@ class CompleteSelection(AbstractSelection):
         return jnp.ones_like(log_mass)[None]
 
     def to_arrays(self) -> tuple[dict[str, np.ndarray], dict[str, object]]:
-        return {}, {"domain": self.domain.as_dict(), "acts_on": self.acts_on}
+        return {}, {
+            "domain": self.domain.as_dict(),
+            "acts_on": self.acts_on,
+            "outside": self.outside,
+        }
 
     @classmethod
     def from_arrays(
         cls, arrays: dict[str, np.ndarray], metadata: dict[str, object]
     ) -> "CompleteSelection":
-        return complete(Box.from_dict(metadata["domain"]), metadata["acts_on"])  # pyright: ignore
+        return cls(
+            domain=Box.from_dict(metadata["domain"]),  # pyright: ignore
+            acts_on=metadata["acts_on"],  # pyright: ignore
+            outside=metadata["outside"],  # pyright: ignore
+        )
 
 
 def complete(box: Box, acts_on: ActsOn = "data") -> CompleteSelection:

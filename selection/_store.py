@@ -20,6 +20,7 @@ from ._grid import GridSelection
 from ._magnitude import MagnitudeLimit
 from ._network import NetworkSelection
 from ._photometric import PhotometricNetwork
+from ._product import ProductSelection
 from ._recorded import RecordedSelection
 
 FORMAT_VERSION = 1
@@ -32,6 +33,7 @@ KINDS: dict[str, type[AbstractSelection] | type[PhotometricNetwork]] = {
     "magnitude_limit": MagnitudeLimit,
     "network": NetworkSelection,
     "photometric_network": PhotometricNetwork,
+    "product": ProductSelection,
     "recorded": RecordedSelection,
 }
 

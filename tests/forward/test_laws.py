@@ -114,13 +114,13 @@ class Case:
 
 
 CASES = [
-    *(Case(PowerLaw(MASS, a)) for a in (-3.5, -2.0, -1.0, -0.3)),
+    *(Case(PowerLaw(MASS, a)) for a in (-3.5, -2.0, -1.0)),
     *(Case(Schechter(MASS, a, b)) for a, b in ((-2.0, 5.5), (-1.0, 4.0), (-3.0, 7.4), (-0.4, 3.4))),
     Case(DoublePowerLaw(MASS, -2.0, 5.0, -3.0)),
     Case(DoublePowerLaw(MASS, -1.0, 4.1, -2.5)),
     Case(DoublePowerLaw(MASS, -1.7, 7.0, -2.5)),
     Case(Constant(AGE)),
-    *(Case(PowerLawAge(AGE, a)) for a in (-2.0, -1.0, -0.5, 0.0)),
+    *(Case(PowerLawAge(AGE, a)) for a in (-2.0, -1.0, -0.5)),
     *(
         Case(MassIndependentDisruption(AGE, b, a))
         for b, a in ((7.5, -1.0), (6.1, -2.2), (9.9, 0.3))
@@ -133,15 +133,20 @@ CASES = [
     Case(MassDependentDisruption(MASS, AGE, -2.2, 5.0, 0.12, 8.5)),
     Case(NodesExtinction(NODES), 7.0),
     Case(NodesExtinction(NODES, SHARES), 8.0),
-    *(Case(NodesExtinction(NODES, SHARES, -0.7, age_dependent=True), t) for t in (6.0, 7.0, 9.0)),
+    *(Case(NodesExtinction(NODES, SHARES, -0.7, age_dependent=True), t) for t in (6.0, 9.0)),
     *(Case(HalfNormal(A_V, s), 7.0) for s in (0.05, 0.5, 2.9)),
     Case(HalfNormal((0.2, 3.0), 0.1), 7.0),
-    *(Case(HalfNormal(A_V, 0.6, -0.2, age_dependent=True), t) for t in (6.0, 9.0)),
+    Case(HalfNormal(A_V, 0.6, -0.2, age_dependent=True), 9.0),
     *(Case(LogNormal(A_V, m, s), 7.0) for m, s in ((-0.5, 0.3), (0.4, 0.9), (-1.2, 0.08))),
     Case(LogNormal((0.1, 3.0), -0.9, 0.3), 7.0),
-    *(Case(LogNormal(A_V, -0.3, 0.4, -0.3, age_dependent=True), t) for t in (6.0, 9.0)),
+    Case(LogNormal(A_V, -0.3, 0.4, -0.3, age_dependent=True), 9.0),
 ]
 every_case = pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
+one_of_each_law = pytest.mark.parametrize(
+    "case",
+    {(type(c.law), getattr(c.law, "age_dependent", None)): c for c in CASES}.values(),
+    ids=lambda c: c.name,
+)
 
 # The chance that any goodness-of-fit comparison in this module fails although all laws are right.
 FAMILY_WISE_ALARM = 1e-3
@@ -301,7 +306,7 @@ def test_gradients_are_finite_where_a_piece_is_empty_or_flat(case: Case):
     assert all(np.isfinite(g).all() for g in gradient.values())
 
 
-@every_case
+@one_of_each_law
 def test_compiled_equals_eager_and_vmap_equals_a_loop(case: Case):
     x = jnp.asarray(case.points(9, seed=2))
     eager = case.log_prob(case.law, x)
@@ -321,7 +326,7 @@ def test_compiled_equals_eager_and_vmap_equals_a_loop(case: Case):
     np.testing.assert_allclose(jax.vmap(f)(stacked), jnp.stack(loop), rtol=1e-12, atol=1e-11)
 
 
-@every_case
+@one_of_each_law
 def test_single_precision(case: Case):
     x = case.points(50)
     exact = jax.jit(lambda x: case.log_prob(case.law, x))(jnp.asarray(x))
@@ -342,44 +347,35 @@ def test_single_precision(case: Case):
     assert all(np.isfinite(np.asarray(g)).all() for g in gradient.values())
 
 
-@every_case
-def test_with_values_returns_a_changed_copy(case: Case):
-    before = {k: np.array(v) for k, v in case.law.values().items()}
-    changed = case.law.with_values({k: v + 0.125 for k, v in case.law.values().items()})
-    assert type(changed) is type(case.law)
-    assert {k: v.tolist() for k, v in changed.values().items()} == {
-        k: (v + 0.125).tolist() for k, v in before.items()
-    }
-    assert {k: v.tolist() for k, v in case.law.values().items()} == {
-        k: v.tolist() for k, v in before.items()
-    }
-    assert dataclasses.asdict(changed).keys() == dataclasses.asdict(case.law).keys()
+def test_with_values_returns_a_changed_copy():
+    for law in (case.law for case in CASES):
+        before = {k: np.array(v) for k, v in law.values().items()}
+        changed = law.with_values({k: v + 0.125 for k, v in law.values().items()})
+        assert type(changed) is type(law)
+        for k, v in before.items():
+            np.testing.assert_array_equal(changed.values()[k], v + 0.125)
+            np.testing.assert_array_equal(law.values()[k], v)
+        others = law.with_values({"log_n": 1.0, "not_a_parameter": 2.0})
+        assert eqx.tree_equal(others, law)
 
 
-@every_case
-def test_a_part_leaves_the_parameters_of_other_parts_alone(case: Case):
-    same = case.law.with_values({"log_n": 1.0, "not_a_parameter": 2.0})
-    assert eqx.tree_equal(same, case.law)
+def test_parameters_are_documented_and_their_priors_hold_the_value():
+    for law in (case.law for case in CASES):
+        values = law.values()
+        assert list(values) == [p.name for p in law.parameters()]
+        for p in law.parameters():
+            assert p.unit.strip() and len(p.reason) > 10 and p.label.startswith("$")
+            value = np.asarray(values[p.name])
+            assert value.shape == ((p.size,) if p.size else ())
+            assert not isinstance(p.prior, Fixed)
+            if isinstance(p.prior, Dirichlet):
+                assert p.size and math.isclose(value.sum(), 1.0) and (value >= 0).all()
+            else:
+                assert p.prior.low <= value <= p.prior.high
 
 
-@every_case
-def test_parameters_are_documented_and_their_priors_hold_the_value(case: Case):
-    values = case.law.values()
-    assert list(values) == [p.name for p in case.law.parameters()]
-    for p in case.law.parameters():
-        assert p.unit.strip() and len(p.reason) > 10 and p.label.startswith("$")
-        value = np.asarray(values[p.name])
-        assert value.shape == ((p.size,) if p.size else ())
-        assert not isinstance(p.prior, Fixed)
-        if isinstance(p.prior, Dirichlet):
-            assert p.size and math.isclose(value.sum(), 1.0) and (value >= 0).all()
-        else:
-            assert p.prior.low <= value <= p.prior.high
-
-
-@pytest.mark.parametrize(
-    "law",
-    [
+def test_parameters_are_fields_and_defaults_lie_inside_their_priors():
+    laws: list[Law] = [
         PowerLaw(MASS),
         Schechter(MASS),
         DoublePowerLaw(MASS),
@@ -391,15 +387,13 @@ def test_parameters_are_documented_and_their_priors_hold_the_value(case: Case):
         NodesExtinction(NODES, age_dependent=True),
         HalfNormal(A_V, age_dependent=True),
         LogNormal(A_V, age_dependent=True),
-    ],
-    ids=lambda law: type(law).__name__,
-)
-def test_parameters_are_fields_and_defaults_lie_inside_their_priors(law: Law):
-    fields = {f.name for f in dataclasses.fields(law)}
-    for p in law.parameters():
-        assert p.name in fields
-        if not isinstance(p.prior, Dirichlet | Fixed):
-            assert p.prior.low <= getattr(law, p.name) <= p.prior.high
+    ]
+    for law in laws:
+        fields = {f.name for f in dataclasses.fields(law)}
+        for p in law.parameters():
+            assert p.name in fields
+            if not isinstance(p.prior, Dirichlet | Fixed):
+                assert p.prior.low <= getattr(law, p.name) <= p.prior.high
 
 
 def test_malformed_nodes_are_refused():

@@ -1,0 +1,1 @@
+"""Experiments: the command line, experiment files, reports and benchmarks."""

@@ -1,0 +1,273 @@
+"""The command line."""
+
+import contextlib
+import importlib.resources
+import pathlib
+import sys
+import time
+from collections.abc import Iterator
+from typing import Annotated
+
+import jax
+import typer
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+import starcensus
+
+app = typer.Typer(
+    name="starcensus",
+    help="Populations of star clusters in other galaxies: simulate, select, fit.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+selection_app = typer.Typer(help="Selection operators: import, marginalise, look at.")
+app.add_typer(selection_app, name="selection", no_args_is_help=True)
+bench_app = typer.Typer(help="Benchmarks: one JSON line each.")
+app.add_typer(bench_app, name="bench", no_args_is_help=True)
+
+Out = Annotated[pathlib.Path, typer.Option("--out", help="Folder for the results; made if absent.")]
+Data = Annotated[
+    pathlib.Path | None,
+    typer.Option("--data", help="Folder that holds the catalogues, as their owners publish them."),
+]
+
+
+def main() -> None:
+    """Entry point: a user's mistake is one line and exit code 2, a bug is a traceback."""
+    # The application owns its process, so it may set what a library must not.
+    jax.config.update("jax_enable_x64", True)
+    try:
+        app(standalone_mode=True)
+    except (ValueError, FileNotFoundError, PermissionError, IsADirectoryError) as error:
+        if not _is_users(error):
+            raise
+        Console(stderr=True, soft_wrap=True, highlight=False).print(
+            f"starcensus: {error}", style="bold red", markup=False
+        )
+        sys.exit(2)
+
+
+def _is_users(error: Exception) -> bool:
+    """Errors raised by our own checks speak to the user; those of other libraries are bugs."""
+    if isinstance(error, OSError):
+        return True
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    module = trace.tb_frame.f_globals.get("__name__", "") if trace else ""
+    return module.startswith("starcensus.")
+
+
+@contextlib.contextmanager
+def stages() -> Iterator:
+    """A function that shows the current stage; a spinner on a terminal, silence elsewhere."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda _: None
+        return
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("starting", total=None)
+        yield lambda text: bar.update(task, description=text)
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    if version:
+        typer.echo(starcensus.__version__)
+        raise typer.Exit
+
+
+@app.command()
+def quickstart(out: Out) -> None:
+    """Fit the mock catalogue that the package carries, with and without its selection."""
+    carried = importlib.resources.files("starcensus.experiments") / "quickstart.toml"
+    _run(pathlib.Path(str(carried)), None, out)
+
+
+@app.command()
+def run(
+    experiment: Annotated[pathlib.Path, typer.Argument(help="Experiment file (TOML).")],
+    out: Out,
+    data: Data = None,
+) -> None:
+    """Run an experiment file: every fit that it asks for, with report."""
+    _run(experiment, data, out)
+
+
+@app.command()
+def mock(
+    experiment: Annotated[pathlib.Path, typer.Argument(help="Experiment file with [mock].")],
+    out: Out,
+    data: Data = None,
+) -> None:
+    """Draw the mock catalogue of an experiment file, with its truth and its operator."""
+    from starcensus.experiments.config import load_experiment
+    from starcensus.experiments.run import make_mock
+
+    config, _ = load_experiment(experiment)
+    for path in make_mock(config, out, _roots(data, experiment), experiment.stem):
+        typer.echo(str(path))
+
+
+@app.command()
+def fit(
+    catalogue: Annotated[pathlib.Path, typer.Argument(help="Catalogue file.")],
+    out: Out,
+    selection: Annotated[
+        str,
+        typer.Option(
+            help="Operator: a file saved by starcensus, 'complete', or 'c4_physical' (the "
+            "published network, from the installed package)."
+        ),
+    ],
+    population: Annotated[
+        pathlib.Path,
+        typer.Option(help="Population: TOML file with the keys of a [populations.NAME] table."),
+    ],
+    format: Annotated[
+        str, typer.Option(help="legus, literature, table or starcensus.")
+    ] = "starcensus",
+    column_map: Annotated[
+        pathlib.Path | None, typer.Option(help="Column map (TOML), for --format table.")
+    ] = None,
+    cuts: Annotated[
+        str,
+        typer.Option(help="Named cuts in order, separated by commas, e.g. legus_stage2,classes."),
+    ] = "",
+    r_v: Annotated[
+        float | None, typer.Option(help="A_V / E(B-V), for --format legus [default: 3.1].")
+    ] = None,
+    errors: Annotated[
+        str, typer.Option(help="published (68% limits) or none (best values taken as exact).")
+    ] = "published",
+    missing: Annotated[
+        str, typer.Option(help="Rows without limits: refuse, or floor (the documented floor).")
+    ] = "refuse",
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+) -> None:
+    """Fit one catalogue with one operator and one population."""
+    import tomllib
+
+    from starcensus.experiments.config import ConfigError, parse_experiment
+    from starcensus.experiments.run import run_experiment
+
+    if not population.is_file():
+        raise ConfigError(f"{population}: there is no such population file")
+    try:
+        table = tomllib.loads(population.read_text())
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{population}: not valid TOML: {error}") from error
+    options: dict[str, object] = {}
+    if column_map is not None:
+        options["column_map"] = str(column_map.resolve())
+    if r_v is not None:
+        options["r_v"] = r_v
+    named = selection in ("complete", "c4_physical")
+    operator = {"kind": selection} if named else {"kind": "file", "path": _absolute(selection)}
+    tables = {
+        "title": f"Fit of {catalogue.name}",
+        "seed": seed,
+        "catalogue": {
+            "path": str(catalogue.resolve()),
+            "format": format,
+            "options": options,
+            "cuts": [{"name": name.strip()} for name in cuts.split(",") if name.strip()],
+        },
+        "errors": {"mode": errors, "missing": missing},
+        "selections": {"given": operator},
+        "populations": {"given": table},
+        "fits": [{"name": "main", "selection": "given", "population": "given"}],
+    }
+    config = parse_experiment(tables, str(population))
+    with stages() as show:
+        summary = run_experiment(config, repr(tables), out, _roots(None, population), show)
+    _finish(summary, out)
+
+
+@app.command()
+def report(folder: Annotated[pathlib.Path, typer.Argument(help="Folder of a run.")]) -> None:
+    """Write report.html of a finished run again."""
+    from starcensus.experiments.report import write_report
+
+    typer.echo(str(write_report(folder)))
+
+
+@selection_app.command("import-c4")
+def import_c4_command(
+    out: Out,
+    source: Annotated[
+        pathlib.Path | None,
+        typer.Option(help="Wheel or folder of cluster-completeness-pipeline 0.1.0."),
+    ] = None,
+) -> None:
+    """Convert the published C-4 networks: c4_physical.h5 and c4_photometric.h5."""
+    from starcensus.experiments.run import prepare_folder
+    from starcensus.selection import import_c4, save_selection
+
+    prepare_folder(out)
+    for name, operator in zip(("c4_physical", "c4_photometric"), import_c4(source), strict=True):
+        save_selection(operator, out / f"{name}.h5")
+        typer.echo(str(out / f"{name}.h5"))
+
+
+@selection_app.command("predict")
+def predict_command(
+    operator: Annotated[pathlib.Path, typer.Argument(help="Operator file.")],
+    log_mass: Annotated[float, typer.Option(help="log10 of the mass, M_sun.")],
+    log_age: Annotated[float, typer.Option(help="log10 of the age, yr.")],
+    a_v: Annotated[float, typer.Option(help="V-band extinction, mag.")],
+) -> None:
+    """Print p_sel at one mass, age and extinction, and its spread over the ensemble."""
+    from starcensus.experiments.config import ConfigError
+    from starcensus.selection import AbstractSelection, load_selection
+
+    loaded = load_selection(operator)
+    if not isinstance(loaded, AbstractSelection):
+        raise ConfigError(f"{operator}: holds an operator of magnitudes, not of θ")
+    loaded.check_points(log_mass, log_age, a_v)
+    members = loaded.members(log_mass, log_age, a_v)
+    typer.echo(f"p_sel = {float(members.mean()):.6f} (ensemble spread {float(members.std()):.2g})")
+
+
+def _run(experiment: pathlib.Path, data: pathlib.Path | None, out: pathlib.Path) -> None:
+    from starcensus.experiments.config import ConfigError, load_experiment
+    from starcensus.experiments.run import run_experiment
+
+    if data is not None and not data.is_dir():
+        raise ConfigError(f"--data {data}: there is no such folder")
+    config, text = load_experiment(experiment)
+    with stages() as show:
+        summary = run_experiment(config, text, out, _roots(data, experiment), show)
+    _finish(summary, out)
+
+
+def _roots(data: pathlib.Path | None, experiment: pathlib.Path) -> list[pathlib.Path]:
+    return [*([data] if data else []), experiment.resolve().parent]
+
+
+def _absolute(path: str) -> str:
+    return str(pathlib.Path(path).resolve())
+
+
+def _finish(summary: dict[str, object], out: pathlib.Path) -> None:
+    """Say what came out; a fit that is not to be trusted says so."""
+    typer.echo(str(summary["verdict"]))
+    medians = [k for k in summary if k.startswith("posterior.") and k.endswith(".median")]
+    for key in medians:
+        stem = key.removesuffix(".median")
+        low, high = (float(str(summary[f"{stem}.{q}"])) for q in ("p16", "p84"))
+        middle = float(str(summary[key]))
+        typer.echo(
+            f"  {stem.removeprefix('posterior.'):16s} {middle:9.3f}  "
+            f"+{high - middle:.3f} −{middle - low:.3f} (68%)"
+        )
+    typer.echo(f"{time.strftime('%H:%M:%S')} wrote {out / 'report.html'}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,282 @@
+"""Experiment files: TOML, checked, unknown keys refused, every value with its meaning."""
+
+import dataclasses
+import pathlib
+import tomllib
+from typing import Annotated, Any, Literal
+
+import pydantic
+
+from starcensus.forward import AbstractAgeFunction as AgeFunction
+from starcensus.forward import AbstractExtinction as Extinction
+from starcensus.forward import AbstractMassFunction as MassFunction
+from starcensus.forward import (
+    Constant,
+    DoublePowerLaw,
+    HalfNormal,
+    LogNormal,
+    MassDependentDisruption,
+    MassIndependentDisruption,
+    NodesExtinction,
+    PiecewiseLinearAge,
+    Population,
+    PowerLaw,
+    PowerLawAge,
+    Prior,
+    QuadratureSettings,
+    Schechter,
+    Separable,
+)
+from starcensus.inference import (
+    BinSettings,
+    ErrorSettings,
+    PopulationModel,
+    SamplerSettings,
+    Thresholds,
+)
+from starcensus.selection import Box
+
+
+class ConfigError(ValueError):
+    """An experiment file cannot be used; the message names the file, the key and the remedy."""
+
+
+class Strict(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
+
+
+def _only_fields(cls: type) -> Any:
+    names = [f.name for f in dataclasses.fields(cls)]
+
+    def check(value: object) -> object:
+        if isinstance(value, dict) and (unknown := sorted(set(value) - set(names))):
+            raise ValueError(f"unknown key {', '.join(unknown)}; allowed: {', '.join(names)}")
+        return value
+
+    return pydantic.BeforeValidator(check)
+
+
+Pair = tuple[float, float]
+Triple = tuple[float, float, float]
+
+
+class BoundsConfig(Strict):
+    """Bounds of the population: log10 M_sun, log10 yr, mag."""
+
+    log_mass: Pair
+    log_age: Pair
+    a_v: Pair = (0.0, 3.0)
+
+
+class CatalogueConfig(Strict):
+    """Where the clusters come from.
+
+    `path` is relative to `--data` (searched with its sub-folders) or to the experiment file;
+    `package:NAME` is a file that starcensus carries.
+    """
+
+    path: str
+    format: Literal["legus", "literature", "table", "starcensus"] = "starcensus"
+    options: dict[str, Any] = {}
+    cuts: tuple[dict[str, Any], ...] = ()
+
+
+class SelectionConfig(Strict):
+    """An operator.
+
+    - `kind`: `complete` (inside the bounds), `magnitude` (MagnitudeLimit; options as its
+        `default`), `c4_physical` (the published C-4 network, from the installed package), or
+        `file` (saved by starcensus; `path` as for catalogues).
+    - `recorded_sigma`: the operator's rule was applied to recorded values with these Gaussian
+        errors (dex, dex, mag): it is wrapped in a RecordedSelection.
+    - `recorded_limits`: the user kept only recorded values inside this box; the operator is
+        multiplied by the probability of that, for Gaussian errors `limits_sigma` (by default the
+        catalogue's median errors).
+    """
+
+    kind: Literal["complete", "magnitude", "c4_physical", "file"]
+    path: str | None = None
+    options: dict[str, Any] = {}
+    acts_on: Literal["data", "truth"] | None = None
+    recorded_sigma: Triple | None = None
+    recorded_limits: BoundsConfig | None = None
+    limits_sigma: Triple | None = None
+    description: str = ""
+
+    @pydantic.model_validator(mode="after")
+    def _path_for_file(self) -> "SelectionConfig":
+        if (self.kind == "file") != (self.path is not None):
+            raise ValueError("path goes with kind = 'file', and kind = 'file' needs it")
+        return self
+
+
+_MASS: dict[str, type[MassFunction]] = {
+    "power_law": PowerLaw,
+    "schechter": Schechter,
+    "double_power_law": DoublePowerLaw,
+}
+_AGE: dict[str, type[AgeFunction]] = {
+    "constant": Constant,
+    "power_law": PowerLawAge,
+    "mid": MassIndependentDisruption,
+    "piecewise_linear": PiecewiseLinearAge,
+}
+_EXTINCTION: dict[str, type[Extinction]] = {
+    "nodes": NodesExtinction,
+    "half_normal": HalfNormal,
+    "log_normal": LogNormal,
+}
+
+
+class PopulationConfig(Strict):
+    """A population family, its starting values and priors.
+
+    Either `mass` and `age`, or `mass_age = {kind = "mdd", ...}`. Every other key of a part is a
+    starting value or a setting of that part (`nodes`, `age_dependent`).
+    """
+
+    bounds: BoundsConfig
+    mass: dict[str, Any] | None = None
+    age: dict[str, Any] | None = None
+    mass_age: dict[str, Any] | None = None
+    extinction: dict[str, Any]
+    log_n: float = 3.0
+    form: Literal["poisson", "conditional"] = "poisson"
+    priors: dict[str, Prior] = {}
+
+    @pydantic.model_validator(mode="after")
+    def _builds(self) -> "PopulationConfig":
+        self.model()
+        return self
+
+    def model(self) -> PopulationModel:
+        """The population model that this describes."""
+        return PopulationModel(self.population(), dict(self.priors), self.form)
+
+    def population(self) -> Population:
+        """The population at its starting values."""
+        box = Box.from_dict(self.bounds.model_dump())
+        if (self.mass_age is None) == (self.mass is None or self.age is None):
+            raise ValueError("give either mass and age, or mass_age")
+        if self.mass_age is not None:
+            ranges = {"log_mass_range": box.log_mass, "log_age_range": box.log_age}
+            mass_age = _part({"mdd": MassDependentDisruption}, self.mass_age, "mass_age", ranges)
+        else:
+            mass = _part(_MASS, self.mass or {}, "mass", {"log_mass_range": box.log_mass})
+            age = _part(_AGE, self.age or {}, "age", {"log_age_range": box.log_age})
+            mass_age = Separable(mass=mass, age=age)
+        extinction = _part(_EXTINCTION, self.extinction, "extinction", {"a_v_range": box.a_v})
+        population = Population(mass_age=mass_age, extinction=extinction, log_n=self.log_n)
+        if complaints := population.box.exceeds(box) + box.exceeds(population.box):
+            raise ValueError(f"nodes and bounds disagree: {'; '.join(complaints)}")
+        return population
+
+
+def _part(kinds: dict[str, type], table: dict[str, Any], what: str, ranges: dict[str, Pair]) -> Any:
+    settings = dict(table)
+    kind = settings.pop("kind", None)
+    if kind not in kinds:
+        raise ValueError(f"{what}.kind is {kind!r}; expected one of {', '.join(kinds)}")
+    fields = {f.name for f in dataclasses.fields(kinds[kind])}
+    given = {k: tuple(v) if k == "nodes" else v for k, v in settings.items()}
+    allowed = fields - set(ranges)
+    if unknown := sorted(set(given) - allowed):
+        raise ValueError(
+            f"{what} of kind {kind} has no {', '.join(unknown)}; "
+            f"it has {', '.join(sorted(allowed))}"
+        )
+    return kinds[kind](**{k: v for k, v in ranges.items() if k in fields}, **given)
+
+
+class FitConfig(Strict):
+    """One fit of the experiment: which operator, which population, in a sentence why."""
+
+    name: Annotated[str, pydantic.Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+    selection: str
+    population: str
+    text: str = ""
+    errors: Annotated[ErrorSettings, _only_fields(ErrorSettings)] | None = None
+
+
+class MockConfig(Strict):
+    """A mock catalogue: the true parameters, and which operator and population make it."""
+
+    selection: str
+    population: str
+    truth: dict[str, float | tuple[float, ...]]
+    seed: int
+
+
+class Experiment(Strict):
+    """A whole experiment file. The first fit is the main one; the others are compared with it."""
+
+    title: str
+    description: str = ""
+    seed: int = 0
+    catalogue: CatalogueConfig | None = None
+    selections: dict[str, SelectionConfig]
+    populations: dict[str, PopulationConfig]
+    fits: tuple[FitConfig, ...] = ()
+    mock: MockConfig | None = None
+    errors: Annotated[ErrorSettings, _only_fields(ErrorSettings)] = ErrorSettings()
+    sampler: Annotated[SamplerSettings, _only_fields(SamplerSettings)] = SamplerSettings()
+    quadrature: Annotated[QuadratureSettings, _only_fields(QuadratureSettings)] = (
+        QuadratureSettings()
+    )
+    bins: Annotated[BinSettings, _only_fields(BinSettings)] = BinSettings()
+    thresholds: Annotated[Thresholds, _only_fields(Thresholds)] = Thresholds()
+    references: tuple[dict[str, Any], ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @pydantic.model_validator(mode="after")
+    def _names_exist(self) -> "Experiment":
+        users = [*self.fits, *([self.mock] if self.mock else [])]
+        for user in users:
+            for name, table in (
+                (user.selection, self.selections),
+                (user.population, self.populations),
+            ):
+                if name not in table:
+                    raise ValueError(f"{name!r} is not defined; defined are {', '.join(table)}")
+        names = [fit.name for fit in self.fits]
+        if len(set(names)) != len(names):
+            raise ValueError(f"fits must have different names, got {', '.join(names)}")
+        if self.fits and self.catalogue is None:
+            raise ValueError("fits need a [catalogue]")
+        return self
+
+
+def load_experiment(path: pathlib.Path) -> tuple[Experiment, str]:
+    """The checked experiment and the text it came from.
+
+    Raises `ConfigError` for a missing file, bad TOML, or a key or value that does not fit.
+    """
+    if not path.is_file():
+        raise ConfigError(f"{path}: there is no such experiment file")
+    try:
+        text = path.read_text()
+        return parse_experiment(tomllib.loads(text), str(path)), text
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from error
+
+
+def parse_experiment(tables: dict[str, Any], source: str) -> Experiment:
+    """Check tables that stand for an experiment file."""
+    try:
+        return Experiment.model_validate(tables)
+    except pydantic.ValidationError as error:
+        raise ConfigError(f"{source}: {explain(error)}") from error
+
+
+def explain(error: pydantic.ValidationError) -> str:
+    """Pydantic's findings as one readable line."""
+    lines = []
+    for item in error.errors():
+        key = ".".join(str(part) for part in item["loc"]) or "the file"
+        message = item["msg"].removeprefix("Value error, ")
+        if item["type"] == "extra_forbidden":
+            message = "unknown key; remove it or check its spelling"
+        received = item.get("input")
+        shown = f" (received {received!r})" if isinstance(received, str | int | float) else ""
+        lines.append(f"{key}: {message}{shown}")
+    return "; ".join(lines)
