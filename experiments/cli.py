@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Annotated
 
 import jax
+import numpy as np
 import typer
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -190,6 +191,26 @@ def fit(
 
 
 @app.command()
+def calibrate(
+    experiment: Annotated[
+        pathlib.Path, typer.Argument(help="Experiment file with a [calibration] section.")
+    ],
+    out: Out,
+    n: Annotated[int, typer.Option(help="Number of mock catalogues.")] = 200,
+    batch: Annotated[int, typer.Option(help="Catalogues fitted side by side.")] = 25,
+) -> None:
+    """Simulation-based calibration: coverage and ranks over mocks drawn from the priors."""
+    from starcensus.experiments.calibrate import run_calibration
+    from starcensus.experiments.config import load_experiment
+
+    config, text = load_experiment(experiment)
+    with stages() as show:
+        summary = run_calibration(config, text, out, _roots(None, experiment), n, batch, show)
+    for key, value in summary.items():
+        typer.echo(f"{key} = {value}")
+
+
+@app.command()
 def report(folder: Annotated[pathlib.Path, typer.Argument(help="Folder of a run.")]) -> None:
     """Write report.html of a finished run again."""
     from starcensus.experiments.report import write_report
@@ -213,6 +234,82 @@ def import_c4_command(
     for name, operator in zip(("c4_physical", "c4_photometric"), import_c4(source), strict=True):
         save_selection(operator, out / f"{name}.h5")
         typer.echo(str(out / f"{name}.h5"))
+
+
+@selection_app.command("marginalise")
+def marginalise_command(
+    out: Annotated[pathlib.Path, typer.Option("--out", help="Operator file to write (.h5).")],
+    network: Annotated[
+        pathlib.Path, typer.Option(help="Operator of magnitudes, e.g. c4_photometric.h5.")
+    ],
+    library: Annotated[
+        list[str],
+        typer.Option(
+            help="SLUG v2 library: the path before _cluster_prop.fits and _cluster_phot.fits; "
+            "repeat to join several."
+        ),
+    ],
+    bands: Annotated[
+        str, typer.Option(help="Library columns for the network's bands, in its order.")
+    ] = "WFC3_UVIS_F275W,WFC3_UVIS_F336W,ACS_F435W,ACS_F555W,ACS_F814W",
+    zeropoints: Annotated[
+        pathlib.Path | None,
+        typer.Option(help="AB minus Vega of the library's Vega, per band; converts to VEGAMAG."),
+    ] = None,
+    log_mass: Annotated[str, typer.Option(help="low,high,step of the grid, dex.")] = "2,6,0.25",
+    log_age: Annotated[str, typer.Option(help="low,high,step of the grid, dex.")] = "6,10.1,0.1",
+    a_v: Annotated[str, typer.Option(help="low,high,step of the grid, mag.")] = "0,3,0.5",
+    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+) -> None:
+    """Average an operator of magnitudes over the stochastic light of simulated clusters."""
+    import dataclasses
+
+    from starcensus.experiments.config import ConfigError
+    from starcensus.selection import PhotometricNetwork, load_selection, marginalise, save_selection
+    from starcensus.simulate import VEGAMAG, ClusterLibrary, read_slug2, read_zeropoints
+
+    loaded = load_selection(network)
+    if not isinstance(loaded, PhotometricNetwork):
+        raise ConfigError(f"{network}: holds a {type(loaded).__name__}, not one of magnitudes")
+    names = [name.strip() for name in bands.split(",")]
+    convert = None
+    if zeropoints is not None:
+        given = read_zeropoints(zeropoints)
+        if missing := [name for name in names if name not in given or name not in VEGAMAG]:
+            raise ConfigError(f"{zeropoints}: no zero points for {', '.join(missing)}")
+        convert = {name: (given[name], VEGAMAG[name]) for name in names}
+    parts = [
+        read_slug2(
+            f"{stem}_cluster_prop.fits", f"{stem}_cluster_phot.fits", names, "neb_ex", convert
+        )
+        for stem in library
+    ]
+    # Beyond the training magnitudes the network is saturated: 0 below, 1 above.
+    clipped = dataclasses.replace(loaded, outside="clip")
+    result = marginalise(
+        clipped,
+        ClusterLibrary.concatenate(*parts),
+        *(
+            _axis(text, name)
+            for text, name in ((log_mass, "log-mass"), (log_age, "log-age"), (a_v, "a-v"))
+        ),
+        key=jax.random.key(seed),
+    )
+    save_selection(result.selection, out)
+    typer.echo(
+        f"{out}: median standard error of p_sel {float(np.median(result.standard_error)):.4f}, "
+        f"largest {float(result.standard_error.max()):.3f}"
+    )
+
+
+def _axis(text: str, name: str) -> np.ndarray:
+    from starcensus.experiments.config import ConfigError
+
+    try:
+        low, high, step = (float(part) for part in text.split(","))
+        return np.linspace(low, high, round((high - low) / step) + 1)
+    except ValueError as error:
+        raise ConfigError(f"--{name} is {text!r}; expected low,high,step") from error
 
 
 @selection_app.command("predict")

@@ -207,6 +207,23 @@ class MockConfig(Strict):
     seed: int
 
 
+class CalibrationCase(Strict):
+    """Mocks made by one operator, fitted with another (the same, if the likelihood is right).
+
+    - `generator`: makes the catalogues; with `sigma` (dex, dex, mag) if it acts on the truth.
+    - `selection`: stands in the likelihood. `acts_on` overrides where.
+    - `passes`: whether the calibration should succeed; a wrong likelihood should not.
+    """
+
+    name: Annotated[str, pydantic.Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+    population: str
+    generator: str
+    selection: str
+    sigma: Triple | None = None
+    acts_on: Literal["data", "truth"] | None = None
+    passes: bool = True
+
+
 class Experiment(Strict):
     """A whole experiment file. The first fit is the main one; the others are compared with it."""
 
@@ -218,6 +235,7 @@ class Experiment(Strict):
     populations: dict[str, PopulationConfig]
     fits: tuple[FitConfig, ...] = ()
     mock: MockConfig | None = None
+    calibration: tuple[CalibrationCase, ...] = ()
     errors: Annotated[ErrorSettings, _only_fields(ErrorSettings)] = ErrorSettings()
     sampler: Annotated[SamplerSettings, _only_fields(SamplerSettings)] = SamplerSettings()
     quadrature: Annotated[QuadratureSettings, _only_fields(QuadratureSettings)] = (
@@ -230,14 +248,13 @@ class Experiment(Strict):
 
     @pydantic.model_validator(mode="after")
     def _names_exist(self) -> "Experiment":
-        users = [*self.fits, *([self.mock] if self.mock else [])]
-        for user in users:
-            for name, table in (
-                (user.selection, self.selections),
-                (user.population, self.populations),
-            ):
-                if name not in table:
-                    raise ValueError(f"{name!r} is not defined; defined are {', '.join(table)}")
+        users = [*self.fits, *([self.mock] if self.mock else []), *self.calibration]
+        used = [(user.selection, self.selections) for user in users]
+        used += [(user.population, self.populations) for user in users]
+        used += [(case.generator, self.selections) for case in self.calibration]
+        for name, table in used:
+            if name not in table:
+                raise ValueError(f"{name!r} is not defined; defined are {', '.join(table)}")
         names = [fit.name for fit in self.fits]
         if len(set(names)) != len(names):
             raise ValueError(f"fits must have different names, got {', '.join(names)}")

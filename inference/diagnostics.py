@@ -102,7 +102,7 @@ def diagnose(
         failures.append(f"BFMI is {fraction.min():.2f}, below {limits.min_bfmi:g}")
     if saturated > limits.max_saturated_share:
         failures.append(f"{saturated:.1%} of trajectories reached the maximum tree depth")
-    if smallest_object_ess < limits.min_object_ess:
+    if smallest_object_ess < limits.min_object_ess * (1 - 1e-9):
         poor = int((object_ess < limits.min_object_ess).sum())
         failures.append(
             f"{poor} clusters have fewer than {limits.min_object_ess:g} effective samples behind "

@@ -121,12 +121,16 @@ def fit(
         centre = {k: np.median(v, axis=(0, 1)) for k, v in values.items()}
         at_centre = population.with_values({**model.fixed_values(), **_on_simplex(model, centre)})
         object_ess = np.asarray(effective_sample_sizes(at_centre, objects))
+        # A point without errors is its own and only sample.
+        exact = settings.errors.mode == "none"
+        limits = settings.thresholds
+        limits = dataclasses.replace(limits, min_object_ess=1.0) if exact else limits
         diagnostics = diagnose(
             {k: v for k, v in flat.items() if np.ptp(v) > 0},
             draws,
             object_ess,
             settings.sampler.max_tree_depth,
-            settings.thresholds,
+            limits,
         )
         tree = _tree(
             catalogue, selection, model, settings, grid, objects, draws, values, object_ess

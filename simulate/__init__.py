@@ -1,6 +1,7 @@
 """Simulated clusters and images."""
 
 from .library import ClusterLibrary as ClusterLibrary
+from .slug import VEGAMAG as VEGAMAG
 from .slug import log_uniform_density as log_uniform_density
 from .slug import read_slug2 as read_slug2
 from .slug import read_zeropoints as read_zeropoints

@@ -62,3 +62,19 @@ class ClusterLibrary:
             mags=self.mags[rows],
             log_density=self.log_density[rows],
         )
+
+    @classmethod
+    def concatenate(cls, *libraries: "ClusterLibrary") -> "ClusterLibrary":
+        """All clusters of several libraries; raises `ValueError` if their bands differ.
+
+        `log_density` becomes NaN: the density of a union is not that of its parts.
+        """
+        bands = {library.bands for library in libraries}
+        if len(bands) != 1:
+            raise ValueError(f"libraries with different bands cannot be joined: {sorted(bands)}")
+        joined = {
+            name: np.concatenate([getattr(library, name) for library in libraries])
+            for name in ("log_mass", "log_age", "a_v", "mags")
+        }
+        unknown = np.full(len(joined["log_mass"]), np.nan)
+        return cls(bands=bands.pop(), log_density=unknown, **joined)

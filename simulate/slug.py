@@ -14,6 +14,16 @@ Light = Literal["stars", "neb", "ex", "neb_ex"]
 _SUFFIX = {"stars": "", "neb": "_neb", "ex": "_ex", "neb_ex": "_neb_ex"}
 
 
+# AB minus Vega of STScI's VEGAMAG system (ACS and WFC3 zero-point tables), mag.
+VEGAMAG = {
+    "WFC3_UVIS_F275W": 1.496,
+    "WFC3_UVIS_F336W": 1.188,
+    "ACS_F435W": -0.106,
+    "ACS_F555W": -0.010,
+    "ACS_F814W": 0.427,
+}
+
+
 def read_slug2(
     prop_path: str | os.PathLike[str],
     phot_path: str | os.PathLike[str],

@@ -1,4 +1,4 @@
-"""A hostile session: strict dtypes and ranks, two CPU devices, nothing mutated, shared data optional."""
+"""A hostile session: strict dtypes and ranks, two CPU devices, no global state changed."""
 
 import os
 import pathlib

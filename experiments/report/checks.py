@@ -92,7 +92,9 @@ def checks(run: Run) -> tuple[Check, ...]:
 
 
 def _share(p: float, n_draws: int) -> str:
-    return f"Fewer than {100 / n_draws:.2g}%" if p == 0 else f"{100 * p:.0f}%"
+    if p == 0:
+        return f"Fewer than {100 / n_draws:.2g}%"
+    return "More than 99%" if p > 0.99 else f"{100 * p:.0f}%"
 
 
 def checks_plot(run: Run) -> Plot:

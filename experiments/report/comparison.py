@@ -82,7 +82,9 @@ def table(run: Run) -> str:
         others = [c.run.find(q.name) for c in run.comparisons]
         truths = [x.truth for x in (q, *others) if x is not None and x.truth is not None]
         truth = truths[0] if truths else None
-        cells = [f'<th scope="row">{words.label(q)}</th>']
+        cells = [
+            f'<th scope="row">{words.label(q)} <span class="note">{words.unit(q.unit)}</span></th>'
+        ]
         cells += [f"<td>{words.number(truth)}</td>"] * with_truth
         cells += [f"<td>{words.plus_minus(q)}</td>"] + [_inside(q, truth)] * with_truth
         for other in others:
@@ -113,11 +115,13 @@ def _inside(q: Quantity, truth: float | None) -> str:
 def intervals_plot(run: Run) -> Plot:
     """Intervals of every shared parameter, one panel each."""
     shared = [q for q in run.quantities if any(c.run.find(q.name) for c in run.comparisons)]
+    shared.sort(key=lambda q: q.size > 0)
     n_columns = min(4, len(shared))
     n_rows = int(np.ceil(len(shared) / n_columns))
     names = ["this fit", *(c.name for c in run.comparisons)]
 
     def paint(figure: Figure) -> None:
+        figure.get_layout_engine().set(h_pad=0.1)
         grid = figure.subplots(n_rows, n_columns, squeeze=False, sharey=True)
         for axes in grid.flat[len(shared) :]:
             axes.set_visible(False)
@@ -136,11 +140,11 @@ def intervals_plot(run: Run) -> Plot:
             axes.set_yticks(range(len(names)), names)
             axes.tick_params(axis="y", length=0, labelsize=10)
             axes.spines["left"].set_visible(False)
-            axes.xaxis.set_major_locator(MaxNLocator(4))
+            axes.xaxis.set_major_locator(MaxNLocator(3))
 
     return draw(
         "intervals",
-        (10.4, n_rows * (0.75 + 0.34 * len(names)) + 0.2),
+        (10.4, n_rows * (0.95 + 0.34 * len(names)) + 0.1),
         paint,
         "One panel for each parameter with the 68% and 95% intervals of this fit and of each other "
         "fit, one above the other.",
@@ -167,7 +171,7 @@ def overlay_plot(run: Run) -> Plot:
             axes.xaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 2.5, 5, 10]))
             axes.set_xlabel(AXIS_LABELS[axis])
             axes.set_ylabel("clusters per dex, seen or not")
-        handles, names = axes.get_legend_handles_labels()
+        handles, names = figure.axes[0].get_legend_handles_labels()
         figure.legend(handles, names, loc="outside upper center", ncols=5)
 
     return draw(

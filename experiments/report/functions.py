@@ -77,8 +77,9 @@ def clipping(run: Run) -> str:
     mass, age = correct(run, "log_mass"), correct(run, "log_age")
     return (
         f"For masses each cluster's completeness is clipped from below at {mass.clip:g}, which "
-        f"touches {share(mass.n_clipped, len(run.theta))} clusters; for ages at {age.clip:.0e}, "
-        f"which touches {share(age.n_clipped, len(run.theta))}, and age bins whose mean "
+        f"touches {share(mass.n_clipped, len(run.theta))}; for ages at "
+        f"10<sup>−{-np.log10(age.clip):.0f}</sup>, which touches "
+        f"{share(age.n_clipped, len(run.theta))}, and age bins whose mean "
         f"completeness is below {age.mask_below:g} are left out (here {age.n_masked})."
     )
 
@@ -121,6 +122,8 @@ def _function(axes: Axes, run: Run, axis: str) -> None:
         label="catalogue",
         zorder=5,
     )
+    none = ~some
+    axes.plot(middle[none], (high / width)[none], "v", ms=5, mfc="white", mec=GREY, zorder=3)
     fixed = correction.counts
     shown = some & np.isfinite(fixed.n_corrected)
     x, y = (middle + shift)[shown], (fixed.n_corrected / width)[shown]
@@ -186,18 +189,20 @@ def plane_plot(run: Run) -> Plot:
         (run.nodes["log_mass"], run.nodes["log_age"]), logit(np.clip(p, 1e-9, 1 - 1e-9))
     )
     axis = {
-        name: np.linspace(run.nodes[name][0], run.nodes[name][-1], 240)
+        name: np.linspace(run.edges[name][0], run.edges[name][-1], 241)
         for name in ("log_mass", "log_age")
     }
-    smooth = expit(rule(tuple(np.meshgrid(axis["log_mass"], axis["log_age"], indexing="ij"))))
+    # The outermost nodes lie a hundredth of a dex inside the bounds.
+    inside = [np.clip(x, *run.nodes[name][[0, -1]]) for name, x in axis.items()]
+    smooth = expit(rule(tuple(np.meshgrid(*inside, indexing="ij"))))
     levels = [level for level in _LEVELS if smooth.min() < level < smooth.max()]
 
     def paint(figure: Figure) -> None:
         axes = figure.subplots()
         axes.contourf(
-            axis["log_age"],
-            axis["log_mass"],
-            smooth,
+            axis["log_age"][::3],
+            axis["log_mass"][::3],
+            smooth[::3, ::3],
             np.linspace(0, 1, 11),
             cmap="Greys_r",
             alpha=0.35,
@@ -212,7 +217,7 @@ def plane_plot(run: Run) -> Plot:
             vmax=max(float(np.percentile(run.theta[:, 2], 98)), run.edges["a_v"][0] + 0.1),
             edgecolors="white",
             linewidths=0.4,
-            rasterized=True,
+            rasterized=len(run.theta) > 3000,
             zorder=3,
         )
         if levels:
@@ -227,14 +232,19 @@ def plane_plot(run: Run) -> Plot:
                 linewidths=2,
                 zorder=4,
             )
-            axes.clabel(lines, fmt=lambda level: f"{level:g}", fontsize=10)
+            for text in axes.clabel(
+                lines, fmt=lambda level: f"{level:g}", fontsize=10, inline=False, zorder=6
+            ):
+                text.set_bbox({"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1})
         for name, limits, column in (
             ("log_age", axes.set_xlim, 1),
             ("log_mass", axes.set_ylim, 0),
         ):
             low = min(run.edges[name][0], float(run.theta[:, column].min()))
             high = max(run.edges[name][-1], float(run.theta[:, column].max()))
-            limits(low, high)
+            beyond = low < run.edges[name][0] or high > run.edges[name][-1]
+            pad = 0.04 if beyond else 0.0
+            limits(low - pad, high + pad)
         typical = (
             np.nanmedian(run.half_error, axis=0) if np.isfinite(run.half_error).any() else None
         )
@@ -270,5 +280,6 @@ def plane_plot(run: Run) -> Plot:
         "contours of equal selection probability.",
         f"{where} It is averaged over the fitted distribution of extinction, and the shade behind "
         "follows it from dark (0) to light (1). Clusters must thin out where it falls; many far "
-        "below the lowest contour would speak against the operator, or for large errors.",
+        "below the lowest contour would speak against the operator, or for large errors. "
+        "Clusters on the blank margin were recorded outside the bounds.",
     )

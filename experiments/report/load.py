@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import xarray
 from arviz_base import from_dict
-from arviz_stats import bfmi, ess, rhat
+from arviz_stats.sampling_diagnostics import bfmi, ess, rhat
 from jaxtyping import Float, Int
 
 AXES = ("log_mass", "log_age", "a_v")

@@ -19,6 +19,7 @@ from starcensus.experiments.report.style import (
 )
 
 _RANK_BINS = 20
+_TRACE_POINTS = 400
 
 
 def rank_counts(
@@ -33,6 +34,8 @@ def rank_counts(
 def chains_plot(run: Run) -> Plot:
     """Trace and rank histograms of every fitted scalar."""
     quantities = run.quantities
+    many = quantities[0].draws.shape[1] > _TRACE_POINTS
+    thinned = f" {_TRACE_POINTS} evenly spaced draws of each chain are shown." if many else ""
 
     def paint(figure: Figure) -> None:
         grid = figure.subplots(
@@ -55,14 +58,17 @@ def chains_plot(run: Run) -> Plot:
         f"For each of {len(quantities)} parameters, the draws of every chain in order and the "
         "histogram of each chain's ranks.",
         "Every chain, in its own colour, should wander over the same range without drifts or "
-        "plateaus, and its ranks should be flat: within the grey band nine times in ten.",
+        "plateaus, and its ranks should be flat: within the grey band nine times in ten." + thinned,
     )
 
 
 def _trace(axes: Axes, q: Quantity) -> None:
+    n_draws = q.draws.shape[1]
+    # A page holds a few hundred points of a line; drifts and plateaus survive thinning.
+    at = np.unique(np.linspace(0, n_draws - 1, min(n_draws, _TRACE_POINTS)).astype(int))
     for i, chain in enumerate(q.draws):
-        axes.plot(chain, color=CHAINS[i % len(CHAINS)], linewidth=0.5, alpha=0.75, rasterized=True)
-    axes.set_xlim(0, q.draws.shape[1])
+        axes.plot(at, chain[at], color=CHAINS[i % len(CHAINS)], linewidth=0.5, alpha=0.75)
+    axes.set_xlim(0, n_draws)
     axes.set_ylabel(q.label, rotation=0, ha="right", va="center", labelpad=12)
     few_ticks(axes, 5, 2)
     axes.tick_params(labelsize=8.5)
@@ -78,7 +84,7 @@ def _ranks(axes: Axes, q: Quantity) -> None:
     spread = 1.645 * np.sqrt(expected * (1 - 1 / n_bins) / max(effective, 1e-6))
     axes.axhspan(max(expected - spread, 0), expected + spread, color=GREY, alpha=0.15, linewidth=0)
     for i, chain in enumerate(counts):
-        axes.stairs(chain, edges, color=CHAINS[i % len(CHAINS)], linewidth=1.1)
+        axes.stairs(chain, edges, color=CHAINS[i % len(CHAINS)], linewidth=1.1, baseline=None)
     axes.axhline(expected, color=GREY, linewidth=0.8)
     axes.set_ylim(0, max(counts.max(), expected + spread) * 1.05)
     axes.set_xlim(0, q.draws.size)
@@ -139,7 +145,8 @@ def _energy(axes: Axes, run: Run) -> None:
     energy = np.asarray(run.stats["energy"], float)
     centred = (energy - energy.mean(axis=1, keepdims=True)).ravel()
     change = np.diff(energy, axis=1).ravel()
-    bins = np.linspace(*np.percentile(np.concatenate([centred, change]), [0.2, 99.8]), 40)
+    low, high = np.percentile(np.concatenate([centred, change]), [0.2, 99.8])
+    bins = np.linspace(low, high, 40)
     axes.hist(centred, bins, density=True, color=BLUE, alpha=0.4, label="energy")
     axes.hist(change, bins, density=True, histtype="step", color=ORANGE, lw=1.6, label="change")
     axes.legend(loc="upper right", handlelength=1.2, borderaxespad=0.0)
@@ -153,7 +160,7 @@ def _steps(axes: Axes, run: Run) -> None:
         _absent(axes)
         return
     steps = np.asarray(run.stats["n_steps"]).ravel()
-    powers = np.arange(0, max(int(np.ceil(np.log2(steps.max() + 1))), 1) + 1)
+    powers = np.arange(0, int(np.log2(max(steps.max(), 1))) + 1)
     counts, _ = np.histogram(
         np.log2(np.maximum(steps, 1)), np.append(powers, powers[-1] + 1) - 1e-9
     )

@@ -1,8 +1,7 @@
 """The sections of the page, in HTML."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 
@@ -10,29 +9,11 @@ from starcensus.experiments.report import comparison, words
 from starcensus.experiments.report.checks import checks, checks_plot
 from starcensus.experiments.report.corner import corner_plot, vector_plot
 from starcensus.experiments.report.functions import clipping, functions_plot, plane_plot
-from starcensus.experiments.report.load import AXES, Quantity, Run
+from starcensus.experiments.report.load import Quantity, Run
+from starcensus.experiments.report.markup import figure, table
+from starcensus.experiments.report.record import fitted, is_fitted, provenance
 from starcensus.experiments.report.sampler import chains_plot, sampler_plot
-from starcensus.experiments.report.style import Plot
 from starcensus.experiments.report.words import escape
-
-_ACTS_ON = {
-    "data": (
-        "Whether a cluster is catalogued follows from its recorded data. p<sub>sel</sub> "
-        "therefore stands in the likelihood once, in the expected number of catalogued clusters "
-        "∫ p<sub>sel</sub> λ dθ; no cluster of the catalogue is multiplied or divided by it."
-    ),
-    "truth": (
-        "Whether a cluster is catalogued follows from its true mass, age and extinction, whatever "
-        "the noise in their measurement. p<sub>sel</sub> therefore stands in the likelihood twice: "
-        "in the expected number of catalogued clusters ∫ p<sub>sel</sub> λ dθ, and inside each "
-        "cluster's integral ∫ p(d|θ) p<sub>sel</sub> λ dθ."
-    ),
-}
-_BOUNDS = {
-    "log_mass": ("log<sub>10</sub> mass", "M<sub>☉</sub>"),
-    "log_age": ("log<sub>10</sub> age", "yr"),
-    "a_v": ("A<sub>V</sub>", "mag"),
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +30,7 @@ def sections(run: Run) -> list[Section]:
     """Every section that the run has something for, in reading order."""
     makers: list[tuple[str, str, str, Callable[[Run], str]]] = [
         ("answer", "The answer", "Answer", _answer),
-        ("fitted", "What was fitted", "Fitted", _fitted),
+        ("fitted", "What was fitted", "Fitted", fitted),
         ("functions", "Mass and age functions", "Functions", _functions),
         ("plane", "Ages and masses", "Ages & masses", lambda r: figure(plane_plot(r))),
         ("posterior", "The posterior", "Posterior", _posterior),
@@ -57,34 +38,13 @@ def sections(run: Run) -> list[Section]:
         ("comparison", "Fitted otherwise", "Comparison", _comparison),
         ("parameters", "Parameters", "Parameters", _parameters),
         ("sampler", "The sampler", "Sampler", _sampler),
-        ("provenance", "Provenance", "Provenance", _provenance),
+        ("provenance", "Provenance", "Provenance", provenance),
     ]
     return [
         Section(anchor, title, short, make(run))
         for anchor, title, short, make in makers
         if anchor != "comparison" or run.comparisons
     ]
-
-
-def figure(plot: Plot) -> str:
-    return (
-        f'<figure id="figure-{plot.name}" role="group" aria-label="{escape(plot.alt)}">'
-        f'<div role="img" aria-label="{escape(plot.alt)}">{plot.svg}</div>'
-        f"<figcaption>{plot.caption}</figcaption></figure>"
-    )
-
-
-def _table(head: list[str], rows: list[str], caption: str = "", kind: str = "") -> str:
-    top = f"<caption>{caption}</caption>" if caption else ""
-    cells = "".join(f"<th>{h}</th>" for h in head)
-    return (
-        f'<div class="wide"><table class="{kind}">{top}<thead><tr>{cells}</tr></thead>'
-        f"<tbody>{''.join(rows)}</tbody></table></div>"
-    )
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
 
 
 def _answer(run: Run) -> str:
@@ -107,89 +67,6 @@ def _answer(run: Run) -> str:
         )
     parts += [f"<p>{comparison.verdict(run, c)}</p>" for c in run.comparisons]
     return "".join(parts)
-
-
-def _fitted(run: Run) -> str:
-    info = run.info
-    catalogue, population = _mapping(info.get("catalogue")), _mapping(info.get("population"))
-    selection = _mapping(info.get("selection"))
-    facts: list[tuple[str, str]] = []
-    source = catalogue.get("source")
-    n = f"{len(run.theta):,} clusters"
-    facts.append(("Catalogue", f"{n} from <code>{escape(source)}</code>" if source else n))
-    if selection:
-        kind = escape(selection.get("kind", "")).replace("_", " ")
-        about = escape(selection.get("description", ""))
-        facts.append(("Selection", " – ".join(x for x in (kind, about) if x)))
-        if (acts := _ACTS_ON.get(str(selection.get("acts_on")))) is not None:
-            facts.append(("In the likelihood", acts))
-    for key in ("mass", "age", "extinction"):
-        if population.get(key):
-            facts.append((key.capitalize(), escape(population[key])))
-    facts.append(("Bounds", _bounds(run)))
-    if errors := _mapping(info.get("errors")):
-        text = "; ".join(f"{escape(_plain(k))}: {_value(v)}" for k, v in errors.items())
-        facts.append(("Errors", text))
-    parts = [f"<p>{escape(info['description'])}</p>"] if info.get("description") else []
-    parts.append(f"<dl>{''.join(f'<dt>{k}</dt><dd>{v}</dd>' for k, v in facts)}</dl>")
-    parts.append(_steps(catalogue.get("steps")))
-    rows = [
-        f'<tr><th scope="row">{words.html_label(str(p.get("label", "")), str(p["name"]))} '
-        f'<code class="note">{escape(p["name"])}</code></th>'
-        f"<td>{words.prior(p.get('prior', {}), p['name'], _is_fitted(run, p))}</td>"
-        f'<td class="text">{escape(p.get("reason", ""))}</td></tr>'
-        for p in run.parameters
-    ]
-    parts.append("<h3>Priors</h3>" + _table(["Parameter", "Prior", "Why"], rows))
-    notes = info.get("notes")
-    if isinstance(notes, list) and notes:
-        items = "".join(f"<li>{escape(note)}</li>" for note in notes)
-        parts.append(f"<h3>Notes</h3><ul>{items}</ul>")
-    return "".join(parts)
-
-
-def _is_fitted(run: Run, parameter: Mapping[str, Any]) -> bool:
-    return any(q.parent == parameter["name"] for q in run.quantities)
-
-
-def _plain(key: str) -> str:
-    return str(key).replace("_", " ")
-
-
-def _value(value: object) -> str:
-    if isinstance(value, list | tuple):
-        return ", ".join(_value(v) for v in value)
-    if isinstance(value, float):
-        return words.number(value)
-    return words.NOTHING if value is None else escape(value)
-
-
-def _bounds(run: Run) -> str:
-    texts = []
-    for axis in AXES:
-        name, unit = _BOUNDS[axis]
-        low, high = run.edges[axis][[0, -1]]
-        texts.append(f"{name} {words.number(low)} to {words.number(high)} ({unit})")
-    return ", ".join(texts)
-
-
-def _steps(steps: object) -> str:
-    if not isinstance(steps, list) or not steps:
-        return ""
-    rows = []
-    for step in steps:
-        before, after = step.get("n_before"), step.get("n_after")
-        counted = isinstance(before, int) and isinstance(after, int)
-        cut = f"{before - after:,}" if counted else words.NOTHING
-        left = f"{after:,}" if isinstance(after, int) else words.NOTHING
-        rows.append(
-            f'<tr><th scope="row">{escape(_plain(step.get("name", "")))}</th>'
-            f'<td class="count">{cut}</td><td class="count">{left}</td>'
-            f'<td class="text">{escape(step.get("reason", ""))}</td></tr>'
-        )
-    first = steps[0].get("n_before")
-    caption = f"From {first:,} rows of the file." if isinstance(first, int) else ""
-    return "<h3>Cuts</h3>" + _table(["Step", "Removed", "Left", "Why"], rows, caption, "steps")
 
 
 def _functions(run: Run) -> str:
@@ -217,7 +94,7 @@ def _checks(run: Run) -> str:
         '<p class="note">p is the share of predicted catalogues whose distance from the mean '
         "prediction, Σ (<i>n</i> − mean)² / variance over bins, is at least that of the observed "
         "one; sparse bins are joined. For the number of clusters it is two-sided. The same data "
-        "were fitted, so that values near 0.5 are common and small ones weigh heavily.</p>"
+        "were fitted, so that values above 0.5 are common and small ones weigh heavily.</p>"
     )
 
 
@@ -247,13 +124,13 @@ def _parameters(run: Run) -> str:
     head = ["Parameter", "Unit", "Median", "68%", "95%"] + ["Truth", "Inside 95%"] * truth
     head += ["Prior", "R&#x302;", "Bulk ESS"]
     rows = [_row(run, q, truth) for q in run.quantities]
-    fixed = [p for p in run.parameters if not _is_fitted(run, p)]
+    fixed = [p for p in run.parameters if not is_fitted(run, p)]
     text = ", ".join(
         f"<code>{escape(p['name'])}</code> ({words.prior(p.get('prior', {}), p['name'], False)})"
         for p in fixed
     )
     after = f"<p>Not fitted: {text}.</p>" if fixed else ""
-    return _table(head, rows, kind="numbers") + after
+    return table(head, rows, kind="numbers") + after
 
 
 def _row(run: Run, q: Quantity, truth: bool) -> str:
@@ -293,30 +170,3 @@ def _sampler(run: Run) -> str:
     if isinstance(wall, int | float):
         facts.append(f"{wall:,.0f} s in all")
     return f"<p>{'; '.join(facts)}.</p>{figure(chains_plot(run))}{figure(sampler_plot(run))}"
-
-
-def _provenance(run: Run) -> str:
-    flat = dict(_flatten(run.provenance))
-    if not flat:
-        return "<p>This run folder has no <code>provenance.json</code>.</p>"
-    rows, texts = [], []
-    for key, value in flat.items():
-        if isinstance(value, str) and "\n" in value.strip():
-            texts.append(
-                f"<details><summary>{escape(_plain(key))}</summary>"
-                f"<pre>{escape(value.strip())}</pre></details>"
-            )
-        else:
-            rows.append(
-                f'<tr><th scope="row">{escape(_plain(key))}</th>'
-                f"<td><code>{_value(value)}</code></td></tr>"
-            )
-    return _table(["What", "Value"], rows, kind="facts") + "".join(texts)
-
-
-def _flatten(value: Mapping[str, Any], above: str = "") -> list[tuple[str, object]]:
-    flat: list[tuple[str, object]] = []
-    for key, item in value.items():
-        name = f"{above} · {key}" if above else str(key)
-        flat += _flatten(item, name) if isinstance(item, Mapping) else [(name, item)]
-    return flat

@@ -4,6 +4,7 @@ import dataclasses
 import io
 import re
 from collections.abc import Callable
+from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -23,7 +24,9 @@ AXIS_LABELS = {
 }
 PER_UNIT = {"log_mass": "per dex", "log_age": "per dex", "a_v": "per mag"}
 
-_RC = {
+FULL_WIDTH = 10.4  # inches, as wide as the page
+
+_RC: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 10.0,
     "axes.labelsize": 11.0,
@@ -73,16 +76,18 @@ def draw(
     """
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
-        matplotlib.rcParams.update({**_RC, "svg.hashsalt": name})
+        for key, value in _RC.items():
+            matplotlib.rcParams[key] = value
+        matplotlib.rcParams["svg.hashsalt"] = name
         figure = Figure(figsize=size, layout="constrained")
         paint(figure)
         buffer = io.StringIO()
         no_metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
         figure.savefig(buffer, format="svg", dpi=160, metadata=no_metadata)
-    return Plot(name, _inline(buffer.getvalue(), name), alt, caption)
+    return Plot(name, _inline(buffer.getvalue(), name, size[0]), alt, caption)
 
 
-def _inline(svg: str, name: str) -> str:
+def _inline(svg: str, name: str, width: float) -> str:
     """An SVG file as an element of an HTML page, whose ids clash with no other figure's."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
@@ -90,7 +95,10 @@ def _inline(svg: str, name: str) -> str:
     svg = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', svg)
     svg = re.sub(r'(href=")#', rf"\1#{name}-", svg)
     svg = svg.replace("url(#", f"url(#{name}-")
-    return svg.replace("<svg ", '<svg aria-hidden="true" focusable="false" ', 1).strip()
+    # Text keeps one size on the page whatever the width of the figure.
+    share = min(100.0, 100 * width / FULL_WIDTH)
+    attributes = f'aria-hidden="true" focusable="false" style="max-width: {share:.1f}%" '
+    return svg.replace("<svg ", f"<svg {attributes}", 1).strip()
 
 
 def few_ticks(axes: Axes, x: int = 5, y: int = 5) -> None:

@@ -59,10 +59,10 @@ def plus_minus(q: Quantity) -> str:
     if scale <= 0:
         return number(q.median)
     if number(up, scale) == number(down, scale):
-        return f"{number(q.median, scale)} ± {number(up, scale)}"
+        return f'<span class="nowrap">{number(q.median, scale)} ± {number(up, scale)}</span>'
     return (
-        f'{number(q.median, scale)} <span class="pm"><sup>+{number(up, scale)}</sup>'
-        f"<sub>−{number(down, scale)}</sub></span>"
+        f'<span class="nowrap">{number(q.median, scale)} <span class="pm">'
+        f"<sup>+{number(up, scale)}</sup><sub>−{number(down, scale)}</sub></span></span>"
     )
 
 
@@ -136,7 +136,7 @@ def answer(run: Run) -> str:
         low, mid, high = (100 * float(x) for x in np.percentile(catalogued, [16, 50, 84]))
         scale = (high - low) / 2
         sentences.append(
-            f"The galaxy holds <b>{linear(n)} clusters</b> within the fitted bounds; the "
+            f"The surveyed field holds <b>{linear(n)} clusters</b> within the fitted bounds; the "
             f"{len(run.theta):,} in the catalogue are {number(mid, scale)}% of them "
             f"({number(low, scale)} to {number(high, scale)}%)."
         )
@@ -183,9 +183,12 @@ def _disruption(found: dict[str, Quantity]) -> str:
     power, time = found.pop("gamma_mdd", None), found.pop("log_t_mdd", None)
     if time is None:
         return ""
-    text = f"A cluster of 100 M<sub>☉</sub> is disrupted in <b>{linear(time, 1e6)} Myr</b>"
+    text = (
+        f"A cluster of 100 M<sub>☉</sub> loses its mass on a timescale of "
+        f"<b>{linear(time, 1e6)} Myr</b>"
+    )
     if power is not None:
-        text += f", a time that grows with mass to the power γ<sub>MDD</sub> = {plus_minus(power)}"
+        text += f", which grows with mass to the power γ<sub>MDD</sub> = {plus_minus(power)}"
     return text + "."
 
 
@@ -203,8 +206,8 @@ def _extinction(run: Run) -> str:
     low, mid, high = (float(x) for x in np.percentile(middles, [16, 50, 84]))
     scale = max((high - low) / 2, 1e-3 * float(at[-1] - at[0]))
     return (
-        f"Half of them, seen or not, lie behind less than {number(mid, scale)} mag of extinction "
-        f"({number(low, scale)} to {number(high, scale)}) in <i>V</i>."
+        f"Half of all clusters, seen or not, lie behind less than {number(mid, scale)} mag of "
+        f"extinction ({number(low, scale)} to {number(high, scale)}) in <i>V</i>."
     )
 
 
