@@ -156,7 +156,8 @@ class PopulationConfig(Strict):
     def population(self) -> Population:
         """The population at its starting values."""
         box = Box.from_dict(self.bounds.model_dump())
-        if (self.mass_age is None) == (self.mass is None or self.age is None):
+        given = [part is not None for part in (self.mass, self.age, self.mass_age)]
+        if given not in ([True, True, False], [False, False, True]):
             raise ValueError("give either mass and age, or mass_age")
         if self.mass_age is not None:
             ranges = {"log_mass_range": box.log_mass, "log_age_range": box.log_age}

@@ -10,28 +10,35 @@ the first by integrating N out under the prior 1/N, up to a constant. The first 
 over samples of each object's posterior under the prior π, ∫ p(d|θ) λ dθ ∝ mean(λ/π). If selection
 acts on the truth, independently of the noise, P(det, d|θ) = p_sel(θ) p(d|θ), and p_sel multiplies
 the first integrand too; `object_samples` has then put it into the weights.
+
+Σ_i is taken over blocks of rows that fit into a processor's cache, and its derivatives with respect
+to the population's parameters are summed along with it: a gradient needs no more memory than a
+value.
 """
 
-from typing import Literal
+from collections.abc import Callable
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from ..forward import Population, SelectionGrid
 from .objects import ObjectSamples
 
 Form = Literal["poisson", "conditional"]
 
+_BLOCK_VALUES = 8192
 
-def log_object_terms(population: Population, objects: ObjectSamples) -> Float[Array, "n"]:
+
+def log_object_terms(population: Population, objects: ObjectSamples) -> Float[Array, " n"]:
     """ln ∫ p(d_i|θ) p(θ|φ) dθ of every row, padding included; float64 if JAX has x64 on."""
     theta = jnp.asarray(objects.theta)
     log_p = population.log_prob(theta[..., 0], theta[..., 1], theta[..., 2])
     return jax.scipy.special.logsumexp(log_p + jnp.asarray(objects.log_weight), axis=1)
 
 
-def effective_sample_sizes(population: Population, objects: ObjectSamples) -> Float[Array, "n"]:
+def effective_sample_sizes(population: Population, objects: ObjectSamples) -> Float[Array, " n"]:
     """(Σ w)² / Σ w² of the weights λ/π of each object's samples; NaN for padding."""
     theta = jnp.asarray(objects.theta)
     log_p = population.log_prob(theta[..., 0], theta[..., 1], theta[..., 2])
@@ -45,11 +52,64 @@ def log_likelihood(
     population: Population, objects: ObjectSamples, grid: SelectionGrid, form: Form = "poisson"
 ) -> Float[Array, ""]:
     """ln L of a catalogue; −inf if an object cannot come from the population."""
-    mask = jnp.asarray(objects.mask)
-    terms = jnp.where(mask, log_object_terms(population, objects), 0.0)
+    total = sum_of_object_terms(population, objects)
     fraction = grid.detected_fraction(population)
-    n = mask.sum().astype(fraction.dtype)
+    n = jnp.asarray(objects.mask).sum().astype(fraction.dtype)
     if form == "conditional":
-        return terms.sum() - n * jnp.log(fraction)
+        return total - n * jnp.log(fraction)
     ln_number = jnp.log(10.0) * jnp.asarray(population.log_n, fraction.dtype)
-    return terms.sum() + n * ln_number - jnp.exp(ln_number) * fraction
+    return total + n * ln_number - jnp.exp(ln_number) * fraction
+
+
+def sum_of_object_terms(population: Population, objects: ObjectSamples) -> Float[Array, ""]:
+    """Σ_i ln ∫ p(d_i|θ) p(θ|φ) dθ, differentiable with respect to the population's parameters.
+
+    Blocks of padding are skipped. Data are constants: derivatives with respect to them are zero.
+    """
+    n, per_row = objects.log_weight.shape
+    rows = _block_rows(n, per_row)
+    data = jax.lax.stop_gradient(
+        tuple(jnp.asarray(x) for x in (objects.theta, objects.log_weight, objects.mask))
+    )
+
+    def block_total(values: dict[str, Array], block: tuple) -> Float[Array, ""]:
+        some = ObjectSamples(*block)
+        terms = log_object_terms(population.with_values(values), some)
+        return jnp.where(some.mask, terms, 0.0).sum()
+
+    if rows == n:
+        return block_total(population.values(), data)
+    n_used = (data[2].sum() + rows - 1) // rows
+
+    def over_blocks(function: Callable, values: dict[str, Array], data: tuple) -> Any:
+        def add(i: Int[Array, ""], so_far: Any) -> Any:
+            block = jax.tree.map(
+                lambda x: jax.lax.dynamic_slice_in_dim(x, i * rows, rows, axis=0), data
+            )
+            return jax.tree.map(jnp.add, so_far, function(values, block))
+
+        first = jax.tree.map(lambda x: x[:rows], data)
+        zero = jax.tree.map(
+            lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(function, values, first)
+        )
+        return jax.lax.fori_loop(0, n_used, add, zero)
+
+    @jax.custom_jvp
+    def total(values: dict[str, Array], data: tuple) -> Float[Array, ""]:
+        return over_blocks(block_total, values, data)
+
+    @total.defjvp
+    def _(primals: tuple, tangents: tuple) -> tuple:
+        value, slope = over_blocks(jax.value_and_grad(block_total), *primals)
+        products = jax.tree.map(lambda a, b: (a * b).sum(), slope, tangents[0])
+        return value, sum(jax.tree.leaves(products), start=jnp.zeros_like(value))
+
+    return total(population.values(), data)
+
+
+def _block_rows(n: int, per_row: int) -> int:
+    """A power of two that divides n, about `_BLOCK_VALUES` samples; n if there is none."""
+    rows = n & -n
+    while rows > 16 and rows * per_row > _BLOCK_VALUES:
+        rows //= 2
+    return rows if rows >= 16 else n

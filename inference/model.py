@@ -122,7 +122,7 @@ def _inside(value: np.ndarray, prior: Uniform | Normal | Dirichlet | Fixed) -> n
         return softened / softened.sum()
     if isinstance(prior, Uniform):
         margin = 0.02 * (prior.high - prior.low)
-        return np.clip(value, prior.low + margin, prior.high - margin)
+        return np.asarray(np.clip(value, prior.low + margin, prior.high - margin))
     if isinstance(prior, Normal):
-        return np.clip(value, prior.low + 0.02 * prior.sd, prior.high - 0.02 * prior.sd)
+        return np.asarray(np.clip(value, prior.low + 0.02 * prior.sd, prior.high - 0.02 * prior.sd))
     return value

@@ -63,7 +63,7 @@ class ObjectSamples(eqx.Module):
 
     theta: Float[np.ndarray, "n s 3"]
     log_weight: Float[np.ndarray, "n s"]
-    mask: Bool[np.ndarray, "n"]
+    mask: Bool[np.ndarray, " n"]
 
     @property
     def n_objects(self) -> int:
@@ -178,7 +178,7 @@ def _limits(box: Box) -> tuple[np.ndarray, np.ndarray]:
 
 def _log_mass_inside(
     best: np.ndarray, lower: np.ndarray, upper: np.ndarray, box: Box
-) -> Float[np.ndarray, "n"]:
+) -> Float[np.ndarray, " n"]:
     low, high = _limits(box)
     inside = _cdf(high, best, lower, upper) - _cdf(low, best, lower, upper)
     return np.log(np.maximum(inside, 1e-300)).sum(axis=1)

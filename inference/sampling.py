@@ -7,7 +7,7 @@ compilation, and `vmap` turns it into a program that fits many catalogues togeth
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import jax
@@ -86,67 +86,92 @@ class Sampler:
         self._start: dict[str, Array] = info.param_info.z
         self._potential = info.potential_fn
         self._constrain = info.postprocess_fn
-        self._compiled = jax.jit(self.program)
+        self._compiled = jax.jit(self._on_devices)
 
     def run(self, objects: ObjectSamples, grid: SelectionGrid, key: PRNGKeyArray) -> Draws:
-        """Fit one catalogue; arrays come back as NumPy, float64."""
+        """Fit one catalogue; arrays come back as NumPy, float64.
+
+        Chains are shared among JAX's devices, as many as divide their number.
+        """
         with double_precision():
             return jax.tree.map(np.asarray, self._compiled(objects, grid, key))
 
     def program(self, objects: ObjectSamples, grid: SelectionGrid, key: PRNGKeyArray) -> Draws:
-        """The whole fit as one traceable function; needs x64."""
-        with numpyro_rules():
-            return self._program(objects, grid, key)
+        """The whole fit as one traceable function on one device; needs x64."""
+        return self._chains(objects, grid, jax.random.split(key, self.settings.n_chains))
 
-    def _program(self, objects: ObjectSamples, grid: SelectionGrid, key: PRNGKeyArray) -> Draws:
+    def _on_devices(self, objects: ObjectSamples, grid: SelectionGrid, key: PRNGKeyArray) -> Draws:
+        n_chains, devices = self.settings.n_chains, jax.local_devices()
+        n = max(k for k in range(1, len(devices) + 1) if n_chains % k == 0)
+        if n == 1:
+            return self.program(objects, grid, key)
+        mesh = jax.sharding.Mesh(np.asarray(devices[:n]), ("chain",))
+        everywhere, by_chain = jax.P(), jax.P("chain")
+        shared = jax.shard_map(
+            self._chains,
+            mesh=mesh,
+            in_specs=(everywhere, everywhere, by_chain),
+            out_specs=Draws(*[by_chain] * 6, mode_converged=everywhere),
+            check_vma=False,
+        )
+        return shared(objects, grid, jax.random.split(key, n_chains))
+
+    def _chains(self, objects: ObjectSamples, grid: SelectionGrid, keys: PRNGKeyArray) -> Draws:
         cfg = self.settings
         start, unravel = ravel_pytree(self._start)
-        bound = self._potential(objects, grid)
+        with numpyro_rules():
+            bound = self._potential(objects, grid)
 
-        def potential(x: Float[Array, "d"]) -> Float[Array, ""]:
-            return bound(unravel(x))
+            def potential(x: Float[Array, " d"]) -> Float[Array, ""]:
+                return bound(unravel(x))
 
-        around = laplace(potential, start)
+            around = laplace(potential, start)
 
-        def place(w: Float[Array, "d"]) -> Float[Array, "d"]:
-            return around.mode + around.scale @ w
+            def place(w: Float[Array, " d"]) -> Float[Array, " d"]:
+                return around.mode + around.scale @ w
 
-        init_kernel, step = hmc(lambda w: potential(place(w)), algo="NUTS")
+            init_kernel, step = hmc(lambda w: potential(place(w)), algo="NUTS")
 
-        def one_chain(chain_key: PRNGKeyArray) -> tuple:
-            key_start, key_nuts = jax.random.split(chain_key)
-            w = jax.random.normal(key_start, start.shape, dtype=start.dtype)
-            state = init_kernel(
-                w,
-                cfg.n_warmup,
-                step_size=0.5,
-                dense_mass=True,
-                target_accept_prob=cfg.target_accept,
-                max_tree_depth=cfg.max_tree_depth,
-                rng_key=key_nuts,
-            )
-
-            def advance(state, _):
-                state = step(state)
-                kept = (
-                    state.z,
-                    state.potential_energy,
-                    state.energy,
-                    state.num_steps,
-                    state.accept_prob,
-                    state.diverging,
+            def one_chain(chain_key: PRNGKeyArray) -> tuple:
+                key_start, key_nuts = jax.random.split(chain_key)
+                w = jax.random.normal(key_start, start.shape, dtype=start.dtype)
+                state = init_kernel(
+                    w,
+                    cfg.n_warmup,
+                    step_size=0.5,
+                    dense_mass=True,
+                    target_accept_prob=cfg.target_accept,
+                    max_tree_depth=cfg.max_tree_depth,
+                    rng_key=key_nuts,
                 )
-                return state, kept
 
-            # One scan over warm-up and sampling: two would compile NUTS twice.
-            trace = jax.lax.scan(advance, state, length=cfg.n_warmup + cfg.n_samples)[1]
-            return jax.tree.map(lambda x: x[cfg.n_warmup :], trace)
+                def advance(state, _):
+                    state = step(state)
+                    kept = (
+                        state.z,
+                        state.potential_energy,
+                        state.energy,
+                        state.num_steps,
+                        state.accept_prob,
+                        state.diverging,
+                    )
+                    return state, kept
 
-        keys = jax.random.split(key, cfg.n_chains)
-        w, u, energy, n_steps, accept, diverging = jax.vmap(one_chain)(keys)
-        constrain = self._constrain(objects, grid)
-        values = jax.vmap(jax.vmap(lambda x: constrain(unravel(place(x)))))(w)
+                # One scan over warm-up and sampling: two would compile NUTS twice.
+                trace = jax.lax.scan(advance, state, length=cfg.n_warmup + cfg.n_samples)[1]
+                return jax.tree.map(lambda x: x[cfg.n_warmup :], trace)
+
+            # On a CPU, chains in step would all wait for the longest trajectory.
+            in_turn = jax.default_backend() == "cpu"
+            every = (jax.lax.map if in_turn else _vmap_over)(one_chain, keys)
+            w, u, energy, n_steps, accept, diverging = every
+            constrain = self._constrain(objects, grid)
+            values = jax.vmap(jax.vmap(lambda x: constrain(unravel(place(x)))))(w)
         return Draws(values, u, energy, n_steps, accept, diverging, around.converged)
+
+
+def _vmap_over(function: Callable, keys: PRNGKeyArray) -> tuple:
+    return jax.vmap(function)(keys)
 
 
 def double_precision():

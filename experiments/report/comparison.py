@@ -121,7 +121,6 @@ def intervals_plot(run: Run) -> Plot:
     names = ["this fit", *(c.name for c in run.comparisons)]
 
     def paint(figure: Figure) -> None:
-        figure.get_layout_engine().set(h_pad=0.1)
         grid = figure.subplots(n_rows, n_columns, squeeze=False, sharey=True)
         for axes in grid.flat[len(shared) :]:
             axes.set_visible(False)

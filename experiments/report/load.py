@@ -45,7 +45,7 @@ class Quantity:
     def flat(self) -> Float[np.ndarray, " n"]:
         return self.draws.ravel()
 
-    def interval(self, percent: float) -> tuple[float, float]:
+    def interval(self, percent: int) -> tuple[float, float]:
         """The central interval that holds `percent` % of the posterior."""
         low, high = np.percentile(self.flat, [50 - percent / 2, 50 + percent / 2])
         return float(low), float(high)
@@ -248,9 +248,9 @@ def _quantities(
             str(p.get("unit", "")),
             p.get("prior", {}),
             draws,
-            _number(summary.get(f"truth.{name}")),
-            _number(float(r_hat[name])) if name in moving else None,
-            _number(float(bulk[name])) if name in moving else None,
+            finite(summary.get(f"truth.{name}")),
+            finite(float(r_hat[name])) if name in moving else None,
+            finite(float(bulk[name])) if name in moving else None,
         )
         for name, (p, i, draws) in columns.items()
     )
@@ -262,11 +262,11 @@ def _element_label(label: str, index: int, size: int) -> str:
     return f"{label[:-1]}[{index}]$" if label.endswith("$") else f"{label}[{index}]"
 
 
-def _number(value: object) -> float | None:
+def finite(value: object) -> float | None:
     """A finite number, or `None`."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return float(value) if math.isfinite(value) else None
+    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        return float(value)
+    return None
 
 
 def _bfmi(stats: Mapping[str, np.ndarray]) -> tuple[float, ...]:

@@ -48,6 +48,7 @@ _RC: dict[Any, Any] = {
     "legend.frameon": False,
     "legend.fontsize": 9.5,
     "lines.linewidth": 1.6,
+    "figure.constrained_layout.h_pad": 0.08,
     "svg.fonttype": "path",
     "path.simplify": True,
 }

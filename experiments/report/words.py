@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from starcensus.experiments.report.load import Quantity, Run
+from starcensus.experiments.report.load import Quantity, Run, finite
 
 NOTHING = "–"
 _GREEK = {
@@ -26,7 +26,7 @@ def escape(value: object) -> str:
     return html.escape(str(value))
 
 
-def number(value: float | None, scale: float | None = None) -> str:
+def number(value: float | int | None, scale: float | None = None) -> str:
     """A number with the digits that an uncertainty of `scale` warrants: two of its own."""
     if value is None or not math.isfinite(value):
         return NOTHING
@@ -102,7 +102,7 @@ def prior(given: Mapping[str, Any], name: str, fitted: bool = True) -> str:
         return f"flat, {number(given['low'])} to {number(given['high'])}"
     if kind == "normal":
         text = f"normal, {number(given['mean'])} ± {number(given['sd'])}"
-        low, high = (_finite(given.get(k)) for k in ("low", "high"))
+        low, high = (finite(given.get(k)) for k in ("low", "high"))
         if low is not None and high is not None:
             return f"{text}, within {number(low)} to {number(high)}"
         if low is not None:
@@ -113,14 +113,9 @@ def prior(given: Mapping[str, Any], name: str, fitted: bool = True) -> str:
     if kind == "fixed" and fitted and name == "log_n":
         return "flat in log N, integrated out"
     if kind == "fixed":
-        value = _finite(given.get("value"))
+        value = finite(given.get("value"))
         return "fixed" if value is None else f"fixed at {number(value)}"
     return escape(kind or NOTHING)
-
-
-def _finite(value: object) -> float | None:
-    ok = isinstance(value, int | float) and math.isfinite(value)
-    return float(value) if ok and isinstance(value, int | float) else None
 
 
 def share(count: int, total: int) -> str:
@@ -152,10 +147,11 @@ _OF_DUST = ("tilt_av", "sigma_av", "log_av_median", "sigma_log_av", "slope_av")
 def _mass(found: dict[str, Quantity]) -> str:
     slope, bend, steep = (found.pop(k, None) for k in ("alpha_m", "log_m_break", "alpha_m_high"))
     text = ""
+    born = "At birth, their" if "log_t_mdd" in found else "Their"
     if slope is not None:
         text = (
-            "Their numbers fall with mass as d<i>N</i>/d<i>M</i> ∝ <i>M</i><sup>α<sub>M</sub></sup>"
-            f" with <b>α<sub>M</sub> = {plus_minus(slope)}</b>"
+            f"{born} numbers fall with mass as d<i>N</i>/d<i>M</i> ∝ "
+            f"<i>M</i><sup>α<sub>M</sub></sup> with <b>α<sub>M</sub> = {plus_minus(slope)}</b>"
         )
     if bend is not None:
         how = "up to a break at" if steep is not None else "with an exponential cut-off at"

@@ -1,0 +1,90 @@
+"""Products of operators, and operators on tensor grids."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from starcensus.selection import (
+    Box,
+    MagnitudeLimit,
+    ProductSelection,
+    RecordedSelection,
+    complete,
+    load_selection,
+    save_selection,
+    with_acts_on,
+    with_outside,
+)
+
+BOX = Box((3.0, 6.0), (6.5, 9.0), (0.0, 2.0))
+LIMITS = Box((4.0, 5.0), (0.0, 12.0), (-5.0, 5.0))
+SIGMA = (0.2, 0.1, 0.15)
+
+
+def magnitude() -> MagnitudeLimit:
+    return with_outside(MagnitudeLimit.default(width_mag=0.3), "zero")
+
+
+def nodes(n: int = 7) -> list[np.ndarray]:
+    return [
+        np.linspace(low + 0.05, high - 0.05, n)
+        for low, high in (BOX.log_mass, BOX.log_age, BOX.a_v)
+    ]
+
+
+def test_product_is_the_product_of_probabilities():
+    product = ProductSelection(magnitude(), RecordedSelection(complete(LIMITS), SIGMA))
+    theta = (jnp.asarray([3.9, 4.5, 5.3]), 7.5, 0.5)
+    box_share = norm.cdf((5.0 - theta[0]) / 0.2) - norm.cdf((4.0 - theta[0]) / 0.2)
+    expected = np.asarray(magnitude().p_sel(*theta)) * box_share
+    np.testing.assert_allclose(product.p_sel(*theta), expected, rtol=1e-6)
+
+
+def test_product_states_domain_place_and_refusal():
+    narrow = MagnitudeLimit.default(domain=Box((3.0, 6.0), (7.0, 9.0), (0.0, 2.0)))
+    product = ProductSelection(narrow, complete(BOX))
+    assert product.domain == Box((3.0, 6.0), (7.0, 9.0), (0.0, 2.0))
+    assert product.outside == "refuse"
+    assert np.isnan(product.p_sel(4.0, 6.6, 0.0))
+    with pytest.raises(ValueError, match="first stage acts on the data, the second on the truth"):
+        ProductSelection(narrow, with_acts_on(complete(BOX), "truth"))
+
+
+def test_product_round_trip(tmp_path):
+    product = ProductSelection(magnitude(), RecordedSelection(complete(LIMITS), SIGMA))
+    save_selection(product, tmp_path / "product.h5")
+    loaded = load_selection(tmp_path / "product.h5")
+    theta = (jnp.asarray([3.9, 4.5]), 7.5, 0.5)
+    assert isinstance(loaded, ProductSelection)
+    np.testing.assert_array_equal(loaded.p_sel(*theta), product.p_sel(*theta))
+
+
+@pytest.mark.parametrize(
+    ("name", "tolerance"), [("magnitude", 0.0), ("recorded", 1e-3), ("product", 1e-3)]
+)
+def test_tensor_grid_equals_points(name, tolerance):
+    recorded = RecordedSelection(magnitude(), SIGMA)
+    operator = {
+        "magnitude": magnitude(),
+        "recorded": recorded,
+        "product": ProductSelection(complete(BOX), recorded),
+    }[name]
+    axes = nodes(5)
+    on_grid = np.asarray(operator.on_tensor_grid(*axes))
+    mesh = np.meshgrid(*axes, indexing="ij")
+    at_points = np.asarray(operator.members(*(jnp.asarray(m) for m in mesh)))
+    np.testing.assert_allclose(on_grid, at_points, atol=tolerance)
+
+
+def test_recorded_tensor_grid_against_random_noise():
+    operator = RecordedSelection(magnitude(), SIGMA)
+    axes = nodes(4)
+    on_grid = np.asarray(operator.on_tensor_grid(*axes))[0]
+    rng = np.random.default_rng(5)
+    noise = rng.normal(size=(40_000, 3)) * SIGMA
+    for index in [(0, 0, 0), (1, 2, 3), (2, 3, 1), (3, 1, 0)]:
+        theta = np.asarray([axes[k][i] for k, i in enumerate(index)])
+        p = np.asarray(magnitude().p_sel(*(jnp.asarray(c) for c in (theta + noise).T)))
+        error = p.std() / np.sqrt(len(p))
+        assert abs(on_grid[index] - p.mean()) < 4.5 * error + 1e-6
