@@ -70,11 +70,11 @@ def run_experiment(
             progress(f"{config.name}: finished before")
         summaries.append(done)
     truth = catalogue.meta.get("truth")
-    summary = dict(summaries[0])
-    if isinstance(truth, dict):
-        summary |= {f"truth.{name}": value for name, value in truth.items()}
+    known = {f"truth.{k}": v for k, v in truth.items()} if isinstance(truth, dict) else {}
+    summary = {**summaries[0], **known}
     for config, other in zip(experiment.fits[1:], summaries[1:], strict=True):
         summary |= {f"{config.name}.{k}": v for k, v in other.items() if k != "verdict"}
+        write_json(out / config.name / "summary.json", {**other, **known})
     write_json(out / "summary.json", summary)
     progress("writing the report")
     from starcensus.experiments.report import write_report  # loads Matplotlib
@@ -125,6 +125,7 @@ def _run_one(
             "title": experiment.title if is_main else f"{experiment.title}: {config.name}",
             "description": experiment.description if is_main else config.text,
             "fit": config.name,
+            "summary_keys": list(result.summary),
             "catalogue": {
                 "source": pathlib.Path(catalogue.source).name,
                 "n": len(result.catalogue),
@@ -158,7 +159,9 @@ def _finished(folder: pathlib.Path, key: str) -> dict[str, object] | None:
     if json.loads(files[0].read_text()).get("key") != key:
         return None
     summary = json.loads(files[1].read_text())
-    return {k: v for k, v in summary.items() if not k.startswith("truth.")}
+    # The main fit's summary also holds the truth and the other fits' numbers.
+    names = json.loads(files[0].read_text())["summary_keys"]
+    return {name: summary[name] for name in names}
 
 
 def make_mock(
@@ -217,6 +220,11 @@ def _population_words(
         "extinction": table.extinction.get("kind"),
         "bounds": table.bounds.model_dump(),
         "form": model.form,
+        "nodes": {
+            name: list(part["nodes"])
+            for name, part in (("p_av", table.extinction), ("p_age", table.age or {}))
+            if "nodes" in part
+        },
     }
 
 

@@ -157,4 +157,5 @@ class MassDependentDisruption(AbstractMassAge):
     def quadrature(self, mass_rule: PanelRule, age_rule: PanelRule) -> Float[Array, "m t"]:
         masses, ages = jnp.asarray(mass_rule.nodes), jnp.asarray(age_rule.nodes)
         density = jnp.exp(self.log_prob(masses[:, None], ages[None, :]))
-        return jnp.asarray(np.outer(mass_rule.weights, age_rule.weights)) * density
+        mass_weights, age_weights = jnp.asarray(mass_rule.weights), jnp.asarray(age_rule.weights)
+        return mass_weights[:, None] * density * age_weights[None, :]

@@ -46,7 +46,10 @@ class CalibrationSettings:
     errors: ErrorSettings = dataclasses.field(default_factory=lambda: ErrorSettings(n_samples=16))
     quadrature: QuadratureSettings = dataclasses.field(default_factory=QuadratureSettings)
     sampler: SamplerSettings = dataclasses.field(
-        default_factory=lambda: SamplerSettings(n_chains=2, n_warmup=150, n_samples=250)
+        # Side by side, every catalogue waits for the longest trajectory: keep trees shallow.
+        default_factory=lambda: SamplerSettings(
+            n_chains=2, n_warmup=150, n_samples=200, max_tree_depth=4
+        )
     )
 
 

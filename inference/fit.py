@@ -118,7 +118,7 @@ def fit(
         values = _with_number(model, draws, objects, grid, settings.sampler.seed)
         flat = flatten(model, values)
         progress("checking and predicting")
-        centre = {k: np.median(v, axis=(0, 1)) for k, v in values.items()}
+        centre = {k: np.asarray(np.median(v, axis=(0, 1))) for k, v in values.items()}
         at_centre = population.with_values({**model.fixed_values(), **_on_simplex(model, centre)})
         object_ess = np.asarray(effective_sample_sizes(at_centre, objects))
         # A point without errors is its own and only sample.
@@ -140,8 +140,8 @@ def fit(
 
 
 def flatten(
-    model: PopulationModel, values: dict[str, Float[np.ndarray, "chain draw ..."]]
-) -> dict[str, Float[np.ndarray, "chain draw"]]:
+    model: PopulationModel, values: dict[str, Float[np.ndarray, "..."]]
+) -> dict[str, Float[np.ndarray, "..."]]:
     """Draws of every fitted scalar, by flat name."""
     flat = {}
     for p in model.population.parameters():
@@ -248,7 +248,7 @@ def _tree(
             "acceptance_rate": np.asarray(draws.accept),
             "diverging": np.asarray(draws.diverging),
         },
-        "log_likelihood": {"cluster": np.asarray(terms)[..., : len(catalogue)]},
+        "log_likelihood": {"objects": np.asarray(terms)[..., : len(catalogue)]},
         "prior": {k: v[None] for k, v in prior.items()},
         "prior_predictive": _predictive_group(before),
         "posterior_predictive": _predictive_group(after),
@@ -261,6 +261,7 @@ def _tree(
         "constant_data": {
             **{f"edges_{k}": v for k, v in edges.items()},
             **{f"node_{k}": v for k, v in after.nodes.items()},
+            **{f"weight_{k}": v for k, v in after.weights.items()},
             "p_sel": grid.p_sel,
             "object_ess": object_ess[: len(catalogue)],
         },
@@ -273,13 +274,13 @@ def _tree(
     dims = {
         **per_axis,
         **{f"edges_{axis}": [f"edge_{axis}"] for axis in edges},
-        **{f"node_{axis}": [f"at_{axis}"] for axis in edges},
+        **{f"{kind}_{axis}": [f"at_{axis}"] for axis in edges for kind in ("node", "weight")},
         **{p.name: [f"{p.name}_node"] for p in population.parameters() if p.size},
         "theta": ["cluster", "axis"],
         "theta_low": ["cluster", "axis"],
         "theta_high": ["cluster", "axis"],
         "object_ess": ["cluster"],
-        "cluster": ["cluster"],
+        "objects": ["cluster"],
         "p_sel": ["at_log_mass", "at_log_age", "at_a_v"],
     }
     coords = {"cluster": catalogue.ids.astype(str), "axis": ["log_mass", "log_age", "a_v"]}

@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Float, Int
 class Laplace(NamedTuple):
     """Mode, a square root of the inverse Hessian there, potential, and whether it converged."""
 
-    mode: Float[Array, "d"]
+    mode: Float[Array, " d"]
     scale: Float[Array, "d d"]
     potential: Float[Array, ""]
     converged: Bool[Array, ""]
@@ -23,8 +23,8 @@ class Laplace(NamedTuple):
 
 
 def laplace(
-    potential: Callable[[Float[Array, "d"]], Float[Array, ""]],
-    start: Float[Array, "d"],
+    potential: Callable[[Float[Array, " d"]], Float[Array, ""]],
+    start: Float[Array, " d"],
     max_steps: int = 40,
     tolerance: float = 1e-3,
 ) -> Laplace:
@@ -36,40 +36,37 @@ def laplace(
     gradient = jax.grad(potential)
     basis = jnp.eye(start.shape[0], dtype=start.dtype)
 
-    def curvature(x: Float[Array, "d"]) -> tuple[Float[Array, "d"], Float[Array, "d d"]]:
+    def curvature(x: Float[Array, " d"]) -> tuple[Float[Array, " d"], Float[Array, "d d"]]:
         # Column by column: all at once, a large catalogue would need d times the memory.
         columns = jax.lax.map(lambda v: jax.jvp(gradient, (x,), (v,))[1], basis)
         values, vectors = jnp.linalg.eigh((columns + columns.T) / 2)
         return jnp.clip(jnp.abs(values), 1e-2, 1e12), vectors
 
+    # Each pass evaluates one candidate and proposes the next; the first candidate is the start.
     def body(state: tuple) -> tuple:
-        x, u, damping, _, n = state
-        g = gradient(x)
-        values, vectors = curvature(x)
+        candidate, best, damping, _, n = state
+        u, g = jax.value_and_grad(potential)(candidate)
+        better = u < best[1]
+        tried = (candidate, u, g, *curvature(candidate))
+        best = jax.tree.map(lambda new, old: jnp.where(better, new, old), tried, best)
+        damping = jnp.where(better, damping / 5, jnp.maximum(damping, 1.0) * 10)
+        x, _, g, values, vectors = best
         projected = vectors.T @ g
         step = -vectors @ (projected / (values + damping))
         gain = 0.5 * jnp.sum(projected**2 / values)
-        u_new = potential(x + step)
-        better = u_new < u
-        return (
-            jnp.where(better, x + step, x),
-            jnp.where(better, u_new, u),
-            jnp.where(better, damping / 5, jnp.maximum(damping, 1.0) * 10),
-            gain < tolerance,
-            n + 1,
-        )
+        return x + step, best, damping, gain < tolerance, n + 1
 
     def unfinished(state: tuple) -> Bool[Array, ""]:
         *_, converged, n = state
         return ~converged & (n < max_steps)
 
-    state = (
+    nothing = (
         start,
-        potential(start),
-        jnp.ones((), start.dtype),
-        jnp.asarray(False),
-        jnp.asarray(0),
+        jnp.asarray(jnp.inf, start.dtype),
+        jnp.full_like(start, jnp.inf),
+        jnp.ones_like(start),
+        basis,
     )
-    mode, u, _, converged, n = jax.lax.while_loop(unfinished, body, state)
-    values, vectors = curvature(mode)
+    state = (start, nothing, jnp.asarray(5.0, start.dtype), jnp.asarray(False), jnp.asarray(0))
+    _, (mode, u, _, values, vectors), _, converged, n = jax.lax.while_loop(unfinished, body, state)
     return Laplace(mode, vectors / jnp.sqrt(values)[None, :], u, converged, n)

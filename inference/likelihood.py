@@ -28,7 +28,8 @@ from .objects import ObjectSamples
 
 Form = Literal["poisson", "conditional"]
 
-_BLOCK_VALUES = 8192
+# A processor's cache, and what keeps an accelerator busy.
+_BLOCK_VALUES = {"cpu": 1 << 13, "other": 1 << 22}
 
 
 def log_object_terms(population: Population, objects: ObjectSamples) -> Float[Array, " n"]:
@@ -108,8 +109,11 @@ def sum_of_object_terms(population: Population, objects: ObjectSamples) -> Float
 
 
 def _block_rows(n: int, per_row: int) -> int:
-    """A power of two that divides n, about `_BLOCK_VALUES` samples; n if there is none."""
+    """n, or a power of two that divides it, for at most about `_BLOCK_VALUES` samples."""
+    limit = _BLOCK_VALUES["cpu" if jax.default_backend() == "cpu" else "other"]
+    if n * per_row <= limit:
+        return n
     rows = n & -n
-    while rows > 16 and rows * per_row > _BLOCK_VALUES:
+    while rows > 16 and rows * per_row > limit:
         rows //= 2
     return rows if rows >= 16 else n

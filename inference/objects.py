@@ -11,7 +11,7 @@ from typing import Literal
 
 import equinox as eqx
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Array, Bool, Float
 from scipy.special import ndtr, ndtri
 from scipy.stats import qmc
 
@@ -61,9 +61,9 @@ class ObjectSamples(eqx.Module):
     - `mask`: which rows are clusters; the others are padding.
     """
 
-    theta: Float[np.ndarray, "n s 3"]
-    log_weight: Float[np.ndarray, "n s"]
-    mask: Bool[np.ndarray, " n"]
+    theta: Float[Array, "n s 3"] | Float[np.ndarray, "n s 3"]
+    log_weight: Float[Array, "n s"] | Float[np.ndarray, "n s"]
+    mask: Bool[Array, " n"] | Bool[np.ndarray, " n"]
 
     @property
     def n_objects(self) -> int:
@@ -87,7 +87,11 @@ def padded_size(n: int) -> int:
 
 
 def in_bounds(catalogue: Catalogue, box: Box, settings: ErrorSettings) -> Catalogue:
-    """Skip, with a recorded step, the rows whose errors leave no room inside `box`."""
+    """Skip, with a recorded step, the rows whose errors leave no room inside `box`.
+
+    Raises `CatalogueError` if there are none, and for rows without estimates or limits.
+    """
+    _check_rows(catalogue)
     if settings.mode == "none":
         keep = np.asarray(box.contains(*catalogue.theta.T))
         reason = "best value inside the population's bounds"
@@ -117,13 +121,7 @@ def object_samples(
     otherwise, rows without limits.
     """
     settings = settings or ErrorSettings()
-    if len(catalogue) == 0:
-        raise CatalogueError(f"{catalogue.source}: no cluster is left to fit")
-    if bad := int((~np.isfinite(catalogue.theta).all(axis=1)).sum()):
-        raise CatalogueError(
-            f"{catalogue.source}: {bad} of {len(catalogue)} rows have no estimate of mass, age or "
-            "extinction; drop them with the cut 'with_estimates'"
-        )
+    _check_rows(catalogue)
     if settings.mode == "none":
         theta = catalogue.theta[:, None, :].astype(float)
     else:
@@ -136,6 +134,16 @@ def object_samples(
             log_weight = log_weight + np.log(np.maximum(p, 0.0))
     samples = ObjectSamples(theta, log_weight, np.ones(len(theta), bool))
     return samples.padded(padded_size(len(theta))) if pad else samples
+
+
+def _check_rows(catalogue: Catalogue) -> None:
+    if len(catalogue) == 0:
+        raise CatalogueError(f"{catalogue.source}: no cluster is left to fit")
+    if bad := int((~np.isfinite(catalogue.theta).all(axis=1)).sum()):
+        raise CatalogueError(
+            f"{catalogue.source}: {bad} of {len(catalogue)} rows have no estimate of mass, age or "
+            "extinction; drop them with the cut 'with_estimates'"
+        )
 
 
 def _one_sided_errors(

@@ -43,7 +43,7 @@ class Predictions:
 
     - `edges`: bin edges by axis.
     - `counts`: counts of recorded values by axis, shape (draw, bin).
-    - `nodes`: positions by axis.
+    - `nodes`, `weights`: quadrature nodes and weights by axis.
     - `density`: dN/dx of the population by axis, shape (draw, node).
     - `detected`: the same for catalogued clusters (true values).
     - `n_catalogued`: size of each predicted catalogue, shape (draw,).
@@ -52,6 +52,7 @@ class Predictions:
     edges: dict[str, Float[np.ndarray, " edge"]]
     counts: dict[str, Int[np.ndarray, "draw bin"]]
     nodes: dict[str, Float[np.ndarray, " node"]]
+    weights: dict[str, Float[np.ndarray, " node"]]
     density: dict[str, Float[np.ndarray, "draw node"]]
     detected: dict[str, Float[np.ndarray, "draw node"]]
     n_catalogued: Int[np.ndarray, " draw"]
@@ -136,6 +137,7 @@ def predict(
         edges,
         {k: np.asarray(v) for k, v in counts.items()},
         dict(zip(AXES, node_sets, strict=True)),
+        dict(zip(AXES, weight_sets, strict=True)),
         {k: np.asarray(v) for k, v in density.items()},
         {k: np.asarray(v) for k, v in detected.items()},
         np.asarray(full_sizes),

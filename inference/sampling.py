@@ -10,13 +10,14 @@ import dataclasses
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
-from numpyro.infer import init_to_value
+from jaxtyping import Array, Bool, Float, Int, Key, PRNGKeyArray
 from numpyro.infer.hmc import hmc
-from numpyro.infer.util import initialize_model
+from numpyro.infer.util import constrain_fn, potential_energy, unconstrain_fn
 
 from ..forward import SelectionGrid
 from .laplace import laplace
@@ -72,58 +73,70 @@ class Sampler:
         grid: SelectionGrid,
         settings: SamplerSettings | None = None,
     ):
-        """`objects` and `grid` only give the shapes; they may be those of the first fit."""
+        """`grid` gives the quadrature's nodes; `objects` may be those of any fit to come."""
         self.model = model
         self.settings = settings or SamplerSettings()
         with double_precision(), numpyro_rules():
-            info = initialize_model(
-                jax.random.key(0),
-                model.numpyro_model(),
-                init_strategy=init_to_value(values=model.start()),
-                dynamic_args=True,
-                model_args=(objects, grid),
+            start = {k: jnp.asarray(v, float) for k, v in model.start().items()}
+            self._start = jax.jit(lambda v: unconstrain_fn(model.sample_population, (), {}, v))(
+                start
             )
-        self._start: dict[str, Array] = info.param_info.z
-        self._potential = info.potential_fn
-        self._constrain = info.postprocess_fn
+        self._grid = grid
         self._compiled = jax.jit(self._on_devices)
 
     def run(self, objects: ObjectSamples, grid: SelectionGrid, key: PRNGKeyArray) -> Draws:
         """Fit one catalogue; arrays come back as NumPy, float64.
 
-        Chains are shared among JAX's devices, as many as divide their number.
+        Chains are shared among JAX's devices, as many as divide their number. Raises `ValueError`
+        if `grid` has other nodes than the one that the sampler was made with.
         """
+        for name in ("mass_rule", "age_rule", "a_v_rule"):
+            ours, given = getattr(self._grid, name), getattr(grid, name)
+            if ours.order != given.order or not np.array_equal(ours.edges, given.edges):
+                raise ValueError(
+                    f"this Sampler was made for a grid with another {name}; "
+                    "make one for each setting of the bounds and the quadrature"
+                )
         with double_precision():
-            return jax.tree.map(np.asarray, self._compiled(objects, grid, key))
+            return jax.tree.map(np.asarray, self._compiled(objects, grid.p_sel, key))
 
     def program(self, objects: ObjectSamples, grid: SelectionGrid, key: PRNGKeyArray) -> Draws:
         """The whole fit as one traceable function on one device; needs x64."""
         return self._chains(objects, grid, jax.random.split(key, self.settings.n_chains))
 
-    def _on_devices(self, objects: ObjectSamples, grid: SelectionGrid, key: PRNGKeyArray) -> Draws:
+    def _on_devices(
+        self, objects: ObjectSamples, p_sel: Float[Array, "m t a"], key: PRNGKeyArray
+    ) -> Draws:
+        # Nodes stay constants of the compiled program; only their p_sel is an argument.
+        def chains(objects: ObjectSamples, p_sel: Array, keys: Array) -> Draws:
+            return self._chains(objects, eqx.tree_at(lambda g: g.p_sel, self._grid, p_sel), keys)
+
         n_chains, devices = self.settings.n_chains, jax.local_devices()
         n = max(k for k in range(1, len(devices) + 1) if n_chains % k == 0)
+        keys = jax.random.split(key, n_chains)
         if n == 1:
-            return self.program(objects, grid, key)
+            return chains(objects, p_sel, keys)
         mesh = jax.sharding.Mesh(np.asarray(devices[:n]), ("chain",))
         everywhere, by_chain = jax.P(), jax.P("chain")
         shared = jax.shard_map(
-            self._chains,
+            chains,
             mesh=mesh,
             in_specs=(everywhere, everywhere, by_chain),
             out_specs=Draws(*[by_chain] * 6, mode_converged=everywhere),
             check_vma=False,
         )
-        return shared(objects, grid, jax.random.split(key, n_chains))
+        return shared(objects, p_sel, keys)
 
-    def _chains(self, objects: ObjectSamples, grid: SelectionGrid, keys: PRNGKeyArray) -> Draws:
+    def _chains(
+        self, objects: ObjectSamples, grid: SelectionGrid, keys: Key[Array, " chain"]
+    ) -> Draws:
         cfg = self.settings
         start, unravel = ravel_pytree(self._start)
         with numpyro_rules():
-            bound = self._potential(objects, grid)
+            model = self.model.numpyro_model()
 
             def potential(x: Float[Array, " d"]) -> Float[Array, ""]:
-                return bound(unravel(x))
+                return potential_energy(model, (objects, grid), {}, unravel(x))
 
             around = laplace(potential, start)
 
@@ -165,12 +178,14 @@ class Sampler:
             in_turn = jax.default_backend() == "cpu"
             every = (jax.lax.map if in_turn else _vmap_over)(one_chain, keys)
             w, u, energy, n_steps, accept, diverging = every
-            constrain = self._constrain(objects, grid)
-            values = jax.vmap(jax.vmap(lambda x: constrain(unravel(place(x)))))(w)
+            values = jax.vmap(jax.vmap(lambda x: self._constrain(unravel(place(x)))))(w)
         return Draws(values, u, energy, n_steps, accept, diverging, around.converged)
 
+    def _constrain(self, unconstrained: dict[str, Array]) -> dict[str, Array]:
+        return constrain_fn(self.model.sample_population, (), {}, unconstrained)
 
-def _vmap_over(function: Callable, keys: PRNGKeyArray) -> tuple:
+
+def _vmap_over(function: Callable, keys: Key[Array, " chain"]) -> tuple:
     return jax.vmap(function)(keys)
 
 

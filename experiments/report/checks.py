@@ -94,7 +94,13 @@ def checks(run: Run) -> tuple[Check, ...]:
 def _share(p: float, n_draws: int) -> str:
     if p == 0:
         return f"Fewer than {100 / n_draws:.2g}%"
+    if p < 0.01:
+        return f"{100 * p:.2g}%"
     return "More than 99%" if p > 0.99 else f"{100 * p:.0f}%"
+
+
+def _brief(p: float, n_draws: int) -> str:
+    return f"p < {1 / n_draws:.2g}" if p == 0 else f"p = {p:.2f}"
 
 
 def checks_plot(run: Run) -> Plot:
@@ -126,7 +132,7 @@ def checks_plot(run: Run) -> Plot:
             axes.set_ylim(0, 1.12 * max(high2.max(), run.counts[axis].max(), 1))
             axes.set_xlabel(AXIS_LABELS[axis])
             axes.set_ylabel("clusters per bin")
-            axes.set_title(f"{_NAMES[axis].capitalize()}:  p = {check.p:.2f}")
+            axes.set_title(f"{_NAMES[axis].capitalize()}:  {_brief(check.p, len(counts))}")
             few_ticks(axes, 7, 5)
         axes = grid[1, 1]
         size, n = run.n_catalogued, len(run.theta)
@@ -137,7 +143,7 @@ def checks_plot(run: Run) -> Plot:
         few_ticks(axes, 6, 5)
         axes.set_xlabel("catalogued clusters")
         axes.set_ylabel("predicted catalogues")
-        axes.set_title(f"Number of clusters:  p = {checks(run)[-1].p:.2f}")
+        axes.set_title(f"Number of clusters:  {_brief(checks(run)[-1].p, len(size))}")
         handles, names = grid[0, 0].get_legend_handles_labels()
         figure.legend(handles, names, loc="outside upper center", ncols=4)
 

@@ -1,5 +1,8 @@
 """The same catalogue fitted otherwise, beside this fit."""
 
+import dataclasses
+import itertools
+
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -17,6 +20,7 @@ from starcensus.experiments.report.style import (
 )
 
 _LARGE = 2.0
+_FITS_PER_TABLE = 2
 
 
 def shift(main: Quantity, other: Quantity) -> float | None:
@@ -55,7 +59,7 @@ def verdict(run: Run, c: Comparison) -> str:
     large = [q for size, q, _ in shifts if size >= _LARGE]
     _, worst, by = max(shifts, key=lambda x: x[0])
     text = (
-        f"<b>{words.escape(c.name).capitalize()}</b>: {len(large)} of {len(shifts)} parameters "
+        f"<b>{words.escape(c.name)}</b>: {len(large)} of {len(shifts)} parameters "
         f"move by more than {_LARGE:g} errors of this fit; the largest shift is that of "
         f"{words.label(worst)}, by {words.number(by, 1.0)} errors."
     )
@@ -66,16 +70,23 @@ def verdict(run: Run, c: Comparison) -> str:
             f" The true value lies inside the 95% interval for {ours} of {len(pairs)} parameters "
             f"in this fit, and for {theirs} of {len(pairs)} in the other."
         )
+    if c.run.summary.get("converged") is not True:
+        text += " That fit has not converged."
     return text
 
 
-def table(run: Run) -> str:
-    """Parameters side by side."""
+def tables(run: Run) -> str:
+    """Parameters side by side, few fits to a table so that it fits the page."""
+    parts = itertools.batched(run.comparisons, _FITS_PER_TABLE)
+    return "".join(_table(dataclasses.replace(run, comparisons=part)) for part in parts)
+
+
+def _table(run: Run) -> str:
     with_truth = any(_with_truth(run, c.run) for c in run.comparisons)
     head = ["<th>Parameter</th>"] + ["<th>Truth</th>"] * with_truth
     head += ["<th>This fit</th>"] + ["<th>Truth inside 95%</th>"] * with_truth
     for c in run.comparisons:
-        head += [f"<th>{words.escape(c.name).capitalize()}</th>", "<th>Shift (errors)</th>"]
+        head += [f"<th>{words.escape(c.name)}</th>", "<th>Shift (errors)</th>"]
         head += ["<th>Truth inside 95%</th>"] * with_truth
     rows = []
     for q in run.quantities:

@@ -206,7 +206,7 @@ def vector_plot(run: Run, name: str, elements: tuple[Quantity, ...]) -> Plot:
             axes.plot(i, q.median, "o", mfc="white", mec=BLUE, ms=6, zorder=4)
             for k, (c, colour) in enumerate(zip(run.comparisons, OTHERS, strict=False)):
                 if (other := c.run.find(q.name)) is not None:
-                    at = i + 0.1 * (k + 1)
+                    at = i + 0.08 * (k + 1)
                     axes.vlines(at, *other.interval(95), color=colour, linewidth=1.4)
                     axes.plot(at, other.median, "o", color=colour, ms=5, zorder=4)
             if q.truth is not None:

@@ -22,7 +22,7 @@ from starcensus.experiments.report.style import (
     draw,
     few_ticks,
 )
-from starcensus.experiments.report.words import cell_widths, share
+from starcensus.experiments.report.words import share
 from starcensus.selection import CorrectedCounts, corrected_counts
 from starcensus.selection.corrections import CLIP_LOG_AGE, CLIP_LOG_MASS, MASK_LOG_AGE
 
@@ -50,7 +50,7 @@ def marginal_completeness(run: Run, axis: str) -> Float[np.ndarray, " node"]:
         if name == axis:
             weights.append(np.ones(len(run.nodes[name])))
             continue
-        mass = np.median(run.density[name], axis=0) * cell_widths(run.nodes[name], run.edges[name])
+        mass = np.median(run.density[name], axis=0) * run.weights[name]
         weights.append(mass / mass.sum())
     others = "".join(letter for letter, name in zip("mta", AXES, strict=True) if name != axis)
     kept = next(letter for letter, name in zip("mta", AXES, strict=True) if name == axis)
@@ -178,7 +178,7 @@ def functions_plot(run: Run) -> Plot:
 
 def mean_over_a_v(run: Run) -> Float[np.ndarray, "m t"]:
     """p_sel in mass and age, averaged over the median fitted distribution of a_v."""
-    mass = np.median(run.density["a_v"], axis=0) * cell_widths(run.nodes["a_v"], run.edges["a_v"])
+    mass = np.median(run.density["a_v"], axis=0) * run.weights["a_v"]
     return run.p_sel @ (mass / mass.sum())
 
 
@@ -242,8 +242,7 @@ def plane_plot(run: Run) -> Plot:
         ):
             low = min(run.edges[name][0], float(run.theta[:, column].min()))
             high = max(run.edges[name][-1], float(run.theta[:, column].max()))
-            beyond = low < run.edges[name][0] or high > run.edges[name][-1]
-            pad = 0.04 if beyond else 0.0
+            pad = 0.012 * (high - low)
             limits(low - pad, high + pad)
         typical = (
             np.nanmedian(run.half_error, axis=0) if np.isfinite(run.half_error).any() else None
@@ -253,7 +252,7 @@ def plane_plot(run: Run) -> Plot:
             x, y = x0 + typical[1] + 0.04 * (x1 - x0), y1 - typical[0] - 0.25
             axes.errorbar(x, y, typical[0], typical[1], color=GREY, capsize=2, elinewidth=1.2)
             axes.annotate(
-                "typical error",
+                "typical published error",
                 (x + typical[1], y),
                 (6, 0),
                 textcoords="offset points",
@@ -266,11 +265,12 @@ def plane_plot(run: Run) -> Plot:
         bar.set_label(AXIS_LABELS["a_v"])
         bar.outline.set_visible(False)
 
+    lowest, highest = f"{smooth.min():.2g}", f"{smooth.max():.2g}"
+    span = lowest if lowest == highest else f"between {lowest} and {highest}"
     where = (
         f"Contours: the selection operator's p<sub>sel</sub> = {', '.join(map(str, levels))}."
         if levels
-        else f"The operator's p<sub>sel</sub> lies between {smooth.min():.2g} and "
-        f"{smooth.max():.2g} all over the plane: no contour to draw."
+        else f"The operator's p<sub>sel</sub> is {span} all over the plane: no contour to draw."
     )
     return draw(
         "plane",

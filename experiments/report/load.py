@@ -77,6 +77,7 @@ class Run:
     half_error: Float[np.ndarray, "n 3"]
     edges: ByAxis
     nodes: ByAxis
+    weights: ByAxis
     p_sel: Float[np.ndarray, "m t a"]
     object_ess: Float[np.ndarray, " n"]
     counts: ByAxis
@@ -194,6 +195,7 @@ def _from_tree(
         np.asarray(observed["theta_high"] - observed["theta_low"], float) / 2,
         by_axis(constant, "edges"),
         by_axis(constant, "node"),
+        by_axis(constant, "weight"),
         np.clip(np.asarray(constant["p_sel"], float), 0.0, 1.0),
         np.asarray(constant["object_ess"], float),
         by_axis(observed, "counts"),

@@ -33,8 +33,8 @@ def mapping(value: object) -> Mapping[str, Any]:
 
 
 def plain(key: str) -> str:
-    """A key of a JSON file in words."""
-    return str(key).replace("_", " ")
+    """A key of a JSON file in words; names of files stay as they are."""
+    return str(key) if "." in str(key) else str(key).replace("_", " ")
 
 
 def readable(value: object) -> str:

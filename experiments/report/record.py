@@ -1,10 +1,12 @@
 """What was fitted, and where it came from: the sections that describe a run."""
 
+import re
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
 from starcensus.experiments.report import words
-from starcensus.experiments.report.load import AXES, Run
+from starcensus.experiments.report.load import AXES, Run, finite
 from starcensus.experiments.report.markup import mapping, plain, readable, table
 from starcensus.experiments.report.words import escape
 
@@ -20,6 +22,39 @@ _ACTS_ON = {
         "in the expected number of catalogued clusters ∫ p<sub>sel</sub> λ dθ, and inside each "
         "cluster's integral ∫ p(d|θ) p<sub>sel</sub> λ dθ."
     ),
+}
+_M, _T = "<i>M</i>", "<i>T</i>"
+_MDD = (
+    f"mass-dependent disruption: constant formation of clusters with d<i>N</i>/d{_M} ∝ "
+    f"{_M}<sup>α<sub>M</sub></sup> exp(−{_M}/{_M}<sub>break</sub>) at birth, whose masses shrink "
+    f"with age on a timescale ∝ {_M}<sup>γ<sub>MDD</sub></sup>"
+)
+# Words for the kinds of an experiment file; other texts are shown as they are.
+_KINDS = {
+    "mass": {
+        "power_law": f"power law, d<i>N</i>/d{_M} ∝ {_M}<sup>α<sub>M</sub></sup>",
+        "schechter": (
+            f"Schechter function, d<i>N</i>/d{_M} ∝ {_M}<sup>α<sub>M</sub></sup> "
+            f"exp(−{_M}/{_M}<sub>break</sub>)"
+        ),
+        "double_power_law": f"power law with another slope above {_M}<sub>break</sub>",
+        "mdd": _MDD,
+    },
+    "age": {
+        "constant": "constant formation without disruption",
+        "power_law": f"power law, d<i>N</i>/d{_T} ∝ {_T}<sup>α<sub>T</sub></sup>",
+        "mid": (
+            f"mass-independent disruption: d<i>N</i>/d{_T} constant up to {_T}<sub>mid</sub>, "
+            f"then ∝ {_T}<sup>α<sub>T</sub></sup>"
+        ),
+        "piecewise_linear": f"free: d<i>N</i>/d log {_T} linear between nodes",
+        "mdd": "as disruption of a constant formation rate leaves it",
+    },
+    "extinction": {
+        "nodes": "density linear between nodes",
+        "half_normal": "half-normal",
+        "log_normal": "log-normal",
+    },
 }
 _BOUNDS = {
     "log_mass": ("log<sub>10</sub> mass", "M<sub>☉</sub>"),
@@ -38,14 +73,17 @@ def fitted(run: Run) -> str:
     n = f"{len(run.theta):,} clusters"
     facts.append(("Catalogue", f"{n} from <code>{escape(source)}</code>" if source else n))
     if selection:
-        kind = escape(selection.get("kind", "")).replace("_", " ")
+        kind = escape(
+            plain(re.sub(r"(?<=[a-z])(?=[A-Z])", " ", str(selection.get("kind", ""))).lower())
+        )
         about = escape(selection.get("description", ""))
         facts.append(("Selection", " – ".join(x for x in (kind, about) if x)))
         if (acts := _ACTS_ON.get(str(selection.get("acts_on")))) is not None:
             facts.append(("In the likelihood", acts))
     for key in ("mass", "age", "extinction"):
         if population.get(key):
-            facts.append((key.capitalize(), escape(population[key])))
+            given = str(population[key])
+            facts.append((key.capitalize(), _KINDS[key].get(given, escape(given))))
     facts.append(("Bounds", _bounds(run)))
     if errors := mapping(info.get("errors")):
         text = "; ".join(f"{escape(plain(k))}: {readable(v)}" for k, v in errors.items())
@@ -102,6 +140,27 @@ def _steps(steps: object) -> str:
     return "<h3>Cuts</h3>" + table(["Step", "Removed", "Left", "Why"], rows, caption, "steps")
 
 
+def published(run: Run) -> str:
+    """Values of the parameters that others have published, where the run names any."""
+    given = run.info.get("references")
+    entries = [e for e in map(mapping, given) if e] if isinstance(given, list) else []
+    shown = [q for q in run.scalars if any(q.name in e for e in entries)]
+    if not shown:
+        return ""
+    rows = [
+        f'<tr><th scope="row">{name}</th>{"".join(f"<td>{v}</td>" for v in values)}</tr>'
+        for name, values in (
+            ("this fit", [words.plus_minus(q) for q in shown]),
+            *(
+                (escape(e.get("name", "")), [words.number(finite(e.get(q.name))) for q in shown])
+                for e in entries
+            ),
+        )
+    ]
+    head = ["", *(f"{words.label(q)}" for q in shown)]
+    return "<h3>Published values</h3>" + table(head, rows, kind="numbers")
+
+
 def provenance(run: Run) -> str:
     """Facts of `provenance.json`; texts of several lines, such as the experiment file, folded."""
     flat = dict(_flatten(run.provenance))
@@ -109,6 +168,8 @@ def provenance(run: Run) -> str:
         return "<p>This run folder has no <code>provenance.json</code>.</p>"
     rows, texts = [], []
     for key, value in flat.items():
+        if key == "command" and isinstance(value, list):
+            value = shlex.join(map(str, value))
         if isinstance(value, str) and "\n" in value.strip():
             texts.append(
                 f"<details><summary>{escape(plain(key))}</summary>"

@@ -11,7 +11,7 @@ from starcensus.experiments.report.corner import corner_plot, vector_plot
 from starcensus.experiments.report.functions import clipping, functions_plot, plane_plot
 from starcensus.experiments.report.load import Quantity, Run
 from starcensus.experiments.report.markup import figure, table
-from starcensus.experiments.report.record import fitted, is_fitted, provenance
+from starcensus.experiments.report.record import fitted, is_fitted, provenance, published
 from starcensus.experiments.report.sampler import chains_plot, sampler_plot
 from starcensus.experiments.report.words import escape
 
@@ -110,7 +110,7 @@ def _comparison(run: Run) -> str:
                 f'<div class="box bad"><p><strong>{escape(c.name)}</strong>: {said}</p></div>'
             )
     if any(c.run.find(q.name) for c in run.comparisons for q in run.quantities):
-        parts += [figure(comparison.intervals_plot(run)), comparison.table(run)]
+        parts += [figure(comparison.intervals_plot(run)), comparison.tables(run)]
         parts.append(
             '<p class="note">A shift is the difference of the medians in units of half the 68% '
             "interval of this fit.</p>"
@@ -130,7 +130,7 @@ def _parameters(run: Run) -> str:
         for p in fixed
     )
     after = f"<p>Not fitted: {text}.</p>" if fixed else ""
-    return table(head, rows, kind="numbers") + after
+    return table(head, rows, kind="numbers") + after + published(run)
 
 
 def _row(run: Run, q: Quantity, truth: bool) -> str:

@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 # Okabe & Ito (2008), told apart under every common form of colour blindness.
 BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 INK, GREY, LIGHT = "#1d2329", "#6b7480", "#c9cfd6"
-OTHERS = (ORANGE, GREEN, PURPLE, "#E69F00", "#56B4E9")
+OTHERS = (ORANGE, GREEN, PURPLE, "#E69F00", "#56B4E9") * 4
 CHAINS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#6b7480", "#F0E442")
 
 AXIS_LABELS = {

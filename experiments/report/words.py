@@ -127,18 +127,29 @@ def answer(run: Run) -> str:
     found = {q.name: q for q in run.quantities}
     sentences = []
     if (n := found.pop("log_n", None)) is not None:
-        catalogued = len(run.theta) / 10.0**n.flat
-        low, mid, high = (100 * float(x) for x in np.percentile(catalogued, [16, 50, 84]))
-        scale = (high - low) / 2
         sentences.append(
-            f"The surveyed field holds <b>{linear(n)} clusters</b> within the fitted bounds; the "
-            f"{len(run.theta):,} in the catalogue are {number(mid, scale)}% of them "
-            f"({number(low, scale)} to {number(high, scale)}%)."
+            f"The surveyed field holds <b>{linear(n)} clusters</b> within the fitted bounds"
+            f"{_catalogued(run)}."
         )
     sentences += [_mass(found), _age(found), _disruption(found), _extinction(run)]
     rest = [q for name, q in found.items() if not q.size and name not in _OF_DUST]
     sentences += [f"{label(q)} is {plus_minus(q)} {unit(q.unit)}." for q in rest]
     return " ".join(s for s in sentences if s)
+
+
+def _catalogued(run: Run) -> str:
+    """How much of the population a survey catalogues, as the end of a sentence."""
+    width = run.weights["log_mass"]
+    seen = (run.detected["log_mass"] * width).sum(axis=1)
+    percent = 100 * seen / (run.density["log_mass"] * width).sum(axis=1)
+    low, mid, high = (float(x) for x in np.percentile(percent, [16, 50, 84]))
+    if low > 99.9:
+        return ", all of which such a catalogue is taken to hold"
+    scale = max((high - low) / 2, 0.1)
+    return (
+        f"; a catalogue like this one, of {len(run.theta):,}, holds {number(mid, scale)}% of them "
+        f"({number(low, scale)} to {number(high, scale)}%)"
+    )
 
 
 _OF_DUST = ("tilt_av", "sigma_av", "log_av_median", "sigma_log_av", "slope_av")
@@ -190,7 +201,7 @@ def _disruption(found: dict[str, Quantity]) -> str:
 
 def _extinction(run: Run) -> str:
     """The median a_v of the population, from its density."""
-    at, width = run.nodes["a_v"], cell_widths(run.nodes["a_v"], run.edges["a_v"])
+    at, width = run.nodes["a_v"], run.weights["a_v"]
     mass = run.density["a_v"] * width
     total = mass.sum(axis=1)
     if not (total > 0).all():
@@ -205,9 +216,3 @@ def _extinction(run: Run) -> str:
         f"Half of all clusters, seen or not, lie behind less than {number(mid, scale)} mag of "
         f"extinction ({number(low, scale)} to {number(high, scale)}) in <i>V</i>."
     )
-
-
-def cell_widths(nodes: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """Lengths of the cells that lie nearer to each node than to any other, within the bounds."""
-    middles = (nodes[1:] + nodes[:-1]) / 2
-    return np.diff(np.concatenate([[edges[0]], middles, [edges[-1]]]))

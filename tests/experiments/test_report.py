@@ -102,7 +102,11 @@ def tree_of(shift: float = 0.0, n_draws: int = 60):
     theta = np.stack([m.ravel()[pick] for m in mesh], axis=1) + 0.02 * rng.normal(size=(120, 3))
     scale = N_POPULATION * 10 ** (0.05 * rng.normal(size=(1, 40, 1)))
     predictive = {"n_catalogued": rng.poisson(N_CLUSTERS, size=(1, 40))}
-    observed = {"theta": theta, "theta_low": theta - 0.1, "theta_high": theta + 0.1}
+    observed: dict[str, np.ndarray] = {
+        "theta": theta,
+        "theta_low": theta - 0.1,
+        "theta_high": theta + 0.1,
+    }
     for i, axis in enumerate(AXES):
         width = (BOUNDS[axis][1] - BOUNDS[axis][0]) / SIZES[axis]
         others = tuple(k for k in range(3) if k != i)
@@ -120,12 +124,18 @@ def tree_of(shift: float = 0.0, n_draws: int = 60):
     constant = {
         **{f"edges_{axis}": edges[axis] for axis in AXES},
         **{f"node_{axis}": nodes[axis] for axis in AXES},
+        **{
+            f"weight_{axis}": np.full(SIZES[axis], np.ptp(BOUNDS[axis]) / SIZES[axis])
+            for axis in AXES
+        },
         "p_sel": p_sel,
         "object_ess": rng.uniform(10, 30, size=N_CLUSTERS),
     }
     dims = {"theta": ["cluster", "axis"], "p_sel": [f"at_{axis}" for axis in AXES]}
     for axis in AXES:
-        dims |= {f"{kind}_{axis}": [f"at_{axis}"] for kind in ("density", "detected", "node")}
+        dims |= {
+            f"{kind}_{axis}": [f"at_{axis}"] for kind in ("density", "detected", "node", "weight")
+        }
         dims |= {f"counts_{axis}": [f"bin_{axis}"], f"edges_{axis}": [f"edge_{axis}"]}
     data = {
         "posterior": posterior,
@@ -166,6 +176,7 @@ def complete_folder(tmp_path_factory) -> pathlib.Path:
         "population": {"mass": "power law", "age": "broken", "nodes": {"p_av": [0, 1, 3]}},
         "errors": {"mode": "published", "floor": [0.1, 0.1, 0.05]},
         "notes": ["Distances are exact."],
+        "references": [{"name": "Others (2020)", "alpha_m": -2.11}],
         "comparisons": [
             {"name": "selection ignored", "path": "selection-ignored", "text": "As if complete."}
         ],
@@ -295,6 +306,11 @@ def test_truth_and_comparison(page, run):
     assert "3 of 6 parameters move by more than 2 errors" in plain
     assert "inside the 95% interval for 3 of 3 parameters in this fit, and for 0 of 3" in plain
     assert text.count('<td class="bad">no</td>') == 3
+
+
+def test_published_values(page):
+    text = section(page, "parameters")
+    assert '<th scope="row">Others (2020)</th><td>−2.11</td></tr>' in text
 
 
 def test_provenance(page):

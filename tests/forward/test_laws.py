@@ -145,11 +145,17 @@ CASES = [
     Case(LogNormal((0.1, 3.0), -0.9, 0.3), 7.0),
     Case(LogNormal(A_V, -0.3, 0.4, -0.3, age_dependent=True), 9.0),
 ]
+ONE_OF_EACH = {(type(c.law), getattr(c.law, "age_dependent", None)): c for c in CASES}.values()
 every_case = pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
-one_of_each_law = pytest.mark.parametrize(
+one_of_each_law = pytest.mark.parametrize("case", ONE_OF_EACH, ids=lambda c: c.name)
+every_case_in_time = pytest.mark.parametrize(
     "case",
-    {(type(c.law), getattr(c.law, "age_dependent", None)): c for c in CASES}.values(),
-    ids=lambda c: c.name,
+    [
+        pytest.param(
+            c, id=c.name, marks=() if any(c is e for e in ONE_OF_EACH) else pytest.mark.slow
+        )
+        for c in CASES
+    ],
 )
 
 # The chance that any goodness-of-fit comparison in this module fails although all laws are right.
@@ -226,7 +232,7 @@ def test_normalised_inside_the_bounds_and_zero_outside(case: Case):
     assert density_there[0] >= 0 and (density_there[1:] == 0).all()
 
 
-@every_case
+@every_case_in_time
 def test_samples_follow_the_density(case: Case):
     draws = case.sample(jax.random.key(20), case.n_draws)
     for x, (low, high) in zip(draws, case.ranges, strict=True):
@@ -256,7 +262,7 @@ def test_goodness_of_fit_notices_a_wrong_parameter(truth: Case, wrong: Case):
     assert goodness_of_fit(wrong, truth.sample(jax.random.key(21), truth.n_draws)) < P_MIN
 
 
-@every_case
+@every_case_in_time
 def test_gradients_against_finite_differences(case: Case):
     x = jnp.asarray(case.points(7, seed=1))
     values = case.law.values()
@@ -306,21 +312,18 @@ def test_gradients_are_finite_where_a_piece_is_empty_or_flat(case: Case):
 @one_of_each_law
 def test_compiled_equals_eager_and_vmap_equals_a_loop(case: Case):
     x = jnp.asarray(case.points(9, seed=2))
-    eager = case.log_prob(case.law, x)
-    np.testing.assert_allclose(
-        eqx.filter_jit(case.log_prob)(case.law, x), eager, rtol=1e-12, atol=1e-11
-    )
-    values = case.law.values()
-    if not values:
-        return
-    stacked = {k: jnp.stack([v, v * 1.01, v * 0.97]) for k, v in values.items()}
 
-    @jax.jit
     def f(values: dict[str, jax.Array]) -> jax.Array:
         return case.log_prob(case.law.with_values(values), x)
 
-    loop = [f({k: v[i] for k, v in stacked.items()}) for i in range(3)]
-    np.testing.assert_allclose(jax.vmap(f)(stacked), jnp.stack(loop), rtol=1e-12, atol=1e-11)
+    values = case.law.values()
+    compiled = jax.jit(f)
+    np.testing.assert_allclose(compiled(values), f(values), rtol=1e-12, atol=1e-11)
+    if values:
+        stacked = {k: jnp.stack([v, v * 1.01, v * 0.97]) for k, v in values.items()}
+        loop = [compiled({k: v[i] for k, v in stacked.items()}) for i in range(3)]
+        at_once = jax.jit(jax.vmap(f))(stacked)
+        np.testing.assert_allclose(at_once, jnp.stack(loop), rtol=1e-12, atol=1e-11)
 
 
 @one_of_each_law
@@ -328,16 +331,16 @@ def test_single_precision(case: Case):
     x = case.points(50)
     exact = jax.jit(lambda x: case.log_prob(case.law, x))(jnp.asarray(x))
     with jax.enable_x64(False):
-        logs = jax.jit(lambda x: case.log_prob(case.law, x))(jnp.asarray(x))
-        draws = case.sample(jax.random.key(22), 200)
-        values = {k: jnp.asarray(np.asarray(v)) for k, v in case.law.values().items()}
         x32 = jnp.asarray(x)
 
         @jax.jit
-        def gradients(values: dict[str, jax.Array]) -> dict[str, jax.Array]:
-            return jax.grad(lambda v: case.log_prob(case.law.with_values(v), x32).sum())(values)
+        @jax.grad
+        def gradients(values: dict[str, jax.Array]) -> jax.Array:
+            return case.log_prob(case.law.with_values(values), x32).sum()
 
-        gradient = gradients(values)
+        logs = jax.jit(lambda x: case.log_prob(case.law, x))(x32)
+        draws = case.sample(jax.random.key(22), 200)
+        gradient = gradients({k: jnp.asarray(np.asarray(v)) for k, v in case.law.values().items()})
     assert logs.dtype == jnp.float32 and draws.dtype == np.float32
     assert np.isfinite(draws).all()
     np.testing.assert_allclose(logs, exact, rtol=2e-5, atol=2e-4)

@@ -33,9 +33,10 @@ from starcensus.selection import (
     complete,
     with_outside,
 )
+from starcensus.selection._base import ActsOn, Outside
 
 MASS, AGE, A_V = (3.0, 6.0), (6.0, 9.0), (0.0, 2.0)
-EVERYWHERE = Box((0.0, 9.0), (4.0, 11.0), (-2.0, 9.0))
+EVERYWHERE = Box((0.0, 9.0), AGE, (-2.0, 9.0))
 SIGMA = (0.15, 0.0, 0.1)
 
 
@@ -44,11 +45,11 @@ def population(log_n: float = 2.5) -> Population:
     return Population(mass_age, NodesExtinction((0.0, 0.5, 1.0, 2.0)), log_n)
 
 
-def limit(acts_on: str, outside: str = "refuse", domain: Box = EVERYWHERE) -> MagnitudeLimit:
+def limit(acts_on: ActsOn, outside: Outside = "refuse", domain: Box = EVERYWHERE) -> MagnitudeLimit:
     return MagnitudeLimit(
         [6.0, 7.5, 9.0],
         [-2.0, 0.5, 3.0],
-        limit_mag=25.0,
+        limit_mag=21.5,
         distance_modulus=29.0,
         extinction_ratio=1.0,
         width_mag=0.3,
@@ -82,7 +83,7 @@ KINDS = ["truth", "recorded limit", "recorded box"]
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_number_catalogued_is_poisson_with_the_expected_mean(kind: str):
     mean = float(expected_count(population(), grid(kind)))
-    keys = jax.random.split(jax.random.key(5), 150)
+    keys = jax.random.split(jax.random.key(5), 100)
     mocks = [mock_catalogue(key, population(), operator(kind), sigma_of(kind)) for key in keys]
     counts = np.array([len(m.catalogue) for m in mocks])
     total = scipy.stats.poisson(mean * len(keys))
@@ -107,7 +108,7 @@ def test_the_truth_of_the_catalogued_follows_the_detected_density(kind: str):
         expected = density.sum(axis=others).reshape(-1, rule.order).sum(axis=1)
         observed, _ = np.histogram(mock.theta_true[:, i], rule.edges)
         many = expected > 10
-        chi2 = ((observed - expected) ** 2 / expected)[many].sum()
+        chi2 = ((observed - expected)[many] ** 2 / expected[many]).sum()
         assert scipy.stats.chi2(many.sum()).sf(chi2) > 1e-4
         assert observed[~many].sum() < 60
 
@@ -194,7 +195,7 @@ def test_too_many_clusters_are_refused():
 
 def test_bounds_beyond_a_domain_that_refuses_are_refused():
     narrow = limit("truth", domain=Box((3.5, 6.0), AGE, A_V))
-    with pytest.raises(SelectionDomainError, match="log_mass 3 to 6 goes beyond 3.5 to 6"):
+    with pytest.raises(SelectionDomainError, match=r"log_mass 3 to 6 goes beyond 3\.5 to 6"):
         mock_catalogue(jax.random.key(0), population(), narrow)
     mock = mock_catalogue(jax.random.key(0), population(), with_outside(narrow, "zero"))
     assert (mock.theta_true[:, 0] >= 3.5).all()

@@ -185,9 +185,7 @@ def test_expected_count_against_nested_adaptive_quadrature():
     assert float(expected_count(population, grid)) == pytest.approx(truth, rel=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("make", "tolerance"), [(simple, 1e-6), (with_kinks, 1e-6), (disrupted, 1e-6)]
-)
+@pytest.mark.parametrize(("make", "tolerance"), [(with_kinks, 1e-6), (disrupted, 1e-6)])
 def test_the_default_quadrature_resolves_a_fifth_of_a_magnitude(make, tolerance: float):
     selection = Logistic(EVERYWHERE)
     fine = QuadratureSettings(mass_panel_dex=0.2, age_panel_dex=0.2, a_v_panel_mag=0.25)

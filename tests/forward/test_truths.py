@@ -56,13 +56,13 @@ def upper_gamma(s: float, x: float) -> float:
 
 
 @pytest.mark.parametrize("alpha", [-2.5, -2.0, -1.3, -1.0, -0.5])
-@pytest.mark.parametrize("top", [3.5, 5.0, 6.4])
-def test_schechter_by_incomplete_gamma_functions(alpha: float, top: float):
-    low, high = (10 ** (limit - top) for limit in MASS)
-    norm = upper_gamma(alpha + 1, low) - upper_gamma(alpha + 1, high)
-    m = 10 ** (X - top)
-    expected = (alpha + 1) * np.log(m) - m + math.log(LN10 / norm)
-    np.testing.assert_allclose(Schechter(MASS, alpha, top).log_prob(X), expected, atol=1e-10)
+def test_schechter_by_incomplete_gamma_functions(alpha: float):
+    for top in (3.5, 5.0, 6.4):
+        low, high = (10 ** (limit - top) for limit in MASS)
+        norm = upper_gamma(alpha + 1, low) - upper_gamma(alpha + 1, high)
+        m = 10 ** (X - top)
+        expected = (alpha + 1) * np.log(m) - m + math.log(LN10 / norm)
+        np.testing.assert_allclose(Schechter(MASS, alpha, top).log_prob(X), expected, atol=1e-10)
 
 
 def test_constant_formation_in_linear_age():
