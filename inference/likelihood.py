@@ -79,7 +79,8 @@ def sum_of_object_terms(population: Population, objects: ObjectSamples) -> Float
         return jnp.where(some.mask, terms, 0.0).sum()
 
     if rows == n:
-        return block_total(population.values(), data)
+        terms = log_object_terms(population, ObjectSamples(*data))
+        return jnp.where(data[2], terms, 0.0).sum()
     n_used = (data[2].sum() + rows - 1) // rows
 
     def over_blocks(function: Callable, values: dict[str, Array], data: tuple) -> Any:

@@ -124,5 +124,6 @@ def _inside(value: np.ndarray, prior: Uniform | Normal | Dirichlet | Fixed) -> n
         margin = 0.02 * (prior.high - prior.low)
         return np.asarray(np.clip(value, prior.low + margin, prior.high - margin))
     if isinstance(prior, Normal):
-        return np.asarray(np.clip(value, prior.low + 0.02 * prior.sd, prior.high - 0.02 * prior.sd))
+        margin = 0.02 * min(prior.sd, prior.high - prior.low)
+        return np.asarray(np.clip(value, prior.low + margin, prior.high - margin))
     return value

@@ -246,9 +246,10 @@ def test_samples_follow_the_density(case: Case):
         (Case(PowerLaw(MASS, -2.0)), Case(PowerLaw(MASS, -2.06))),
         (Case(Schechter(MASS, -1.5, 4.0)), Case(Schechter(MASS, -1.5, 4.15))),
         (Case(PowerLawAge(AGE, -1.0)), Case(PowerLawAge(AGE, -0.96))),
-        (
+        pytest.param(
             Case(MassDependentDisruption(MASS, AGE)),
             Case(MassDependentDisruption(MASS, AGE, log_t_mdd=7.8)),
+            marks=pytest.mark.slow,
         ),
         (Case(HalfNormal(A_V, 0.5), 7.0), Case(HalfNormal(A_V, 0.53), 7.0)),
         (
@@ -326,8 +327,9 @@ def test_compiled_equals_eager_and_vmap_equals_a_loop(case: Case):
         np.testing.assert_allclose(at_once, jnp.stack(loop), rtol=1e-12, atol=1e-11)
 
 
+@pytest.mark.slow
 @one_of_each_law
-def test_single_precision(case: Case):
+def test_single_precision_at_every_point(case: Case):
     x = case.points(50)
     exact = jax.jit(lambda x: case.log_prob(case.law, x))(jnp.asarray(x))
     with jax.enable_x64(False):
@@ -345,6 +347,15 @@ def test_single_precision(case: Case):
     assert np.isfinite(draws).all()
     np.testing.assert_allclose(logs, exact, rtol=2e-5, atol=2e-4)
     assert all(np.isfinite(np.asarray(g)).all() for g in gradient.values())
+
+
+def test_single_precision():
+    with jax.enable_x64(False):
+        for case in (CASES[0], Case(Schechter(MASS)), Case(HalfNormal(A_V, 0.3), 7.0)):
+            logs = jax.jit(lambda x, c=case: c.log_prob(c.law, x))(jnp.asarray(case.points(50)))
+            draws = case.sample(jax.random.key(22), 200)
+            assert logs.dtype == jnp.float32 and draws.dtype == np.float32
+            assert np.isfinite(np.asarray(logs)).all() and np.isfinite(draws).all()
 
 
 def test_with_values_returns_a_changed_copy():

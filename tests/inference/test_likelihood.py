@@ -20,6 +20,8 @@ from starcensus.forward import (
     MassIndependentDisruption,
     NodesExtinction,
     Population,
+    PowerLaw,
+    PowerLawAge,
     QuadratureSettings,
     Schechter,
     SelectionGrid,
@@ -29,6 +31,7 @@ from starcensus.forward import (
 from starcensus.inference import (
     ErrorSettings,
     ObjectSamples,
+    effective_sample_sizes,
     log_likelihood,
     log_object_terms,
     object_samples,
@@ -189,32 +192,37 @@ def test_selection_integral_at_default_settings():
 
 
 @pytest.mark.parametrize("values", OTHERS)
-def test_object_terms_converge_to_the_integral(values):
-    """4096 scrambled Sobol points: within 0.5%; the default 32: within 20%."""
+@pytest.mark.parametrize("n_samples", [32, 4096])
+def test_object_terms_converge_to_the_integral(values, n_samples):
+    """Within four standard errors of plain Monte Carlo; 4096 good samples are within 0.3%."""
     fitted = population().with_values({k: np.asarray(v) for k, v in values.items()})
     expected = np.log([exact_term(values, row) for row in range(5)])
-    for n_samples, tolerance in ((4096, 0.005), (32, 0.2)):
-        objects = object_samples(catalogue(), fitted.box, ErrorSettings(n_samples=n_samples))
-        got = np.asarray(log_object_terms(fitted, objects))[:5]
-        np.testing.assert_allclose(got, expected, rtol=0, atol=tolerance)
+    objects = object_samples(catalogue(), fitted.box, ErrorSettings(n_samples=n_samples))
+    error = np.abs(np.asarray(log_object_terms(fitted, objects))[:5] - expected)
+    ess = np.asarray(effective_sample_sizes(fitted, objects))[:5]
+    assert (error < 4 / np.sqrt(ess)).all()
+    assert (error[ess > 1000] < 3e-3).all()
 
 
 def test_conditional_form_is_poisson_with_n_integrated_out():
     """∫ L(N, φ) dN/N = L_conditional(φ) Γ(n)."""
     grid = selection_grid(survey(), population())
     objects = object_samples(catalogue(), population().box)
-    value = jax.jit(lambda p, form: log_likelihood(p, objects, grid, form), static_argnums=1)
+    start = population()
+
+    @jax.jit
+    def poisson(v: dict[str, jax.Array]) -> jax.Array:
+        return log_likelihood(start.with_values(v), objects, grid)
+
     for values in OTHERS:
         arrays = {k: jnp.asarray(v) for k, v in values.items()}
         fitted = population().with_values(arrays)
         conditional = float(log_likelihood(fitted, objects, grid, "conditional"))
         peak = np.log(5 / float(grid.detected_fraction(fitted)))
         ln_n = np.linspace(peak - 12, peak + 4, 2001)
-        each = jax.vmap(
-            lambda x, a=arrays: value(
-                population().with_values({**a, "log_n": x / jnp.log(10.0)}), "poisson"
-            )
-        )(jnp.asarray(ln_n))
+        each = jax.vmap(lambda x, a=arrays: poisson({**a, "log_n": x}))(
+            jnp.asarray(ln_n / np.log(10.0))
+        )
         ln_integral = scipy.special.logsumexp(np.asarray(each)) + np.log(ln_n[1] - ln_n[0])
         assert ln_integral == pytest.approx(conditional + scipy.special.gammaln(5), abs=1e-9)
 
@@ -246,29 +254,26 @@ def test_padding_to_less_is_refused():
         objects.padded(4)
 
 
-@pytest.mark.parametrize("n", [70, 96])
-def test_blocks_change_nothing(monkeypatch, n):
-    """Value, gradient and Hessian in blocks of 16 rows, the last ones all padding."""
-    fitted = population()
-    objects = object_samples(catalogue(n), fitted.box).padded(192)
+def test_blocks_change_nothing(monkeypatch):
+    """Value, gradient and second derivatives in blocks of 16 rows, the last ones all padding."""
+    fitted = Population(
+        Separable(PowerLaw(MASS, -1.8), PowerLawAge(AGE, -0.4)), HalfNormal(A_V, 0.6), 1.7
+    )
+    objects = object_samples(catalogue(70), fitted.box).padded(192)
     grid = selection_grid(survey(), fitted)
 
-    def everything() -> list[np.ndarray]:
-        def f(v):
-            return log_likelihood(fitted.with_values(v), objects, grid)
+    def f(v: dict[str, jax.Array]) -> jax.Array:
+        return log_likelihood(fitted.with_values(v), objects, grid)
 
-        v = fitted.values()
-        found = (f(v), jax.grad(f)(v), jax.jacfwd(jax.grad(f))(v), jax.vmap(f)(stacked(v)))
-        return [np.asarray(x) for x in jax.tree.leaves(found)]
+    def everything(v: dict[str, jax.Array]) -> tuple:
+        along = {k: jnp.cos(x) for k, x in v.items()}
+        return f(v), *jax.jvp(jax.grad(f), (v,), (along,))
 
-    def stacked(v):
-        return {k: jnp.stack([x, x * 1.01]) for k, x in v.items()}
-
-    whole = everything()
+    whole = jax.tree.leaves(jax.jit(everything)(fitted.values()))
     monkeypatch.setattr(module, "_BLOCK_VALUES", {"cpu": 512, "other": 512})
-    blocks = everything()
+    blocks = jax.tree.leaves(jax.jit(lambda v: everything(v))(fitted.values()))
     for a, b in zip(whole, blocks, strict=True):
-        np.testing.assert_allclose(b, a, rtol=1e-11, atol=1e-10)
+        np.testing.assert_allclose(b, a, rtol=1e-12, atol=1e-11)
 
 
 def test_wholly_padded_blocks_are_not_evaluated(monkeypatch):
@@ -285,7 +290,7 @@ def test_wholly_padded_blocks_are_not_evaluated(monkeypatch):
 
 def test_effective_sample_sizes():
     objects = object_samples(catalogue(), population().box)
-    ess = np.asarray(module.effective_sample_sizes(population(), objects))
+    ess = np.asarray(effective_sample_sizes(population(), objects))
     assert np.isnan(ess[5:]).all()
     mass, age, a_v = densities(VALUES)
     theta = objects.theta[:5]
