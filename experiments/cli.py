@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.resources
+import os
 import pathlib
 import sys
 import time
@@ -39,6 +40,7 @@ def main() -> None:
     """Entry point: a user's mistake is one line and exit code 2, a bug is a traceback."""
     # The application owns its process, so it may set what a library must not.
     jax.config.update("jax_enable_x64", True)
+    _use_every_core()
     try:
         app(standalone_mode=True)
     except (ValueError, FileNotFoundError, PermissionError, IsADirectoryError) as error:
@@ -48,6 +50,15 @@ def main() -> None:
             f"starcensus: {error}", style="bold red", markup=False
         )
         sys.exit(2)
+
+
+def _use_every_core() -> None:
+    """One JAX device for each core, up to four: a sampler runs its chains on them side by side."""
+    if "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", ""):
+        return
+    # Too late, and refused, once JAX has computed something.
+    with contextlib.suppress(RuntimeError):
+        jax.config.update("jax_num_cpu_devices", min(os.cpu_count() or 1, 4))
 
 
 def _is_users(error: Exception) -> bool:
@@ -329,6 +340,43 @@ def predict_command(
     loaded.check_points(log_mass, log_age, a_v)
     members = loaded.members(log_mass, log_age, a_v)
     typer.echo(f"p_sel = {float(members.mean()):.6f} (ensemble spread {float(members.std()):.2g})")
+
+
+@bench_app.command("fit")
+def bench_fit_command(
+    sizes: Annotated[
+        str,
+        typer.Option(
+            help="Catalogue sizes, separated by commas "
+            "[default: 1000, with --scaling 1000,10000,100000]."
+        ),
+    ] = "",
+    scaling: Annotated[
+        bool, typer.Option("--scaling", help="Time whole fits by size; without emcee.")
+    ] = False,
+    warmup: Annotated[int, typer.Option(help="Warm-up steps of each NUTS chain.")] = 250,
+    samples: Annotated[int, typer.Option(help="Draws kept of each NUTS chain.")] = 400,
+    steps: Annotated[int, typer.Option(help="Steps of each of emcee's 32 walkers.")] = 4000,
+    seed: Annotated[int, typer.Option(help="Seed of the mock and of the samplers.")] = 0,
+) -> None:
+    """Effective draws per second of NUTS against emcee on one posterior, or time against size."""
+    import json
+
+    from starcensus.experiments.bench.fit import bench_fit, bench_scaling
+    from starcensus.experiments.config import ConfigError
+    from starcensus.inference import SamplerSettings
+
+    try:
+        given = tuple(int(float(size)) for size in sizes.split(",") if size.strip())
+    except ValueError as error:
+        raise ConfigError(f"--sizes {sizes}: expected numbers separated by commas") from error
+    settings = SamplerSettings(n_warmup=warmup, n_samples=samples, seed=seed)
+    if scaling:
+        results = bench_scaling(given or (1000, 10_000, 100_000), settings, seed)
+    else:
+        results = bench_fit(given or (1000,), settings, steps, seed)
+    for result in results:
+        typer.echo(json.dumps(result))
 
 
 def _run(experiment: pathlib.Path, data: pathlib.Path | None, out: pathlib.Path) -> None:

@@ -122,7 +122,7 @@ class Sampler:
             chains,
             mesh=mesh,
             in_specs=(everywhere, everywhere, by_chain),
-            out_specs=Draws(*[by_chain] * 6, mode_converged=everywhere),
+            out_specs=Draws(*[by_chain] * 6, mode_converged=everywhere),  # pyright: ignore
             check_vma=False,
         )
         return shared(objects, p_sel, keys)
@@ -136,7 +136,7 @@ class Sampler:
             model = self.model.numpyro_model()
 
             def potential(x: Float[Array, " d"]) -> Float[Array, ""]:
-                return potential_energy(model, (objects, grid), {}, unravel(x))
+                return jnp.asarray(potential_energy(model, (objects, grid), {}, unravel(x)))
 
             around = laplace(potential, start)
 

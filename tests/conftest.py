@@ -7,13 +7,12 @@ os.environ["XLA_FLAGS"] = (
     os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=2"
 )
 
-import gc
-
 import jax
 import numpy as np
 import pytest
 
-jax.config.update("jax_platforms", "cpu")
+if "JAX_PLATFORMS" not in os.environ:
+    jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -36,4 +35,3 @@ def _no_global_state():
     yield
     after = (os.getcwd(), jax.config.jax_enable_x64, np.random.get_state()[1].tobytes())  # noqa: NPY002
     assert before == after, "the test changed global state"
-    gc.collect()

@@ -8,7 +8,7 @@ Estimates must agree within four Monte Carlo standard errors (a false alarm in 1
 import numpy as np
 import pytest
 import scipy.stats
-from arviz_stats.base import array_stats
+from arviz_stats.base.array import array_stats
 
 FACTOR = 4.0
 LN10 = np.log(10.0)

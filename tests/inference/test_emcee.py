@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.stats
-from arviz_stats.base import array_stats
+from arviz_stats.base.array import array_stats
 
 from starcensus.forward import (
     MassIndependentDisruption,

@@ -1,0 +1,1 @@
+"""Benchmarks of the library; `starcensus bench` prints one JSON line each."""
