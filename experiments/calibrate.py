@@ -20,7 +20,7 @@ from starcensus.inference.calibration import (
     ecdf_band,
     rank_ecdf,
 )
-from starcensus.selection import tabulate, with_acts_on
+from starcensus.selection import GridSelection, with_acts_on
 
 LEVELS = (0.68, 0.95)
 FALSE_ALARM = 1e-3
@@ -41,7 +41,9 @@ def run_case(
     if case.acts_on is not None and case.acts_on != selection.acts_on:
         # On a grid an integral over recorded values costs no more than any other operator.
         nodes = [np.linspace(*limits, 61) for limits in (box.log_mass, box.log_age, box.a_v)]
-        selection = with_acts_on(tabulate(selection, *nodes), case.acts_on)
+        p_sel = np.clip(np.asarray(selection.on_tensor_grid(*nodes)), 0.0, 1.0)
+        table = GridSelection.from_probabilities(nodes, p_sel, outside=selection.outside)
+        selection = with_acts_on(table, case.acts_on)
     return calibrate(model, generator, case.sigma, selection, settings, progress)
 
 

@@ -209,12 +209,20 @@ def calibrate(
     out: Out,
     n: Annotated[int, typer.Option(help="Number of mock catalogues.")] = 200,
     batch: Annotated[int, typer.Option(help="Catalogues fitted side by side.")] = 25,
+    case: Annotated[
+        list[str] | None, typer.Option(help="Run only the cases of these names; repeat.")
+    ] = None,
 ) -> None:
     """Simulation-based calibration: coverage and ranks over mocks drawn from the priors."""
     from starcensus.experiments.calibrate import run_calibration
-    from starcensus.experiments.config import load_experiment
+    from starcensus.experiments.config import ConfigError, load_experiment
 
     config, text = load_experiment(experiment)
+    if case:
+        known = {c.name: c for c in config.calibration}
+        if unknown := sorted(set(case) - set(known)):
+            raise ConfigError(f"no case {', '.join(unknown)}; the file has {', '.join(known)}")
+        config = config.model_copy(update={"calibration": tuple(known[name] for name in case)})
     with stages() as show:
         summary = run_calibration(config, text, out, _roots(None, experiment), n, batch, show)
     for key, value in summary.items():
@@ -354,6 +362,7 @@ def bench_fit_command(
     scaling: Annotated[
         bool, typer.Option("--scaling", help="Time whole fits by size; without emcee.")
     ] = False,
+    chains: Annotated[int, typer.Option(help="NUTS chains.")] = 4,
     warmup: Annotated[int, typer.Option(help="Warm-up steps of each NUTS chain.")] = 250,
     samples: Annotated[int, typer.Option(help="Draws kept of each NUTS chain.")] = 400,
     steps: Annotated[int, typer.Option(help="Steps of each of emcee's 32 walkers.")] = 4000,
@@ -370,7 +379,7 @@ def bench_fit_command(
         given = tuple(int(float(size)) for size in sizes.split(",") if size.strip())
     except ValueError as error:
         raise ConfigError(f"--sizes {sizes}: expected numbers separated by commas") from error
-    settings = SamplerSettings(n_warmup=warmup, n_samples=samples, seed=seed)
+    settings = SamplerSettings(n_chains=chains, n_warmup=warmup, n_samples=samples, seed=seed)
     if scaling:
         results = bench_scaling(given or (1000, 10_000, 100_000), settings, seed)
     else:

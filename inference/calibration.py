@@ -48,7 +48,7 @@ class CalibrationSettings:
     sampler: SamplerSettings = dataclasses.field(
         # Side by side, every catalogue waits for the longest trajectory: keep trees shallow.
         default_factory=lambda: SamplerSettings(
-            n_chains=2, n_warmup=150, n_samples=200, max_tree_depth=4
+            n_chains=2, n_warmup=100, n_samples=150, max_tree_depth=3
         )
     )
 

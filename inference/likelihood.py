@@ -34,15 +34,15 @@ _BLOCK_VALUES = {"cpu": 1 << 13, "other": 1 << 22}
 
 def log_object_terms(population: Population, objects: ObjectSamples) -> Float[Array, " n"]:
     """ln ∫ p(d_i|θ) p(θ|φ) dθ of every row, padding included; float64 if JAX has x64 on."""
-    theta = jnp.asarray(objects.theta)
-    log_p = population.log_prob(theta[..., 0], theta[..., 1], theta[..., 2])
+    log_mass, log_age, a_v = jnp.asarray(objects.theta)
+    log_p = population.log_prob(log_mass, log_age, a_v)
     return jax.scipy.special.logsumexp(log_p + jnp.asarray(objects.log_weight), axis=1)
 
 
 def effective_sample_sizes(population: Population, objects: ObjectSamples) -> Float[Array, " n"]:
     """(Σ w)² / Σ w² of the weights λ/π of each object's samples; NaN for padding."""
-    theta = jnp.asarray(objects.theta)
-    log_p = population.log_prob(theta[..., 0], theta[..., 1], theta[..., 2])
+    log_mass, log_age, a_v = jnp.asarray(objects.theta)
+    log_p = population.log_prob(log_mass, log_age, a_v)
     log_w = log_p + jnp.asarray(objects.log_weight)
     lse = jax.scipy.special.logsumexp
     ess = jnp.exp(2 * lse(log_w, axis=1) - lse(2 * log_w, axis=1))
@@ -73,6 +73,12 @@ def sum_of_object_terms(population: Population, objects: ObjectSamples) -> Float
         tuple(jnp.asarray(x) for x in (objects.theta, objects.log_weight, objects.mask))
     )
 
+    def block(data: tuple, start: int | Int[Array, ""]) -> tuple:
+        return tuple(
+            jax.lax.dynamic_slice_in_dim(x, start, rows, axis=axis)
+            for x, axis in zip(data, (1, 0, 0), strict=True)
+        )
+
     def block_total(values: dict[str, Array], block: tuple) -> Float[Array, ""]:
         some = ObjectSamples(*block)
         terms = log_object_terms(population.with_values(values), some)
@@ -85,12 +91,9 @@ def sum_of_object_terms(population: Population, objects: ObjectSamples) -> Float
 
     def over_blocks(function: Callable, values: dict[str, Array], data: tuple) -> Any:
         def add(i: Int[Array, ""], so_far: Any) -> Any:
-            block = jax.tree.map(
-                lambda x: jax.lax.dynamic_slice_in_dim(x, i * rows, rows, axis=0), data
-            )
-            return jax.tree.map(jnp.add, so_far, function(values, block))
+            return jax.tree.map(jnp.add, so_far, function(values, block(data, i * rows)))
 
-        first = jax.tree.map(lambda x: x[:rows], data)
+        first = block(data, 0)
         zero = jax.tree.map(
             lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(function, values, first)
         )

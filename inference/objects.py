@@ -56,12 +56,12 @@ class ObjectSamples(eqx.Module):
 
     **Arguments:**
 
-    - `theta`: shape (n_padded, n_samples, 3).
+    - `theta`: shape (3, n_padded, n_samples), in the order of θ.
     - `log_weight`: ln of 1/(π(θ) n_samples), times p_sel(θ) where selection acts on the truth.
     - `mask`: which rows are clusters; the others are padding.
     """
 
-    theta: Float[Array, "n s 3"] | Float[np.ndarray, "n s 3"]
+    theta: Float[Array, "3 n s"] | Float[np.ndarray, "3 n s"]
     log_weight: Float[Array, "n s"] | Float[np.ndarray, "n s"]
     mask: Bool[Array, " n"] | Bool[np.ndarray, " n"]
 
@@ -75,7 +75,7 @@ class ObjectSamples(eqx.Module):
         if size < n:
             raise ValueError(f"cannot pad {n} objects to {size} rows")
         rows = np.concatenate([np.arange(n), np.zeros(size - n, int)])
-        return ObjectSamples(self.theta[rows], self.log_weight[rows], np.arange(size) < n)
+        return ObjectSamples(self.theta[:, rows], self.log_weight[rows], np.arange(size) < n)
 
 
 def padded_size(n: int) -> int:
@@ -132,7 +132,8 @@ def object_samples(
         p = np.asarray(selection.p_sel(*np.moveaxis(theta, -1, 0)))
         with np.errstate(divide="ignore"):
             log_weight = log_weight + np.log(np.maximum(p, 0.0))
-    samples = ObjectSamples(theta, log_weight, np.ones(len(theta), bool))
+    by_axis = np.ascontiguousarray(np.moveaxis(theta, -1, 0))
+    samples = ObjectSamples(by_axis, log_weight, np.ones(len(theta), bool))
     return samples.padded(padded_size(len(theta))) if pad else samples
 
 

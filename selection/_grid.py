@@ -143,7 +143,7 @@ def tabulate(
     nodes = [np.asarray(n, float) for n in (log_mass, log_age, a_v)]
     mesh = np.meshgrid(*nodes, indexing="ij")
     selection.check_points(*mesh)
-    p = np.asarray(selection.on_tensor_grid(*nodes), float)
+    p = np.asarray(selection.members(*mesh), float)
     return GridSelection.from_probabilities(
         nodes, np.clip(p, 0, 1), outside=selection.outside, acts_on=selection.acts_on
     )

@@ -43,10 +43,15 @@ def catalogue(
     return Catalogue("some.ecsv", ids, best, best - lower, best + upper)
 
 
+def theta_of(cat: Catalogue, settings: ErrorSettings) -> np.ndarray:
+    """Samples in generous bounds, shape (n, s, 3)."""
+    return np.moveaxis(np.asarray(object_samples(cat, WIDE, settings, pad=False).theta), 0, -1)
+
+
 @pytest.mark.parametrize("p", [0.025, 0.16, 0.5, 0.84, 0.975])
 def test_quantiles_of_the_two_piece_normal(p):
     """Against the quantiles of SciPy's normal on either side of the mode."""
-    samples = object_samples(catalogue(), WIDE, MANY, pad=False).theta
+    samples = theta_of(catalogue(), MANY)
     share_below = LOWER / (LOWER + UPPER)
     below = BEST + LOWER * scipy.stats.norm.ppf(np.minimum(p / share_below, 1.0) / 2)
     above = BEST + UPPER * scipy.stats.norm.isf(np.clip((1 - p) / (1 - share_below), 0.0, 1.0) / 2)
@@ -58,7 +63,7 @@ def test_quantiles_of_the_two_piece_normal(p):
 
 def test_mode_is_the_best_value_and_limits_are_where_they_were():
     """The density is highest at `best` and falls by exp(−1/2) at both limits."""
-    samples = object_samples(catalogue(), WIDE, MANY, pad=False).theta
+    samples = theta_of(catalogue(), MANY)
     for row in range(2):
         for axis in range(3):
             best, low, high = (x[row, axis] for x in (BEST, LOWER, UPPER))
@@ -72,7 +77,7 @@ def test_mode_is_the_best_value_and_limits_are_where_they_were():
 
 
 def test_axes_are_independent():
-    samples = object_samples(catalogue(), WIDE, MANY, pad=False).theta
+    samples = theta_of(catalogue(), MANY)
     for row in samples:
         assert np.abs(np.corrcoef(row.T) - np.eye(3)).max() < 0.02
 
@@ -80,7 +85,7 @@ def test_axes_are_independent():
 def test_truncation_to_the_bounds():
     box = Box((3.95, 4.2), (6.9, 7.05), (1.1, 1.4))
     samples = object_samples(catalogue(BEST[:1], LOWER[:1], UPPER[:1]), box, MANY, pad=False)
-    x = samples.theta[0]
+    x = np.moveaxis(np.asarray(samples.theta), 0, -1)[0]
     low, high = np.array([box.log_mass, box.log_age, box.a_v]).T
     assert (x >= low).all() and (x <= high).all()
     # The third axis sees only the upper side of its mode, at 1.0.
@@ -107,9 +112,9 @@ def test_degenerate_limits_get_the_floor(lower):
     """best = low = high is the grid of the SED fit, never a measurement without error."""
     none = np.full((2, 3), lower)
     settings = ErrorSettings(floor=(0.1, 0.2, 0.3), n_samples=4096)
-    samples = object_samples(catalogue(BEST, none, none), WIDE, settings, pad=False).theta
+    samples = theta_of(catalogue(BEST, none, none), settings)
     np.testing.assert_allclose(samples.std(axis=1), [[0.1, 0.2, 0.3]] * 2, rtol=0.01)
-    one_sided = object_samples(catalogue(BEST, none, UPPER), WIDE, settings, pad=False).theta
+    one_sided = theta_of(catalogue(BEST, none, UPPER), settings)
     assert (one_sided.std(axis=1) > 0.05).all()
 
 
@@ -129,13 +134,13 @@ def test_missing_limits_refuse_or_get_the_floor():
     with pytest.raises(CatalogueError, match=r"some\.ecsv: 1 clusters have no 68% limits.*c1.*a_v"):
         object_samples(cat, WIDE)
     settings = ErrorSettings(missing="floor", n_samples=4096)
-    samples = object_samples(cat, WIDE, settings, pad=False).theta[1, :, 2]
+    samples = theta_of(cat, settings)[1, :, 2]
     assert samples.std() == pytest.approx(0.05, rel=0.01)
 
 
 def test_mode_none_takes_best_values_as_exact():
     samples = object_samples(catalogue(), WIDE, ErrorSettings(mode="none"), pad=False)
-    np.testing.assert_array_equal(samples.theta, BEST[:, None])
+    np.testing.assert_array_equal(samples.theta, BEST.T[:, :, None])
     np.testing.assert_array_equal(samples.log_weight, 0.0)
     without_limits = dataclasses.replace(catalogue(), theta_low=np.full((2, 3), np.nan))
     object_samples(without_limits, WIDE, ErrorSettings(mode="none"))
