@@ -10,10 +10,12 @@ from starcensus.forward import (
     Constant,
     Fixed,
     HalfNormal,
+    NodesExtinction,
     Population,
     PowerLaw,
     SelectionGrid,
     Separable,
+    Uniform,
     selection_grid,
 )
 from starcensus.forward.mock import Mock, mock_catalogue
@@ -29,7 +31,13 @@ from starcensus.inference import (
     object_samples,
 )
 from starcensus.inference.objects import in_bounds
-from starcensus.selection import AbstractSelection, MagnitudeLimit, RecordedSelection, with_outside
+from starcensus.selection import (
+    AbstractSelection,
+    MagnitudeLimit,
+    RecordedSelection,
+    complete,
+    with_outside,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,12 +89,9 @@ def simple_fit(simple_population: Population, survey: RecordedSelection) -> Fitt
 
 def pareto_fit(form: str, population: Population) -> Fitted:
     """Only alpha_m (and log_n) of a complete catalogue without errors, flat prior on alpha_m."""
-    from starcensus.forward import Uniform
-    from starcensus.selection import complete
-
     model = PopulationModel(
         population,
-        {"alpha_m": Uniform(low=-3.9, high=-1.1), "sigma_av": Fixed()},
+        {"alpha_m": Uniform(low=-3.9, high=-1.1), "p_av": Fixed()},
         "conditional" if form == "conditional" else "poisson",
     )
     selection = complete(population.box)
@@ -109,7 +114,7 @@ def pareto(request: pytest.FixtureRequest) -> Fitted:
     """Masses from 10^3 to 10^13: for slopes below −1.5 as good as unbounded."""
     population = Population(
         Separable(PowerLaw((3.0, 13.0), -2.0), Constant((6.0, 8.0))),
-        HalfNormal((0.0, 2.0), 0.5),
+        NodesExtinction((0.0, 2.0)),
         2.0,
     )
     return pareto_fit(request.param, population)

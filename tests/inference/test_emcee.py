@@ -124,7 +124,8 @@ def test_full_population(survey):
     mock = mock_catalogue(jax.random.key(4), population, survey)
     assert 100 < len(mock.catalogue) < 250
     settings = FitSettings(
-        sampler=SamplerSettings(n_warmup=500, n_samples=3000, seed=3), n_predictions=2
+        sampler=SamplerSettings(n_warmup=500, n_samples=3000, target_accept=0.9, seed=3),
+        n_predictions=2,
     )
     result = fit(mock.catalogue, survey, PopulationModel(population), settings)
     assert result.diagnostics.converged, result.diagnostics.verdict()

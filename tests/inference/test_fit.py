@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import xarray
 
-from starcensus.inference import write_atomic
+from starcensus.inference import log_likelihood, write_atomic
 
 GROUPS = {
     "posterior",
@@ -66,8 +66,6 @@ def test_summary_is_finite_and_complete(simple_fit):
 
 
 def test_log_likelihood_adds_up_to_the_conditional_form(simple_fit):
-    from starcensus.inference import log_likelihood
-
     terms = simple_fit.result.tree["log_likelihood"]["objects"].values[1, 7]
     posterior = simple_fit.result.tree["posterior"]
     draw = {k: np.asarray(posterior[k].values[1, 7]) for k in posterior.data_vars}

@@ -26,6 +26,7 @@ from starcensus.inference import (
     SamplerSettings,
     Thresholds,
     fit,
+    log_likelihood,
     object_samples,
 )
 from starcensus.inference.diagnostics import diagnose
@@ -188,8 +189,6 @@ def test_start_is_valid_at_the_edges_of_the_priors():
     sampler = Sampler(PopulationModel(edge), objects, grid)
     for x in jax.tree.leaves(sampler._start):
         assert np.isfinite(x).all()
-    from starcensus.inference import log_likelihood
-
     start = {k: jnp.asarray(v) for k, v in PopulationModel(edge).start().items()}
     value, slope = jax.value_and_grad(lambda v: log_likelihood(edge.with_values(v), objects, grid))(
         start
