@@ -1,0 +1,228 @@
+"""The stellar grid: the light of a star of any initial mass and age, behind any extinction.
+
+A grid is a set of isochrones, each a run of points of increasing initial mass, dense enough that
+neighbours differ little in every band (fast phases included), with the flux of each point in each
+band behind each knot of extinction. Fluxes are in units of Vega's at 10 pc: the absolute Vega
+magnitude is M = -2.5 log10(flux), and fluxes of stars add. Extinction is applied to the spectrum
+before the filter; between knots `dust.attenuate` interpolates ln(flux).
+
+A star heavier than an isochrone's last point has died and gives no light; one lighter than its
+first point gives none either.
+"""
+
+import dataclasses
+import functools
+import json
+import os
+import pathlib
+from typing import Any
+
+import h5py
+import numpy as np
+from jaxtyping import Float, Float32, Int
+
+FORMAT = "starcensus.StellarGrid"
+VERSION = 1
+PER_POINT = ("initial_mass", "current_mass", "log_lum", "log_teff", "log_g", "q_h")
+# Fluxes below this are stored as this: forty magnitudes fainter than the Sun.
+FAINTEST = 1e-18
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class StellarGrid:
+    """Magnitudes of stars over initial mass, age and extinction.
+
+    **Arguments:**
+
+    - `bands`: names of the bands, e.g. `"WFC3_UVIS_F275W"`.
+    - `log_age`: `(age,)`, log10 yr, increasing.
+    - `start`: `(age + 1,)`, isochrone i holds the points `start[i]:start[i + 1]`.
+    - `initial_mass`, `current_mass`: `(point,)`, M_sun; the initial mass increases strictly inside
+      an isochrone.
+    - `log_lum`, `log_teff`, `log_g`: `(point,)`, log10 of L_sun, K, cm s⁻².
+    - `q_h`: `(point,)`, hydrogen-ionising photons per second.
+    - `a_v`: `(knot,)`, mag, knots of V-band extinction, the first of them 0.
+    - `flux`: `(point, band, knot)`, 10^(-0.4 M), M the absolute Vega magnitude of the extinguished
+      star.
+    - `nebular_a_v`: `(neb_knot,)`, mag. `nebular_flux`: `(band, neb_knot)`, flux of nebular light
+      in the same unit, per ionising photon per second that the gas absorbs.
+    - `provenance`: what the grid was made of; JSON.
+
+    Raises `ValueError` for shapes that differ, masses that do not increase, or fluxes that are
+    negative or not finite.
+    """
+
+    bands: tuple[str, ...]
+    log_age: Float[np.ndarray, "age"]
+    start: Int[np.ndarray, "age+1"]
+    initial_mass: Float[np.ndarray, "point"]
+    current_mass: Float[np.ndarray, "point"]
+    log_lum: Float[np.ndarray, "point"]
+    log_teff: Float[np.ndarray, "point"]
+    log_g: Float[np.ndarray, "point"]
+    q_h: Float[np.ndarray, "point"]
+    a_v: Float[np.ndarray, "knot"]
+    flux: Float32[np.ndarray, "point band knot"]
+    nebular_a_v: Float[np.ndarray, "neb_knot"]
+    nebular_flux: Float[np.ndarray, "band neb_knot"]
+    provenance: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        n, n_band = len(self.initial_mass), len(self.bands)
+        shapes = {name: (n,) for name in PER_POINT} | {
+            "start": (len(self.log_age) + 1,),
+            "flux": (n, n_band, len(self.a_v)),
+            "nebular_flux": (n_band, len(self.nebular_a_v)),
+        }
+        for name, shape in shapes.items():
+            if getattr(self, name).shape != shape:
+                raise ValueError(
+                    f"{name} has shape {getattr(self, name).shape}; expected {shape}, from "
+                    f"{len(self.log_age)} ages, {n} points, {n_band} bands and "
+                    f"{len(self.a_v)} knots of a_v"
+                )
+        if len(set(self.bands)) != n_band:
+            raise ValueError(f"bands must differ from each other; got {self.bands}")
+        if not (np.diff(self.log_age) > 0).all():
+            raise ValueError("log_age must increase")
+        if self.start[0] != 0 or self.start[-1] != n or not (np.diff(self.start) >= 2).all():
+            raise ValueError(
+                f"start must run from 0 to {n} with at least two points per isochrone; got "
+                f"{self.start}"
+            )
+        rising = np.diff(self.initial_mass) > 0
+        rising[self.start[1:-1] - 1] = True
+        if not rising.all():
+            point = int(np.argmin(rising)) + 1
+            raise ValueError(
+                f"initial_mass must increase inside an isochrone; point {point} has "
+                f"{self.initial_mass[point]} after {self.initial_mass[point - 1]}"
+            )
+        for name in ("a_v", "nebular_a_v"):
+            knots = getattr(self, name)
+            if knots[0] != 0 or not (np.diff(knots) > 0).all():
+                raise ValueError(f"{name} must increase from 0; got {knots}")
+        for name in (*PER_POINT, "flux", "nebular_flux"):
+            if not np.isfinite(getattr(self, name)).all():
+                raise ValueError(f"{name} holds values that are not finite")
+        for name in ("flux", "nebular_flux", "q_h"):
+            if (getattr(self, name) < 0).any():
+                raise ValueError(f"{name} holds negative values")
+
+    def __len__(self) -> int:
+        return len(self.initial_mass)
+
+    def isochrone(self, index: int) -> slice:
+        """The points of isochrone `index`, as a slice."""
+        return slice(int(self.start[index]), int(self.start[index + 1]))
+
+    def select(self, bands: tuple[str, ...]) -> "StellarGrid":
+        """The grid with these bands alone, in this order; `ValueError` for an unknown one."""
+        unknown = [band for band in bands if band not in self.bands]
+        if unknown:
+            raise ValueError(
+                f"the grid has no band {', '.join(unknown)}; it has {', '.join(self.bands)}"
+            )
+        columns = [self.bands.index(band) for band in bands]
+        return dataclasses.replace(
+            self,
+            bands=tuple(bands),
+            flux=np.ascontiguousarray(self.flux[:, columns]),
+            nebular_flux=self.nebular_flux[columns],
+        )
+
+    def save(self, path: str | os.PathLike[str], *, resolution: float = 0.0005) -> None:
+        """Write the grid as compressed HDF5, by way of a temporary file beside it.
+
+        **Arguments:**
+
+        - `path`: file to write; replaced if it is there.
+        - `resolution`: mag; magnitudes are stored rounded to this step, and log_lum, log_teff,
+          log_g and log10 q_h to a tenth of it in dex. Masses are stored to a part in 10⁹.
+        """
+        path = pathlib.Path(path)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+        try:
+            with h5py.File(temporary, "w") as file:
+                file.attrs["format"] = FORMAT
+                file.attrs["version"] = VERSION
+                file.attrs["bands"] = list(self.bands)
+                file.attrs["provenance"] = json.dumps(self.provenance, sort_keys=True)
+                for name in ("log_age", "start", "a_v", "nebular_a_v", "nebular_flux"):
+                    file[name] = getattr(self, name)
+                for name in ("log_lum", "log_teff", "log_g"):
+                    _pack(file, name, getattr(self, name), resolution / 10)
+                _pack(file, "log_q_h", np.log10(np.maximum(self.q_h, 1.0)), resolution / 10)
+                _pack(file, "initial_mass", self.initial_mass, 1e-9)
+                _pack(file, "current_mass", self.current_mass, 1e-5)
+                mags = -2.5 * np.log10(np.maximum(self.flux, FAINTEST, dtype=np.float64))
+                mags[:, :, 1:] -= mags[:, :, :-1]
+                _pack(file, "mags", mags, resolution / np.sqrt(len(self.a_v)))
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "StellarGrid":
+        """Read a grid that `save` wrote.
+
+        Raises `ValueError` for a file that is not one, `FileNotFoundError` for none.
+        """
+        path = pathlib.Path(path)
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"{path} is not there; `starcensus simulate grid` writes a stellar grid"
+            )
+        if not h5py.is_hdf5(path):
+            raise ValueError(f"{path} is not an HDF5 file; expected a stellar grid")
+        with h5py.File(path) as file:
+            found = (file.attrs.get("format"), file.attrs.get("version"))
+            if found != (FORMAT, VERSION):
+                raise ValueError(
+                    f"{path} holds format {found[0]}, version {found[1]}; expected {FORMAT}, "
+                    f"version {VERSION}: build it again with `starcensus simulate grid`"
+                )
+            mags = np.cumsum(_unpack(file, "mags"), axis=2)
+            log_q_h = _unpack(file, "log_q_h")
+            plain = {
+                name: file[name][()]  # pyright: ignore[reportIndexIssue]
+                for name in ("log_age", "start", "a_v", "nebular_a_v", "nebular_flux")
+            }
+            packed = {name: _unpack(file, name) for name in PER_POINT if name != "q_h"}
+            return cls(
+                bands=tuple(str(band) for band in file.attrs["bands"]),  # pyright: ignore[reportGeneralTypeIssues]
+                q_h=np.where(log_q_h > 0, 10**log_q_h, 0.0),
+                flux=(10 ** (-0.4 * mags)).astype(np.float32),
+                provenance=json.loads(str(file.attrs["provenance"])),
+                **plain,
+                **packed,
+            )
+
+    @classmethod
+    def default(cls) -> "StellarGrid":
+        """The grid that the package carries: solar metallicity, nine HST bands (docs/stars.md)."""
+        return _default()
+
+
+@functools.cache
+def _default() -> StellarGrid:
+    return StellarGrid.load(pathlib.Path(__file__).resolve().parents[1] / "data" / "solar.h5")
+
+
+def _pack(file: h5py.File, name: str, values: np.ndarray, step: float) -> None:
+    """Store values as multiples of `step`, differenced along the points so that they compress."""
+    whole = np.rint(values / step).astype(np.int64)
+    limit = np.iinfo(np.int64 if np.abs(whole).max(initial=0) > 2**30 else np.int32)
+    # The points run along the last axis of the stored array, whose differences are small.
+    change = np.diff(np.moveaxis(whole, 0, -1), axis=-1, prepend=0).astype(limit.dtype)
+    stored = file.create_dataset(
+        name, data=change, chunks=True, shuffle=True, compression="gzip", compression_opts=9
+    )
+    stored.attrs["step"] = step
+
+
+def _unpack(file: h5py.File, name: str) -> np.ndarray:
+    stored = file[name]
+    assert isinstance(stored, h5py.Dataset)
+    whole = np.cumsum(stored[()], axis=-1, dtype=np.int64)
+    return np.moveaxis(whole, -1, 0) * float(stored.attrs["step"])  # pyright: ignore[reportArgumentType]
