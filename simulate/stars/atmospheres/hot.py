@@ -1,0 +1,132 @@
+"""Hot stars: WM-basic O stars, CMFGEN Wolf-Rayet stars, post-AGB stars, black bodies.
+
+The files are those of FSPS: flux per Hz per unit of bolometric luminosity.
+"""
+
+import os
+import pathlib
+import re
+
+import numpy as np
+from jaxtyping import Float
+
+from ._base import LIGHT, SIGMA_SB, SpectralLibrary, build_library, planck
+from .ck04 import HOT
+
+SMITH = "Smith, Norris & Crowther 2002, MNRAS 337, 1309"
+# Gravities of the WM-basic models in FSPS's files, in the order of their columns.
+WMBASIC_LOG_G = (3.5, 4.0, 4.5)
+SHORTEST, LONGEST = 20.0, 2e6  # Å; the light beyond is nil
+
+
+def read_wmbasic(
+    folder: str | os.PathLike[str], *, z: float = 0.02, extend_hot: bool = True
+) -> SpectralLibrary:
+    """Read the WM-basic O stars (`WMBASIC_z0.0200.spec`, `WMBASIC.teff`) of the nearest z.
+
+    **Arguments:**
+
+    - `folder`: where the files are. `z`: metal mass fraction.
+    - `extend_hot`: make models hotter than 50,000 K, by ratios of Planck functions.
+    """
+    folder = pathlib.Path(folder)
+    path = _nearest(folder, "WMBASIC", z)
+    log_teff = np.loadtxt(_existing(folder / "WMBASIC.teff"))
+    table = np.loadtxt(path)
+    if table.shape[1] != 1 + len(log_teff) * len(WMBASIC_LOG_G):
+        raise ValueError(
+            f"{path} has {table.shape[1]} columns; expected a wavelength and "
+            f"{len(log_teff)} temperatures times {len(WMBASIC_LOG_G)} gravities"
+        )
+    models = {
+        (float(log_teff[i % len(log_teff)]), WMBASIC_LOG_G[i // len(log_teff)]): column
+        for i, column in enumerate(table[:, 1:].T)
+    }
+    citations = ("Pauldrach, Hoffmann & Lennon 2001, A&A 375, 161", SMITH)
+    label = f"WM-basic, {path.stem.split('_')[1]}"
+    return _from_per_hz(label, citations, table[:, 0], models, HOT if extend_hot else None)
+
+
+def read_cmfgen(
+    folder: str | os.PathLike[str], sequence: str, *, z: float = 0.02
+) -> SpectralLibrary:
+    """Read the CMFGEN Wolf-Rayet stars (`CMFGEN_WN_Zall.spec`, `CMFGEN_WN.teff`) of the nearest z.
+
+    **Arguments:**
+
+    - `folder`: where the files are. `sequence`: `"WN"` or `"WC"`. `z`: metal mass fraction.
+
+    The models have no gravity; temperatures outside theirs take the first or last model.
+    """
+    folder = pathlib.Path(folder)
+    path = _existing(folder / f"CMFGEN_{sequence}_Zall.spec")
+    log_teff = np.loadtxt(_existing(folder / f"CMFGEN_{sequence}.teff"))
+    lines = path.read_text().split("\n")
+    wavelength = np.array(lines[0].split(), dtype=np.float64)
+    heads, rows = lines[1::2], lines[2::2]
+    found: dict[float, list[np.ndarray]] = {}
+    for head, row in zip(heads, rows, strict=False):
+        if row.strip():
+            found.setdefault(float(head.split()[1]), []).append(np.array(row.split(), float))
+    nearest = min(found, key=lambda value: abs(np.log10(value / z)))
+    if len(found[nearest]) != len(log_teff):
+        raise ValueError(
+            f"{path} has {len(found[nearest])} models of z = {nearest}; "
+            f"CMFGEN_{sequence}.teff names {len(log_teff)} temperatures"
+        )
+    models = {(float(t), 4.0): row for t, row in zip(log_teff, found[nearest], strict=True)}
+    citations = ("Hillier & Miller 1998, ApJ 496, 407", SMITH)
+    return _from_per_hz(f"CMFGEN {sequence}, z = {nearest}", citations, wavelength, models, None)
+
+
+def read_post_agb(folder: str | os.PathLike[str]) -> SpectralLibrary:
+    """Read the post-AGB stars of solar composition (`ipagb_solar.spec`, `ipagb.teff`)."""
+    folder = pathlib.Path(folder)
+    teff = np.loadtxt(_existing(folder / "ipagb.teff"))
+    table = np.loadtxt(_existing(folder / "ipagb_solar.spec"))
+    models = {(float(np.log10(t)), 6.0): row for t, row in zip(teff, table[:, 1:].T, strict=True)}
+    citations = ("Rauch 2003, A&A 403, 709",)
+    return _from_per_hz("post-AGB, Rauch 2003", citations, table[:, 0], models, None)
+
+
+def black_bodies() -> SpectralLibrary:
+    """Black bodies of 1,000 to 400,000 K."""
+    log_teff = np.linspace(3.0, 5.6, 131)
+    wavelength = np.geomspace(10.0, 1e7, 6001)
+    spectra = {
+        (float(t), 4.0): row
+        for t, row in zip(log_teff, planck(wavelength, 10**log_teff), strict=True)
+    }
+    expected = {key: SIGMA_SB * 10 ** (4 * key[0]) for key in spectra}
+    return build_library("black body", (), wavelength, spectra, expected)
+
+
+def _from_per_hz(
+    name: str,
+    citations: tuple[str, ...],
+    wavelength: Float[np.ndarray, "wave"],
+    models: dict[tuple[float, float], np.ndarray],
+    hot: Float[np.ndarray, "h"] | None,
+) -> SpectralLibrary:
+    """A library from fluxes per Hz and solar luminosity whose integral over frequency is 1."""
+    keep = (wavelength >= SHORTEST) & (wavelength <= LONGEST)
+    wavelength = wavelength[keep].astype(np.float64)
+    spectra = {key: row[keep] * LIGHT / wavelength**2 for key, row in models.items()}
+    return build_library(name, citations, wavelength, spectra, dict.fromkeys(spectra, 1.0), hot=hot)
+
+
+def _nearest(folder: pathlib.Path, stem: str, z: float) -> pathlib.Path:
+    found = {}
+    for path in folder.glob(f"{stem}_z*.spec"):
+        match = re.search(r"z(0\.\d+)", path.name)
+        if match:
+            found[float(match.group(1))] = path
+    if not found:
+        raise FileNotFoundError(f"no file {stem}_z*.spec in {folder}")
+    return found[min(found, key=lambda value: abs(np.log10(value / z)))]
+
+
+def _existing(path: pathlib.Path) -> pathlib.Path:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is not there; it is one of FSPS's SPECTRA/Hot_spectra")
+    return path

@@ -1,0 +1,83 @@
+"""MIST isochrones in their `.iso` files."""
+
+import os
+import pathlib
+
+import numpy as np
+
+from ._base import IsochroneSet, Kind, assemble, stripped_stars, surface_kinds
+
+CITATIONS = ("Dotter 2016, ApJS 222, 8", "Choi et al. 2016, ApJ 823, 102")
+NEEDED = ("initial_mass", "star_mass", "log_L", "log_Teff", "log_g", "phase")
+AGES = ("log10_isochrone_age_yr", "isochrone_age_yr")
+
+
+def read_mist(path: str | os.PathLike[str], *, pre_main_sequence: bool = True) -> IsochroneSet:
+    """Read a MIST isochrone file (`MIST_v1.2_feh_p0.00_..._basic.iso` or `_full.iso`).
+
+    A block per age: a line `# number of EEPs, cols = N M`, a line of column numbers, a line of
+    column names, N rows. Wolf-Rayet stars come from the surface composition where the file has
+    `surface_h1` and `surface_c12`, otherwise from the file's phase 9 and the mass lost; phase 6
+    is post-AGB.
+
+    **Arguments:**
+
+    - `path`: the file. `pre_main_sequence`: keep stars of phase -1.
+
+    Raises `ValueError` for another layout.
+    """
+    path = pathlib.Path(path)
+    lines = path.read_text().splitlines()
+    z, isochrones = None, []
+    for i, line in enumerate(lines):
+        words = line.lstrip("#").split()
+        if line.startswith("#") and "Zinit" in words:
+            z = float(lines[i + 1].lstrip("#").split()[words.index("Zinit")])
+        if not (line.startswith("#") and "EEPs," in words):
+            continue
+        n_rows = int(words[-2])
+        names = lines[i + 2].lstrip("#").split()
+        age = next((name for name in AGES if name in names), None)
+        missing = [name for name in NEEDED if name not in names]
+        if missing or age is None:
+            raise ValueError(
+                f"{path}, line {i + 3}: no column {', '.join(missing) or ' or '.join(AGES)}"
+            )
+        table = np.loadtxt(lines[i + 3 : i + 3 + n_rows], ndmin=2)
+        if table.shape != (n_rows, len(names)):
+            raise ValueError(
+                f"{path}, line {i + 4}: a block of shape {table.shape}; its heading says "
+                f"({n_rows}, {len(names)})"
+            )
+        column = {name: table[:, j] for j, name in enumerate(names)}
+        log_age = column[age][0] if age == AGES[0] else np.log10(column[age][0])
+        if not pre_main_sequence:
+            column = {name: values[column["phase"] >= 0] for name, values in column.items()}
+        isochrones.append(assemble(float(log_age), *_stars(column)))
+    if z is None or not isochrones:
+        raise ValueError(f"{path} is not a MIST .iso file: no Zinit or no block of EEPs")
+    return IsochroneSet(
+        isochrones=tuple(isochrones), z=z, source=f"MIST, {path.name}", citations=CITATIONS
+    )
+
+
+def _stars(column: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """The columns of an isochrone and the kind of each star."""
+    columns = {
+        "initial_mass": column["initial_mass"],
+        "current_mass": column["star_mass"],
+        "log_lum": column["log_L"],
+        "log_teff": column["log_Teff"],
+        "log_g": column["log_g"],
+    }
+    if {"surface_h1", "surface_c12"} <= column.keys():
+        kind = surface_kinds(
+            columns["log_lum"],
+            columns["log_teff"],
+            column["surface_h1"],
+            column["surface_c12"],
+        )
+    else:
+        kind = stripped_stars(*(columns[name] for name in list(columns)[:4]))
+        kind = np.where(column["phase"] == 9, int(Kind.WN), kind)
+    return columns, np.where(column["phase"] == 6, int(Kind.POST_AGB), kind)
