@@ -1,9 +1,44 @@
-"""Libraries of simulated clusters: what was drawn, and the light that came out."""
+"""Libraries of simulated clusters: what was drawn, and the light that came out.
+
+On disk a library is HDF5: one contiguous dataset for each column, with its unit in the attribute
+`unit`, magnitudes as 32-bit floats (steps below 2e-6 mag), everything else in 64 bits; `bands`,
+`format`, `version` and `meta` (JSON: the design, the engine, whom to cite) are attributes of the
+file. The bytes of the file depend on these alone.
+"""
 
 import dataclasses
+import json
+import os
+import pathlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
+import h5py
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int, Shaped, UInt64
+
+FORMAT = "starcensus.ClusterLibrary"
+VERSION = 1
+THETA = ("log_mass", "log_age", "a_v")
+# Column → unit, what each library has; then what it may have.
+UNITS = {
+    "log_mass": "log10 M_sun",
+    "log_age": "log10 yr",
+    "a_v": "mag",
+    "mags": "mag",
+    "log_density": "ln(dex-1 dex-1 mag-1)",
+}
+OPTIONAL = {
+    "birth_mass": "M_sun",
+    "live_mass": "M_sun",
+    "n_stars": "",
+    "max_mass": "M_sun",
+    "q_h": "s-1",
+    "log_lum": "log10 L_sun",
+    "r_eff_pc": "pc",
+    "seed": "",
+}
+_DTYPE = {"n_stars": "int64", "seed": "uint64"}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -15,11 +50,18 @@ class ClusterLibrary:
     - `log_mass`: `(n,)`, log10 M_sun, the mass that was asked for (SLUG's target mass).
     - `log_age`: `(n,)`, log10 yr. `a_v`: `(n,)`, mag.
     - `bands`: names of the columns of `mags`.
-    - `mags`: `(n, band)`, absolute Vega magnitudes.
+    - `mags`: `(n, band)`, absolute Vega magnitudes; infinite for a cluster that gives no light.
     - `log_density`: `(n,)`, natural logarithm of the density π(θ) from which θ was drawn, per dex,
-      dex and mag; NaN where unknown.
+      dex and mag; NaN where unknown. An axis on which all clusters have one value does not count.
+    - `birth_mass`, `live_mass`: `(n,)`, M_sun, of the stars that were drawn, at birth and of those
+      alive now. `n_stars`: how many stars; `max_mass`: M_sun, the heaviest (an engine's
+      documentation says at birth or now).
+    - `q_h`: `(n,)`, hydrogen-ionising photons per second. `log_lum`: log10 of L_sun.
+    - `r_eff_pc`: `(n,)`, half-light radius, pc. `seed`: `(n,)`, from which the cluster was drawn.
+    - `meta`: the design, the engine and whom to cite; JSON.
 
-    Raises `ValueError` for shapes that differ or θ that is not finite.
+    The columns from `birth_mass` to `seed` are None where the source has none. Raises `ValueError`
+    for shapes that differ or θ that is not finite.
     """
 
     log_mass: Float[np.ndarray, "n"]
@@ -28,14 +70,25 @@ class ClusterLibrary:
     bands: tuple[str, ...]
     mags: Float[np.ndarray, "n band"]
     log_density: Float[np.ndarray, "n"]
+    birth_mass: Float[np.ndarray, "n"] | None = None
+    live_mass: Float[np.ndarray, "n"] | None = None
+    n_stars: Int[np.ndarray, "n"] | None = None
+    max_mass: Float[np.ndarray, "n"] | None = None
+    q_h: Float[np.ndarray, "n"] | None = None
+    log_lum: Float[np.ndarray, "n"] | None = None
+    r_eff_pc: Float[np.ndarray, "n"] | None = None
+    seed: UInt64[np.ndarray, "n"] | None = None
+    meta: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         n = len(self.log_mass)
-        for name in ("log_mass", "log_age", "a_v", "log_density"):
+        for name in (*THETA, "log_density", *OPTIONAL):
             values = getattr(self, name)
+            if values is None:
+                continue
             if values.shape != (n,):
                 raise ValueError(f"{name} has shape {values.shape}; expected ({n},)")
-            if name != "log_density" and not np.isfinite(values).all():
+            if name in THETA and not np.isfinite(values).all():
                 row = int(np.argmin(np.isfinite(values)))
                 raise ValueError(f"{name} of cluster {row} is {values[row]}; expected a number")
         if self.mags.shape != (n, len(self.bands)):
@@ -52,29 +105,191 @@ class ClusterLibrary:
         """(log_mass, log_age, a_v) of each cluster."""
         return np.stack([self.log_mass, self.log_age, self.a_v], axis=1)
 
-    def take(self, rows: np.ndarray) -> "ClusterLibrary":
-        """The clusters of the given rows (indices or a boolean mask)."""
-        return ClusterLibrary(
-            log_mass=self.log_mass[rows],
-            log_age=self.log_age[rows],
-            a_v=self.a_v[rows],
-            bands=self.bands,
-            mags=self.mags[rows],
-            log_density=self.log_density[rows],
-        )
+    def columns(self) -> dict[str, Shaped[np.ndarray, "n ..."]]:
+        """The columns that are there, by name."""
+        every = {name: getattr(self, name) for name in (*UNITS, *OPTIONAL)}
+        return {name: values for name, values in every.items() if values is not None}
+
+    def take(self, rows: np.ndarray | slice) -> "ClusterLibrary":
+        """The clusters of the given rows (indices, a slice or a boolean mask)."""
+        taken = {name: values[rows] for name, values in self.columns().items()}
+        return dataclasses.replace(self, **taken)
+
+    def select(self, bands: Sequence[str]) -> "ClusterLibrary":
+        """The library with these bands alone, in this order; `ValueError` for an unknown one."""
+        columns = _band_columns(self.bands, bands, "the library")
+        return dataclasses.replace(self, bands=tuple(bands), mags=self.mags[:, columns])
 
     @classmethod
     def concatenate(cls, *libraries: "ClusterLibrary") -> "ClusterLibrary":
         """All clusters of several libraries; raises `ValueError` if their bands differ.
 
-        `log_density` becomes NaN: the density of a union is not that of its parts.
+        `log_density` becomes NaN: the density of a union is not that of its parts. A column that
+        one of them lacks is left out; `meta["parts"]` holds what each said of itself.
         """
+        if not libraries:
+            raise ValueError("no libraries to join; expected at least one")
         bands = {library.bands for library in libraries}
         if len(bands) != 1:
             raise ValueError(f"libraries with different bands cannot be joined: {sorted(bands)}")
+        parts = [library.columns() for library in libraries]
         joined = {
-            name: np.concatenate([getattr(library, name) for library in libraries])
-            for name in ("log_mass", "log_age", "a_v", "mags")
+            name: np.concatenate([part[name] for part in parts])
+            for name in parts[0]
+            if name != "log_density" and all(name in part for part in parts)
         }
         unknown = np.full(len(joined["log_mass"]), np.nan)
-        return cls(bands=bands.pop(), log_density=unknown, **joined)
+        meta = {"parts": [library.meta for library in libraries]}
+        return cls(bands=bands.pop(), log_density=unknown, meta=meta, **joined)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the library as HDF5, by way of a temporary file beside it."""
+        write_library(path, len(self), self.bands, self.meta, [self.columns])
+
+    @classmethod
+    def load(
+        cls,
+        path: str | os.PathLike[str],
+        bands: Sequence[str] | None = None,
+        rows: slice = slice(None),
+    ) -> "ClusterLibrary":
+        """Read a library, or some of its bands and a run of its rows.
+
+        Raises `FileNotFoundError`, and `ValueError` for a file that is not a library, was cut off,
+        lacks a column or a band, or whose columns differ in length.
+        """
+        with _open(path) as file:
+            return _read(file, path, bands, rows)
+
+    @classmethod
+    def chunks(
+        cls, path: str | os.PathLike[str], size: int = 65536, bands: Sequence[str] | None = None
+    ) -> Iterator["ClusterLibrary"]:
+        """The library of a file as pieces of at most `size` clusters, in order."""
+        if size < 1:
+            raise ValueError(f"size is {size}; expected at least 1 cluster in a piece")
+        with _open(path) as file:
+            for start in range(0, _length(file, path), size):
+                yield _read(file, path, bands, slice(start, start + size))
+
+
+def write_library(
+    path: str | os.PathLike[str],
+    n: int,
+    bands: Sequence[str],
+    meta: dict[str, Any],
+    parts: Sequence[Callable[[], dict[str, np.ndarray]]],
+) -> None:
+    """Write a library whose columns come in parts, holding one part at a time.
+
+    **Arguments:**
+
+    - `n`: number of clusters of all parts together.
+    - `parts`: functions that return the columns of consecutive clusters.
+
+    Raises `ValueError` when the parts do not have n clusters or not the same columns. The file is
+    replaced only when all is written.
+    """
+    path = pathlib.Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with h5py.File(temporary, "w") as file:
+            file.attrs["format"] = FORMAT
+            file.attrs["version"] = VERSION
+            file.attrs["bands"] = list(bands)
+            file.attrs["meta"] = json.dumps(meta, sort_keys=True)
+            start = 0
+            for part in parts:
+                columns = part()
+                if start == 0:
+                    for name in columns:
+                        _create(file, name, n, len(bands))
+                if set(columns) != set(file):
+                    raise ValueError(
+                        f"the part at row {start} has the columns {sorted(columns)}; expected "
+                        f"{sorted(file)}, as before"
+                    )
+                stop = start + len(columns["log_mass"])
+                if stop > n:
+                    raise ValueError(f"the parts have more than {n} clusters")
+                for name, values in columns.items():
+                    file[name][start:stop] = values  # pyright: ignore[reportIndexIssue]
+                start = stop
+            if start != n:
+                raise ValueError(f"the parts have {start} clusters together; expected {n}")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _create(file: h5py.File, name: str, n: int, n_bands: int) -> None:
+    shape = (n, n_bands) if name == "mags" else (n,)
+    dtype = "float32" if name == "mags" else _DTYPE.get(name, "float64")
+    # Space taken at once, column after column, whatever the parts: the same bytes every time.
+    layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    layout.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    layout.set_obj_track_times(False)
+    h5py.h5d.create(
+        file.id,
+        name.encode(),
+        h5py.h5t.py_create(np.dtype(dtype)),
+        h5py.h5s.create_simple(shape),
+        layout,
+    )
+    file[name].attrs["unit"] = (UNITS | OPTIONAL)[name]
+
+
+def _open(path: str | os.PathLike[str]) -> h5py.File:
+    if not pathlib.Path(path).is_file():
+        raise FileNotFoundError(f"{path}: there is no such library file")
+    if not h5py.is_hdf5(path):
+        raise ValueError(f"{path} is not an HDF5 file; expected a library of starcensus")
+    try:
+        file = h5py.File(path)
+    except OSError as error:
+        raise ValueError(
+            f"{path} cannot be opened as HDF5 ({error}); it may be cut off: make it again"
+        ) from error
+    found = (file.attrs.get("format"), file.attrs.get("version"))
+    if found != (FORMAT, VERSION):
+        file.close()
+        raise ValueError(
+            f"{path} holds format {found[0]}, version {found[1]}; expected {FORMAT}, version "
+            f"{VERSION}: SLUG's files are read by read_slug2 and read_slug3"
+        )
+    return file
+
+
+def _length(file: h5py.File, path: str | os.PathLike[str]) -> int:
+    missing = [name for name in UNITS if name not in file]
+    if missing:
+        raise ValueError(f"{path} has no column {', '.join(missing)}; it has {', '.join(file)}")
+    lengths = {name: len(file[name]) for name in file}  # pyright: ignore[reportArgumentType]
+    if len(set(lengths.values())) != 1:
+        raise ValueError(f"{path} has columns of different length: {lengths}")
+    return lengths["log_mass"]
+
+
+def _read(
+    file: h5py.File, path: str | os.PathLike[str], bands: Sequence[str] | None, rows: slice
+) -> ClusterLibrary:
+    _length(file, path)
+    known = tuple(str(band) for band in file.attrs["bands"])  # pyright: ignore[reportGeneralTypeIssues]
+    wanted = known if bands is None else tuple(bands)
+    columns = _band_columns(known, wanted, str(path))
+    found: dict[str, Any] = {
+        name: file[name][rows]  # pyright: ignore[reportIndexIssue]
+        for name in (*UNITS, *OPTIONAL)
+        if name in file
+    }
+    found["mags"] = found["mags"][:, columns].astype(np.float64)
+    return ClusterLibrary(bands=wanted, meta=json.loads(str(file.attrs["meta"])), **found)
+
+
+def _band_columns(known: Sequence[str], wanted: Sequence[str], where: str) -> list[int]:
+    if not wanted:
+        raise ValueError(f"bands is empty; expected some of {', '.join(known)}")
+    unknown = [band for band in wanted if band not in known]
+    if unknown:
+        raise ValueError(f"{where} has no band {', '.join(unknown)}; it has {', '.join(known)}")
+    return [list(known).index(band) for band in wanted]

@@ -1,0 +1,348 @@
+"""Designs: at which θ, with which radius and from which seed each cluster of a library is drawn.
+
+Everything about row i follows from the design's seed and i: Philox (Salmon+11) is a generator that
+can be read at any position, so that rows may be made in any pieces and in any order. Row i takes
+block i of the stream of its purpose; the key of each stream is hashed from the seed.
+"""
+
+import dataclasses
+import hashlib
+import os
+import pathlib
+import warnings
+from typing import Any, Literal
+
+import numpy as np
+from astropy.table import Table
+from jaxtyping import Float, UInt64
+from scipy.special import ndtri
+from scipy.stats import qmc
+
+from .library import THETA
+
+Pair = tuple[float, float]
+AXIS_UNITS = {"log_mass": "dex", "log_age": "dex", "a_v": "mag"}
+# Which stream of random numbers serves what.
+_SEEDS, _THETA, _RADIUS, _SOBOL, _SUBSET = range(5)
+
+
+@dataclasses.dataclass(frozen=True)
+class BoxTheta:
+    """θ between limits: uniform in log_age and a_v, a power law in mass.
+
+    **Arguments:**
+
+    - `log_mass` (log10 M_sun), `log_age` (log10 yr), `a_v` (mag): (low, high); equal limits fix
+      the value.
+    - `mass_slope`: dN/dM ∝ M^mass_slope; -1 is uniform in log_mass.
+    - `sequence`: `"random"`, or `"sobol"`, a scrambled Sobol sequence, whose points cover the box
+      more evenly; n best is a power of two.
+    """
+
+    log_mass: Pair = (2.0, 6.0)
+    log_age: Pair = (6.0, 10.0)
+    a_v: Pair = (0.0, 3.0)
+    mass_slope: float = -1.0
+    sequence: Literal["random", "sobol"] = "random"
+
+    def __post_init__(self) -> None:
+        for name in THETA:
+            low, high = getattr(self, name)
+            if not (np.isfinite([low, high]).all() and low <= high):
+                raise ValueError(
+                    f"{name} = [{low:g}, {high:g}]; expected finite limits, the lower one first "
+                    "(equal limits fix the value)"
+                )
+        if not np.isfinite(self.mass_slope):
+            raise ValueError(f"mass_slope is {self.mass_slope}; expected a finite number")
+        if self.a_v[0] < 0:
+            raise ValueError(f"a_v starts at {self.a_v[0]:g} mag; expected 0 or more")
+        if self.sequence not in ("random", "sobol"):
+            raise ValueError(f"sequence is {self.sequence!r}; expected 'random' or 'sobol'")
+
+    def bounds(self) -> dict[str, Pair]:
+        return {name: getattr(self, name) for name in THETA}
+
+    def describe(self) -> dict[str, Any]:
+        return {"kind": "box", **dataclasses.asdict(self)}
+
+    def rows(self, seed: int, n: int, start: int, stop: int) -> dict[str, np.ndarray]:
+        """Columns of θ, and of ln π(θ) over the axes that vary."""
+        if self.sequence == "sobol":
+            u = _sobol(seed, start, stop)
+        else:
+            u = _uniform(_words(seed, _THETA, start, stop))[:, :3]
+        log_density = np.zeros(stop - start)
+        columns = {}
+        for axis, name in enumerate(THETA):
+            low, high = getattr(self, name)
+            slope = (self.mass_slope + 1) * np.log(10) if name == "log_mass" else 0.0
+            columns[name], density = _power(u[:, axis], low, high, slope)
+            log_density += density
+        return {**columns, "log_density": log_density}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TableTheta:
+    """θ from a table; fewer rows than it has are taken at random without repeats.
+
+    **Arguments:**
+
+    - `columns`: `log_mass`, `log_age`, `a_v` (dex, dex, mag) and, if known, `log_density`
+      (natural logarithm, per dex, dex and mag) and `r_eff_pc` (pc), each `(row,)`.
+    - `source`: the name of the table, for messages.
+
+    A whole table keeps its order.
+    """
+
+    columns: dict[str, Float[np.ndarray, "row"]]
+    source: str = "table"
+
+    def __post_init__(self) -> None:
+        missing = [name for name in THETA if name not in self.columns]
+        if missing:
+            raise ValueError(
+                f"{self.source} has no column {', '.join(missing)}; expected log_mass, log_age, "
+                f"a_v [, r_eff_pc] [, log_density], it has {', '.join(self.columns)}"
+            )
+        for name, values in self.columns.items():
+            if values.shape != self.columns["log_mass"].shape:
+                raise ValueError(f"{self.source}: columns differ in length")
+            # An unknown density is NaN; nothing else may be.
+            good = ~np.isinf(values) if name == "log_density" else np.isfinite(values)
+            if name in ("a_v", "r_eff_pc"):
+                good &= values >= 0 if name == "a_v" else values > 0
+            if not good.all():
+                row = int(np.argmin(good))
+                least = {"a_v": " of 0 mag or more", "r_eff_pc": " above 0 pc"}.get(name, "")
+                raise ValueError(
+                    f"{self.source}, row {row + 1}: {name} is {values[row]:g}; expected a finite "
+                    f"number{least}"
+                )
+        if len(self) == 0:
+            raise ValueError(f"{self.source} has no rows")
+
+    def __len__(self) -> int:
+        return len(self.columns["log_mass"])
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> "TableTheta":
+        """From any file that astropy reads: ECSV, FITS, CSV."""
+        path = pathlib.Path(path)
+        if not path.is_file():
+            raise FileNotFoundError(f"{path}: there is no such table of θ")
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                form = "ascii.ecsv" if path.suffix == ".ecsv" else None
+                table = Table.read(path, format=form)
+        except Exception as error:
+            raise ValueError(
+                f"{path} cannot be read as a table ({str(error).splitlines()[0]}); expected ECSV, "
+                "FITS or CSV"
+            ) from error
+        columns = {}
+        for name in (*THETA, "log_density", "r_eff_pc"):
+            if name in table.colnames:
+                column = np.ma.asarray(table[name])
+                try:
+                    columns[name] = np.ma.filled(column.astype(float), np.nan)
+                except ValueError as error:
+                    raise ValueError(f"{path}: column {name} is not of numbers") from error
+        if missing := [name for name in THETA if name not in columns]:
+            raise ValueError(
+                f"{path} has no column {', '.join(missing)}; it has {', '.join(table.colnames)}"
+            )
+        return cls(columns, path.name)
+
+    def bounds(self) -> dict[str, Pair]:
+        return {n: (float(self.columns[n].min()), float(self.columns[n].max())) for n in THETA}
+
+    def describe(self) -> dict[str, Any]:
+        digest = hashlib.sha256()
+        for name in sorted(self.columns):
+            digest.update(name.encode() + np.ascontiguousarray(self.columns[name], "<f8").tobytes())
+        return {
+            "kind": "table",
+            "source": self.source,
+            "rows": len(self),
+            "columns": sorted(self.columns),
+            "sha256": digest.hexdigest(),
+        }
+
+    def rows(self, seed: int, n: int, start: int, stop: int) -> dict[str, np.ndarray]:
+        if n > len(self):
+            raise ValueError(
+                f"n is {n} but {self.source} has {len(self)} rows, which are used without repeats; "
+                f"expected n of at most {len(self)}, or no n"
+            )
+        if n < len(self):
+            generator = np.random.Generator(np.random.Philox(key=_key(seed, _SUBSET)))
+            chosen = generator.permutation(len(self))[:n][start:stop]
+        else:
+            chosen = np.arange(start, stop)
+        columns = {name: values[chosen] for name, values in self.columns.items()}
+        return {"log_density": np.full(stop - start, np.nan), **columns}
+
+
+@dataclasses.dataclass(frozen=True)
+class FlatRadius:
+    """Half-light radii uniform between `low` and `high`, pc.
+
+    `whole` takes whole numbers of pc from low to high with equal probability, which must be whole.
+    """
+
+    low: float = 1.0
+    high: float = 10.0
+    whole: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 < self.low <= self.high < np.inf:
+            raise ValueError(
+                f"radii from {self.low:g} to {self.high:g} pc; expected 0 < low <= high"
+            )
+        if self.whole and (self.low % 1 or self.high % 1):
+            raise ValueError(
+                f"whole radii from {self.low:g} to {self.high:g} pc; expected limits that are "
+                "whole numbers"
+            )
+
+    def draw(self, u: Float[np.ndarray, "n"], log_mass: Float[np.ndarray, "n"]) -> np.ndarray:
+        if self.whole:
+            return np.minimum(self.low + np.floor(u * (self.high - self.low + 1)), self.high)
+        return self.low + u * (self.high - self.low)
+
+
+@dataclasses.dataclass(frozen=True)
+class MassRadius:
+    """log10(r / pc) = slope log10(M / M_sun) + N(0, scatter), the rough relation through the
+    clusters of Krumholz+19 (ARA&A 57, figure 9) that tests with artificial clusters use.
+
+    `whole` rounds to whole numbers of pc between `low` and `high`; otherwise radii are cut to
+    these limits only where they are given.
+    """
+
+    slope: float = 0.14
+    scatter: float = 0.21
+    low: float | None = None
+    high: float | None = None
+    whole: bool = False
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.slope) and 0 <= self.scatter < np.inf):
+            raise ValueError(
+                f"slope {self.slope}, scatter {self.scatter} dex; expected finite numbers, the "
+                "scatter not negative"
+            )
+        if not 0 < (self.low or 1.0) <= (self.high or np.inf):
+            raise ValueError(f"radii from {self.low} to {self.high} pc; expected 0 < low <= high")
+
+    def draw(self, u: Float[np.ndarray, "n"], log_mass: Float[np.ndarray, "n"]) -> np.ndarray:
+        radius = 10 ** (self.slope * log_mass + self.scatter * ndtri(u))
+        low, high = self.low, self.high
+        if self.whole:
+            radius, low, high = np.rint(radius), low or 1.0, high or 10.0
+        return np.clip(radius, low, high) if low or high else radius
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Design:
+    """What a library is to hold.
+
+    **Arguments:**
+
+    - `n`: number of clusters. `seed`: of everything random.
+    - `theta`: how θ is chosen. `radius`: how radii are; None leaves them out, unless the table of
+      θ has them.
+
+    Raises `ValueError` for n below 1, above 2^30 with a Sobol sequence, or above a table's rows.
+    """
+
+    n: int
+    seed: int = 0
+    theta: BoxTheta | TableTheta = BoxTheta()
+    radius: FlatRadius | MassRadius | None = None
+
+    def __post_init__(self) -> None:
+        if self.n < 1:
+            raise ValueError(f"n is {self.n}; expected at least 1 cluster")
+        if not 0 <= self.seed < 2**63:
+            raise ValueError(f"seed is {self.seed}; expected a whole number from 0 to 2^63 - 1")
+        if isinstance(self.theta, BoxTheta) and self.theta.sequence == "sobol" and self.n > 2**30:
+            raise ValueError(f"n is {self.n}; a Sobol sequence has at most 2^30 points")
+        if isinstance(self.theta, TableTheta):
+            self.theta.rows(self.seed, self.n, 0, 0)
+
+    def describe(self) -> dict[str, Any]:
+        """The design as JSON; equal for equal libraries."""
+        radius = None
+        if self.radius is not None:
+            kind = "flat" if isinstance(self.radius, FlatRadius) else "mass_radius"
+            radius = {"kind": kind, **dataclasses.asdict(self.radius)}
+        return {
+            "n": self.n,
+            "seed": self.seed,
+            "theta": self.theta.describe(),
+            "radius": radius,
+        }
+
+    def rows(self, start: int, stop: int) -> dict[str, np.ndarray]:
+        """Columns `log_mass`, `log_age`, `a_v`, `log_density`, `seed` and, if there are radii,
+        `r_eff_pc` of the clusters start to stop."""
+        if not 0 <= start <= stop <= self.n:
+            raise ValueError(f"rows {start} to {stop}; expected a run inside 0 to {self.n}")
+        columns = self.theta.rows(self.seed, self.n, start, stop)
+        if self.radius is not None:
+            u = _uniform(_words(self.seed, _RADIUS, start, stop))[:, 0]
+            columns["r_eff_pc"] = self.radius.draw(u, columns["log_mass"])
+        return {**columns, "seed": row_seeds(self.seed, start, stop)}
+
+
+def row_seeds(seed: int, start: int, stop: int) -> UInt64[np.ndarray, "n"]:
+    """The seeds of rows start to stop: the first word of their blocks of Philox."""
+    return _words(seed, _SEEDS, start, stop)[:, 0].copy()
+
+
+def _key(seed: int, stream: int) -> UInt64[np.ndarray, "2"]:
+    return np.random.SeedSequence([seed, stream]).generate_state(2, np.uint64)
+
+
+def _words(seed: int, stream: int, start: int, stop: int) -> UInt64[np.ndarray, "n 4"]:
+    """Block i of a stream for each row i: four words."""
+    generator = np.random.Philox(key=_key(seed, stream), counter=start)
+    return np.asarray(generator.random_raw(4 * (stop - start)), np.uint64).reshape(-1, 4)
+
+
+def _uniform(words: UInt64[np.ndarray, "n k"]) -> Float[np.ndarray, "n k"]:
+    """Numbers strictly between 0 and 1."""
+    return ((words >> np.uint64(12)).astype(float) + 0.5) * 2.0**-52
+
+
+def _sobol(seed: int, start: int, stop: int) -> Float[np.ndarray, "n 3"]:
+    engine = qmc.Sobol(
+        3, scramble=True, rng=np.random.Generator(np.random.Philox(key=_key(seed, _SOBOL)))
+    )
+    if start == stop:
+        return np.empty((0, 3))
+    if start > 0:
+        engine.fast_forward(start)
+        return engine.random(stop - start)
+    # SciPy warns of a first call whose length is not a power of two.
+    first = engine.random(1)
+    return np.concatenate([first, engine.random(stop - 1)]) if stop > 1 else first
+
+
+def _power(
+    u: Float[np.ndarray, "n"], low: float, high: float, slope: float
+) -> tuple[Float[np.ndarray, "n"], Float[np.ndarray, "n"]]:
+    """Quantiles u of p(x) ∝ exp(slope x) between the limits, and ln p there (0 for a fixed x)."""
+    if low == high:
+        return np.full(len(u), low), np.zeros(len(u))
+    width = high - low
+    if abs(slope * width) < 1e-9:
+        return low + u * width, np.full(len(u), -np.log(width))
+    # Measured from the end where the density is largest, so that nothing overflows.
+    steep, end = abs(slope), high if slope > 0 else low
+    depth = -np.log1p(u * np.expm1(-steep * width)) / steep
+    x = np.clip(end - depth if slope > 0 else end + depth, low, high)
+    return x, np.log(steep) - steep * depth - np.log(-np.expm1(-steep * width))
