@@ -109,9 +109,11 @@ def _from_per_hz(
     hot: Float[np.ndarray, "h"] | None,
 ) -> SpectralLibrary:
     """A library from fluxes per Hz and solar luminosity whose integral over frequency is 1."""
+    # Rounding in the files makes a few neighbouring wavelengths equal: the first stands.
+    wavelength, first = np.unique(wavelength.astype(np.float64), return_index=True)
     keep = (wavelength >= SHORTEST) & (wavelength <= LONGEST)
-    wavelength = wavelength[keep].astype(np.float64)
-    spectra = {key: row[keep] * LIGHT / wavelength**2 for key, row in models.items()}
+    wavelength, first = wavelength[keep], first[keep]
+    spectra = {key: row[first] * LIGHT / wavelength**2 for key, row in models.items()}
     return build_library(name, citations, wavelength, spectra, dict.fromkeys(spectra, 1.0), hot=hot)
 
 

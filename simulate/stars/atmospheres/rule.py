@@ -139,13 +139,13 @@ def read_atmospheres(
     if metallicity is None:
         metallicity = float(np.log10(z / Z_SUN))
     folder = None if hot is None else pathlib.Path(hot)
-    rayet = folder is not None and wolf_rayet
+    rayet = folder if wolf_rayet else None
     return Atmospheres(
         cool=read_ck04(ck04, metallicity=metallicity),
         black_body=black_bodies(),
         hot=None if folder is None else read_wmbasic(folder, z=z),
-        wn=read_cmfgen(folder, "WN", z=z) if rayet else None,
-        wc=read_cmfgen(folder, "WC", z=z) if rayet else None,
-        post_agb=read_post_agb(folder) if rayet else None,
+        wn=None if rayet is None else read_cmfgen(rayet, "WN", z=z),
+        wc=None if rayet is None else read_cmfgen(rayet, "WC", z=z),
+        post_agb=None if rayet is None else read_post_agb(rayet),
         hottest=black_body_above,
     )

@@ -1,0 +1,237 @@
+"""Filter curves and magnitudes.
+
+The mean flux of a spectrum in a band is that of a detector which counts photons,
+
+    <f> = integral of f T λ dλ / integral of T λ dλ,
+
+with T the total throughput, f per Å; the Vega magnitude is -2.5 log10 of its ratio to Vega's
+(Bohlin et al. 2014, PASP 126, 711; Koornneef et al. 1986 for the pivot). Spectrum and curve are
+both taken as straight between their samples, and the product is summed on the union of the two,
+so a curve finer or coarser than the spectrum does as well.
+"""
+
+import dataclasses
+import os
+import pathlib
+
+import numpy as np
+from astropy.io import fits
+from jaxtyping import Float
+
+from .atmospheres._base import LIGHT
+
+AB_ZERO = 3.631e-20  # erg s⁻¹ cm⁻² Hz⁻¹
+# Files of the nine default bands, relative to the folder that holds the curves.
+DEFAULT_CURVES = {
+    "WFC3_UVIS_F275W": "sedpy/wfc3_uvis_f275w.par",
+    "WFC3_UVIS_F336W": "sedpy/wfc3_uvis_f336w.par",
+    "WFC3_UVIS_F438W": "eazy/wfc3_uvis_f438w.dat",
+    "WFC3_UVIS_F555W": "sedpy/wfc3_uvis_f555w.par",
+    "WFC3_UVIS_F814W": "sedpy/wfc3_uvis_f814w.par",
+    "ACS_F435W": "sedpy/acs_wfc_f435w.par",
+    "ACS_F555W": "sedpy/acs_wfc_f555w.par",
+    "ACS_F606W": "sedpy/acs_wfc_f606w.par",
+    "ACS_F814W": "sedpy/acs_wfc_f814w.par",
+}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Filter:
+    """A band.
+
+    **Arguments:**
+
+    - `name`: e.g. `"ACS_F814W"`.
+    - `wavelength_angstrom`: `(wave,)`, increasing.
+    - `throughput`: `(wave,)`, total throughput, photons counted per photon; any scale.
+
+    Raises `ValueError` for a curve that does not increase in wavelength or has no throughput.
+    """
+
+    name: str
+    wavelength_angstrom: Float[np.ndarray, "wave"]
+    throughput: Float[np.ndarray, "wave"]
+
+    def __post_init__(self) -> None:
+        if self.wavelength_angstrom.shape != self.throughput.shape:
+            raise ValueError(
+                f"filter {self.name}: {self.wavelength_angstrom.shape} wavelengths and "
+                f"{self.throughput.shape} throughputs"
+            )
+        if len(self.throughput) < 2 or not (np.diff(self.wavelength_angstrom) > 0).all():
+            raise ValueError(f"filter {self.name}: wavelengths must increase, two or more")
+        if not np.isfinite(self.throughput).all() or (self.throughput < 0).any():
+            raise ValueError(f"filter {self.name}: throughputs that are negative or not finite")
+        if not self.throughput.any():
+            raise ValueError(f"filter {self.name}: no throughput at any wavelength")
+
+    @property
+    def pivot(self) -> float:
+        """Pivot wavelength, Å: the one that turns f_λ into f_ν, sqrt(∫ T λ dλ / ∫ T dλ/λ)."""
+        wave, curve = self.wavelength_angstrom, self.throughput
+        return float(np.sqrt(np.trapezoid(curve * wave, wave) / np.trapezoid(curve / wave, wave)))
+
+    @property
+    def ab_flux(self) -> float:
+        """Mean flux of an AB magnitude of zero, erg s⁻¹ cm⁻² Å⁻¹."""
+        return AB_ZERO * LIGHT / self.pivot**2
+
+    def grid(self, wavelength: Float[np.ndarray, "n"]) -> Float[np.ndarray, "union"]:
+        """Wavelengths of the curve and of a spectrum together, inside the curve's range."""
+        low, high = self._range()
+        inside = (wavelength > low) & (wavelength < high)
+        own = self.wavelength_angstrom
+        own = own[(own >= low) & (own <= high)]
+        return np.unique(np.concatenate([own, wavelength[inside]]))
+
+    def weights(
+        self,
+        wavelength: Float[np.ndarray, "n"],
+        transmission: Float[np.ndarray, "*k union"] | None = None,
+    ) -> Float[np.ndarray, "*k n"]:
+        """Vector w such that the mean flux of a spectrum is the sum of w times its fluxes.
+
+        **Arguments:**
+
+        - `wavelength`: `(n,)`, Å, of the spectrum.
+        - `transmission`: what the light passes before the filter, on `grid(wavelength)`; several
+          screens give several vectors.
+
+        Raises `ValueError` for a spectrum that does not cover the band.
+        """
+        low, high = self._range()
+        if wavelength[0] > low or wavelength[-1] < high:
+            raise ValueError(
+                f"the spectrum covers {wavelength[0]:.0f} to {wavelength[-1]:.0f} Å; filter "
+                f"{self.name} needs {low:.0f} to {high:.0f} Å"
+            )
+        union = self.grid(wavelength)
+        step = np.diff(union)
+        share = np.zeros(len(union))
+        share[:-1] += step / 2
+        share[1:] += step / 2
+        counts = share * union * np.interp(union, self.wavelength_angstrom, self.throughput)
+        counts /= counts.sum()
+        if transmission is not None:
+            counts = counts * transmission
+        below = np.clip(
+            np.searchsorted(wavelength, union, side="right") - 1, 0, len(wavelength) - 2
+        )
+        along = (union - wavelength[below]) / (wavelength[below + 1] - wavelength[below])
+        n = len(wavelength)
+        result = [
+            np.bincount(below, row * (1 - along), n) + np.bincount(below + 1, row * along, n)
+            for row in counts.reshape(-1, len(union))
+        ]
+        return np.array(result).reshape(*counts.shape[:-1], n)
+
+    def photon_mean_flux(
+        self, wavelength: Float[np.ndarray, "n"], f_lambda: Float[np.ndarray, "*k n"]
+    ) -> Float[np.ndarray, "*k"]:
+        """Photon-counting mean flux of each spectrum, in its own unit."""
+        return np.asarray(f_lambda @ self.weights(wavelength))
+
+    def _range(self) -> tuple[float, float]:
+        """The wavelengths between which the curve is not zero."""
+        some = np.flatnonzero(self.throughput)
+        first, last = max(some[0] - 1, 0), min(some[-1] + 1, len(self.throughput) - 1)
+        return float(self.wavelength_angstrom[first]), float(self.wavelength_angstrom[last])
+
+
+def read_filter(
+    path: str | os.PathLike[str], name: str | None = None, *, floor: float = 0.0
+) -> Filter:
+    """Read a curve from text: two columns, wavelength in Å and throughput, `#` comments.
+
+    Commas separate as well as spaces, and a line of words (a heading) is passed over.
+
+    **Arguments:**
+
+    - `path`: the file. `name`: of the band, by default the file's name without ending.
+    - `floor`: throughputs below this part of the peak count as zero.
+
+    Raises `ValueError` for anything else, naming the line.
+    """
+    path = pathlib.Path(path)
+    rows = []
+    for number, line in enumerate(path.read_text().splitlines(), start=1):
+        words = line.split("#")[0].replace(",", " ").split()
+        if not words:
+            continue
+        try:
+            rows.append((float(words[0]), float(words[1])))
+        except (ValueError, IndexError):
+            if rows:
+                raise ValueError(
+                    f"{path}, line {number}: {line.strip()!r}; expected a wavelength in Å and a "
+                    "throughput"
+                ) from None
+    if len(rows) < 2:
+        raise ValueError(f"{path} holds no curve: expected lines of wavelength and throughput")
+    wavelength, throughput = np.array(rows).T
+    order = np.argsort(wavelength, kind="stable")
+    wavelength, first = np.unique(wavelength[order], return_index=True)
+    throughput = np.clip(throughput[order][first], 0, None)
+    throughput = np.where(throughput < floor * throughput.max(), 0.0, throughput)
+    return Filter(name=name or path.stem, wavelength_angstrom=wavelength, throughput=throughput)
+
+
+def default_filters(folder: str | os.PathLike[str]) -> tuple[Filter, ...]:
+    """The nine default bands, from a folder with the curves of sedpy and EAZY."""
+    folder = pathlib.Path(folder)
+    missing = [
+        str(folder / file) for file in DEFAULT_CURVES.values() if not (folder / file).is_file()
+    ]
+    if missing:
+        raise FileNotFoundError(f"curves of the default bands are not there: {', '.join(missing)}")
+    return tuple(read_filter(folder / file, name) for name, file in DEFAULT_CURVES.items())
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Spectrum:
+    """A spectrum: `wavelength` in Å, `flux` in erg s⁻¹ cm⁻² Å⁻¹, `source`."""
+
+    wavelength: Float[np.ndarray, "n"]
+    flux: Float[np.ndarray, "n"]
+    source: str
+
+
+def read_vega(path: str | os.PathLike[str]) -> Spectrum:
+    """Vega's spectrum from a CALSPEC file (`alpha_lyr_stis_011.fits`).
+
+    Vega has magnitude 0 in every band by definition (STScI's VEGAMAG).
+    """
+    path = pathlib.Path(path)
+    table = np.asarray(fits.getdata(path, 1))
+    wavelength, first = np.unique(table["WAVELENGTH"].astype(np.float64), return_index=True)
+    return Spectrum(
+        wavelength=wavelength, flux=table["FLUX"].astype(np.float64)[first], source=path.name
+    )
+
+
+def zero_fluxes(
+    filters: tuple[Filter, ...],
+    *,
+    vega: Spectrum | None = None,
+    ab_minus_vega: dict[str, float] | None = None,
+) -> Float[np.ndarray, "band"]:
+    """Mean flux of a star of magnitude 0 in each band, erg s⁻¹ cm⁻² Å⁻¹.
+
+    **Arguments:**
+
+    - `filters`: the bands.
+    - `vega`: the spectrum that has magnitude 0, or
+    - `ab_minus_vega`: mag, AB minus Vega magnitude per band, for another definition of Vega (such
+      as SLUG's). One of the two.
+
+    Raises `ValueError` for both or neither, or a band that `ab_minus_vega` lacks.
+    """
+    if (vega is None) == (ab_minus_vega is None):
+        raise ValueError("give either the spectrum of Vega or ab_minus_vega, and not both")
+    if vega is not None:
+        return np.array([float(f.photon_mean_flux(vega.wavelength, vega.flux)) for f in filters])
+    assert ab_minus_vega is not None
+    missing = [f.name for f in filters if f.name not in ab_minus_vega]
+    if missing:
+        raise ValueError(f"no zero point for {', '.join(missing)}")
+    return np.array([f.ab_flux * 10 ** (-0.4 * ab_minus_vega[f.name]) for f in filters])
