@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from astropy.io import fits
@@ -12,7 +12,12 @@ from .library import ClusterLibrary
 Light = Literal["stars", "neb", "ex", "neb_ex"]
 
 _SUFFIX = {"stars": "", "neb": "_neb", "ex": "_ex", "neb_ex": "_neb_ex"}
-
+_MASSES = {
+    "BirthMass": "birth_mass",
+    "LiveMass": "live_mass",
+    "NumStar": "n_stars",
+    "MaxStarMass": "max_mass",
+}
 
 # AB minus Vega of STScI's VEGAMAG system (ACS and WFC3 zero-point tables), mag.
 VEGAMAG = {
@@ -45,7 +50,9 @@ def read_slug2(
       SLUG does not record it (`log_uniform_density` gives it for the usual design).
 
     `log_mass` is the target mass, `log_age` is Time − FormTime, and `a_v` is 0 where the file has
-    no `A_V`. Raises `ValueError` for missing columns, rows of the two files that are not the same
+    no `A_V`. Masses at birth and now, the number of stars alive and the heaviest of them, Q(H) and
+    the bolometric luminosity, both of the stars without dust, come along where the files have
+    them. Raises `ValueError` for missing columns, rows of the two files that are not the same
     clusters, magnitudes that are not in Vega, not finite, and `FileNotFoundError`.
     """
     if kind not in _SUFFIX:
@@ -54,9 +61,11 @@ def read_slug2(
         raise ValueError("bands is empty; expected at least one of SLUG's band names")
     wanted = [band + _SUFFIX[kind] for band in bands]
     prop = _columns(
-        prop_path, ["Trial", "UniqueID", "Time", "FormTime", "TargetMass"], optional=("A_V",)
+        prop_path, ["Trial", "UniqueID", "Time", "FormTime", "TargetMass"], ("A_V", *_MASSES)
     )
-    phot = _columns(phot_path, ["Trial", "UniqueID", "Time", *wanted], magnitudes=wanted)
+    phot = _columns(
+        phot_path, ["Trial", "UniqueID", "Time", *wanted], ("QH0", "Lbol"), magnitudes=wanted
+    )
     n = len(prop["UniqueID"])
     if len(phot["UniqueID"]) != n:
         raise ValueError(
@@ -85,6 +94,14 @@ def read_slug2(
     age = prop["Time"] - prop["FormTime"]
     if not ((age > 0).all() and (prop["TargetMass"] > 0).all()):
         raise ValueError(f"{prop_path} has clusters whose age or target mass is not positive")
+    extra: dict[str, Any] = {column: prop[name] for name, column in _MASSES.items() if name in prop}
+    if "n_stars" in extra:
+        extra["n_stars"] = extra["n_stars"].astype(np.int64)
+    if "QH0" in phot:
+        extra["q_h"] = phot["QH0"]
+    if "Lbol" in phot:
+        with np.errstate(divide="ignore"):
+            extra["log_lum"] = np.log10(phot["Lbol"])
     density = np.nan if log_density is None else log_density
     return ClusterLibrary(
         log_mass=np.log10(prop["TargetMass"]),
@@ -93,6 +110,7 @@ def read_slug2(
         bands=tuple(bands),
         mags=mags,
         log_density=np.broadcast_to(np.asarray(density, float), (n,)).copy(),
+        **extra,
     )
 
 
