@@ -69,6 +69,14 @@ def test_the_radius_inverts_the_enclosed_light(profile):
     assert profile.radius_enclosing(0.0) == 0 and profile.enclosed(np.inf) == 1
 
 
+def test_nothing_lies_beyond_the_end(profile):
+    if not math.isfinite(end(profile)):
+        pytest.skip("an endless profile")
+    beyond = end(profile) * np.array([1.001, 2.0, 100.0])
+    np.testing.assert_array_equal(profile.surface_density(beyond), 0.0)
+    np.testing.assert_array_equal(profile.enclosed(beyond), 1.0)
+
+
 def test_density_at_integrates_to_one_over_the_plane(profile):
     """In polar coordinates of the sky, so that ellipses and angles take part."""
     angle = np.linspace(0, 2 * np.pi, 721)[:-1]

@@ -65,6 +65,13 @@ def test_the_limit_is_in_the_last_band_by_default():
     assert (default.mags[:, -1] <= 0).all() and (default.mags[:, 0] > 0).any()
 
 
+def test_a_star_dark_in_the_band_of_the_limit_keeps_its_light_elsewhere():
+    mags = np.array([[-1.0, 2.0, np.inf], [np.inf, np.inf, np.inf], [4.0, 4.0, 4.0]])
+    cluster = place_stars([(np.ones(3), mags)], BANDS, PROFILE, 4, faint_limit_mag=5.0)
+    assert len(cluster) == 1 and cluster.n_smooth == 1
+    np.testing.assert_allclose(cluster.smooth_mags, mags[0])
+
+
 def test_chunks_and_limits_move_no_star():
     masses, mags = some_stars()
     whole = place_stars([(masses, mags)], BANDS, PROFILE, 4)
