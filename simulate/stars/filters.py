@@ -6,8 +6,8 @@ The mean flux of a spectrum in a band is that of a detector which counts photons
 
 with T the total throughput, f per Å; the Vega magnitude is -2.5 log10 of its ratio to Vega's
 (Bohlin et al. 2014, PASP 126, 711; Koornneef et al. 1986 for the pivot). Spectrum and curve are
-both taken as straight between their samples, and the product is summed on the union of the two,
-so a curve finer or coarser than the spectrum does as well.
+both taken as straight between their samples. Between neighbours of the union of the two sets of
+samples f T λ is then a cubic, which Simpson's rule integrates exactly.
 """
 
 import dataclasses
@@ -77,12 +77,13 @@ class Filter:
         return AB_ZERO * LIGHT / self.pivot**2
 
     def grid(self, wavelength: Float[np.ndarray, "n"]) -> Float[np.ndarray, "union"]:
-        """Wavelengths of the curve and of a spectrum together, inside the curve's range."""
+        """Nodes of the integral: samples of the curve and a spectrum, and the middles between."""
         low, high = self._range()
         inside = (wavelength > low) & (wavelength < high)
         own = self.wavelength_angstrom
         own = own[(own >= low) & (own <= high)]
-        return np.unique(np.concatenate([own, wavelength[inside]]))
+        edges = np.unique(np.concatenate([own, wavelength[inside]]))
+        return np.insert(edges, np.arange(1, len(edges)), (edges[1:] + edges[:-1]) / 2)
 
     def weights(
         self,
@@ -106,10 +107,11 @@ class Filter:
                 f"{self.name} needs {low:.0f} to {high:.0f} Å"
             )
         union = self.grid(wavelength)
-        step = np.diff(union)
+        step = union[2::2] - union[:-2:2]
         share = np.zeros(len(union))
-        share[:-1] += step / 2
-        share[1:] += step / 2
+        share[:-2:2] += step / 6
+        share[1::2] = step * (4 / 6)
+        share[2::2] += step / 6
         counts = share * union * np.interp(union, self.wavelength_angstrom, self.throughput)
         counts /= counts.sum()
         if transmission is not None:

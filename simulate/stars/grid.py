@@ -138,7 +138,8 @@ class StellarGrid:
 
         - `path`: file to write; replaced if it is there.
         - `resolution`: mag; magnitudes are stored rounded to this step, and log_lum, log_teff,
-          log_g and log10 q_h to a tenth of it in dex. Masses are stored to a part in 10⁹.
+          log_g and log10 q_h to a tenth of it in dex. Initial masses are stored to 10⁻¹² M_sun,
+          current ones to 10⁻⁵.
         """
         path = pathlib.Path(path)
         temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
@@ -153,7 +154,7 @@ class StellarGrid:
                 for name in ("log_lum", "log_teff", "log_g"):
                     _pack(file, name, getattr(self, name), resolution / 10)
                 _pack(file, "log_q_h", np.log10(np.maximum(self.q_h, 1.0)), resolution / 10)
-                _pack(file, "initial_mass", self.initial_mass, 1e-9)
+                _pack(file, "initial_mass", self.initial_mass, 1e-12)
                 _pack(file, "current_mass", self.current_mass, 1e-5)
                 mags = -2.5 * np.log10(np.maximum(self.flux, FAINTEST, dtype=np.float64))
                 mags[:, :, 1:] -= mags[:, :, :-1]
