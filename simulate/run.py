@@ -179,7 +179,8 @@ def _prepare_parts(parts: pathlib.Path, key: str, shard_rows: int) -> int:
     manifest = parts / "manifest.json"
     try:
         parts.mkdir(parents=True, exist_ok=True)
-        if manifest.exists():
+        # A folder without shards holds nothing to lose.
+        if manifest.exists() and any(parts.glob("[0-9]*.h5")):
             found = json.loads(manifest.read_text())
             if found.get("key") != key:
                 raise LibraryRunError(
@@ -236,6 +237,9 @@ def _draw_shards(
                 for future in done:
                     shard, rows = waiting.pop(future)
                     yield shard, _library(engine, rows, future.result())
+        except LibraryRunError as error:
+            # Raised in a worker: said again here, as from this process.
+            raise LibraryRunError(str(error)) from error
         except BrokenProcessPool as error:
             raise LibraryRunError(
                 "a worker process was lost, perhaps for want of memory; the same command continues "
