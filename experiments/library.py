@@ -105,13 +105,15 @@ class DrawConfig(Strict):
     """How a cluster is drawn: the rule that fills it up to its mass, and its gas.
 
     `covering`: fraction of the ionising photons that the gas absorbs. `nebular_extinction`: A_V of
-    the gas over that of the stars.
+    the gas over that of the stars. `nebular_max_log_age`: log10 yr, above which there is no gas;
+    SLUG has its own.
     """
 
     rule: Literal["stop_nearest", "poisson", "number"] = "stop_nearest"
     nebular: bool = True
     covering: Annotated[float, pydantic.Field(ge=0, le=1)] = 0.5
     nebular_extinction: Annotated[float, pydantic.Field(ge=0)] = 2.1
+    nebular_max_log_age: float = 7.0
 
 
 class SlugConfig(Strict):
@@ -165,14 +167,12 @@ class LibraryConfig(Strict):
 
             if not self.bands:
                 raise ConfigError("bands is missing; --engine slug needs their names")
-            settings = SlugSettings(
-                imf=self.imf.imf(), **self.draw.model_dump(), **self.slug.model_dump()
-            )
+            draw = self.draw.model_dump(exclude={"nebular_max_log_age"})
+            settings = SlugSettings(imf=self.imf.imf(), **draw, **self.slug.model_dump())
             return SlugEngine(self.bands, find_slug_data(slug_data), settings)
         if kind != "starcensus":
             raise ConfigError(f"--engine is {kind!r}; expected starcensus or slug")
         from starcensus.simulate.cluster import DrawSettings
-
         from starcensus.simulate.engine import StarcensusEngine, load_grid
 
         path = None if self.grid == "default" else str(folder / self.grid)

@@ -319,9 +319,9 @@ def _uniform(words: UInt64[np.ndarray, "n k"]) -> Float[np.ndarray, "n k"]:
 
 
 def _sobol(seed: int, start: int, stop: int) -> Float[np.ndarray, "n 3"]:
-    engine = qmc.Sobol(
-        3, scramble=True, rng=np.random.Generator(np.random.Philox(key=_key(seed, _SOBOL)))
-    )
+    # SciPy spawns generators from this one, for which it must know its seed sequence.
+    scrambler = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, _SOBOL])))
+    engine = qmc.Sobol(3, scramble=True, rng=scrambler)
     if start == stop:
         return np.empty((0, 3))
     if start > 0:

@@ -33,12 +33,14 @@ OPTIONAL = {
     "live_mass": "M_sun",
     "n_stars": "",
     "max_mass": "M_sun",
+    "n_live": "",
+    "max_live_mass": "M_sun",
     "q_h": "s-1",
     "log_lum": "log10 L_sun",
     "r_eff_pc": "pc",
     "seed": "",
 }
-_DTYPE = {"n_stars": "int64", "seed": "uint64"}
+_DTYPE = {"n_stars": "int64", "n_live": "int64", "seed": "uint64"}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -54,8 +56,8 @@ class ClusterLibrary:
     - `log_density`: `(n,)`, natural logarithm of the density π(θ) from which θ was drawn, per dex,
       dex and mag; NaN where unknown. An axis on which all clusters have one value does not count.
     - `birth_mass`, `live_mass`: `(n,)`, M_sun, of the stars that were drawn, at birth and of those
-      alive now. `n_stars`: how many stars; `max_mass`: M_sun, the heaviest (an engine's
-      documentation says at birth or now).
+      alive now. `n_stars`: how many were drawn; `max_mass`: M_sun, the heaviest at birth.
+      `n_live`: how many are alive; `max_live_mass`: M_sun, the heaviest of them.
     - `q_h`: `(n,)`, hydrogen-ionising photons per second. `log_lum`: log10 of L_sun.
     - `r_eff_pc`: `(n,)`, half-light radius, pc. `seed`: `(n,)`, from which the cluster was drawn.
     - `meta`: the design, the engine and whom to cite; JSON.
@@ -74,6 +76,8 @@ class ClusterLibrary:
     live_mass: Float[np.ndarray, "n"] | None = None
     n_stars: Int[np.ndarray, "n"] | None = None
     max_mass: Float[np.ndarray, "n"] | None = None
+    n_live: Int[np.ndarray, "n"] | None = None
+    max_live_mass: Float[np.ndarray, "n"] | None = None
     q_h: Float[np.ndarray, "n"] | None = None
     log_lum: Float[np.ndarray, "n"] | None = None
     r_eff_pc: Float[np.ndarray, "n"] | None = None

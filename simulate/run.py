@@ -18,7 +18,7 @@ import pathlib
 import shutil
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures.process import BrokenProcessPool
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, UInt64
@@ -34,6 +34,7 @@ class LibraryRunError(ValueError):
     """A library cannot be drawn as asked; the message says what is in the way."""
 
 
+@runtime_checkable
 class Engine(Protocol):
     """What draws the light of clusters: small, picklable, and equal in every process.
 

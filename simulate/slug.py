@@ -15,8 +15,8 @@ _SUFFIX = {"stars": "", "neb": "_neb", "ex": "_ex", "neb_ex": "_neb_ex"}
 _MASSES = {
     "BirthMass": "birth_mass",
     "LiveMass": "live_mass",
-    "NumStar": "n_stars",
-    "MaxStarMass": "max_mass",
+    "NumStar": "n_live",
+    "MaxStarMass": "max_live_mass",
 }
 
 # AB minus Vega of STScI's VEGAMAG system (ACS and WFC3 zero-point tables), mag.
@@ -95,8 +95,8 @@ def read_slug2(
     if not ((age > 0).all() and (prop["TargetMass"] > 0).all()):
         raise ValueError(f"{prop_path} has clusters whose age or target mass is not positive")
     extra: dict[str, Any] = {column: prop[name] for name, column in _MASSES.items() if name in prop}
-    if "n_stars" in extra:
-        extra["n_stars"] = extra["n_stars"].astype(np.int64)
+    if "n_live" in extra:
+        extra["n_live"] = extra["n_live"].astype(np.int64)
     if "QH0" in phot:
         extra["q_h"] = phot["QH0"]
     if "Lbol" in phot:

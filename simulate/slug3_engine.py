@@ -139,9 +139,9 @@ model = "{self.extinction}"
 class SlugEngine:
     """SLUG v3 with its data in the folder `data` (as `find_slug_data` gives it).
 
-    The optional columns: `birth_mass`; `n_stars`, of the stars that are drawn and alive, and
-    `max_mass`, the initial mass of the heaviest of them; `log_lum` and `q_h`, without dust. It runs
-    in processes of its own, one thread each: with more, equal seeds would not give equal numbers.
+    Numbers and masses of stars are those of the stars that are drawn, not integrated over; SLUG
+    does not say the mass that is left. It runs in processes of its own, one thread each: with more,
+    equal seeds would not give equal numbers.
     """
 
     bands: tuple[str, ...]
@@ -190,18 +190,10 @@ class SlugEngine:
                 _draw_one(controls, self.settings, *row)
                 for row in zip(log_mass, log_age, a_v, seeds, strict=True)
             ]
-        n_bands = len(self.bands)
-        table = np.array([row for row in rows], float).reshape(len(rows), n_bands + 5)
+        columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
         with np.errstate(divide="ignore"):
-            log_lum = np.log10(table[:, n_bands + 4])
-        return {
-            "mags": table[:, :n_bands],
-            "q_h": table[:, n_bands],
-            "birth_mass": table[:, n_bands + 1],
-            "n_stars": table[:, n_bands + 2].astype(np.int64),
-            "max_mass": table[:, n_bands + 3],
-            "log_lum": log_lum,
-        }
+            columns["log_lum"] = np.log10(columns["log_lum"])
+        return columns
 
 
 def find_slug_data(given: str | os.PathLike[str] | None = None) -> str:
@@ -260,13 +252,14 @@ def _controls(engine: SlugEngine) -> Any:
 
 def _draw_one(
     controls: Any, settings: SlugSettings, log_mass: float, log_age: float, a_v: float, seed: int
-) -> list[float]:
-    """Magnitudes, Q(H), mass at birth, number alive, the heaviest, luminosity."""
+) -> dict[str, Any]:
+    """The columns of one cluster; its luminosity in L_sun."""
     slugpy: Any = importlib.import_module("slugpy")
     high, low = np.random.SeedSequence(int(seed)).generate_state(2, np.uint64)
     state = f"{_PCG[0]} {_PCG[1]} {(int(high) << 64) | int(low)}".encode()
     cluster = slugpy.Cluster(10.0 ** float(log_mass), controls=controls, rng_state=state)
     age = 10.0 ** float(log_age)
+    drawn = cluster.starMasses()
     cluster.advance(age)
     alive = cluster.starMasses()
     bare = cluster.spec()
@@ -280,7 +273,14 @@ def _draw_one(
         reddened = float(a_v) * settings.nebular_extinction
         light = np.array(dust.applyExtinction(float(a_v), stars.tolist()))
         light = light + np.array(dust.applyExtinction(reddened, gas.tolist()))
-    mags = controls.filters.phot(dust.wl(), light.tolist())[:-1]
-    q_h = cluster.phot()[-1]
-    heaviest = max(alive, default=0.0)
-    return [*mags, q_h, cluster.birthMass(), len(alive), heaviest, cluster.lbol()]
+    # Q(H) stands last among the filters, and dust leaves nothing of it.
+    return {
+        "mags": controls.filters.phot(dust.wl(), light.tolist())[:-1],
+        "q_h": cluster.phot()[-1],
+        "log_lum": cluster.lbol(),
+        "birth_mass": cluster.birthMass(),
+        "n_stars": len(drawn),
+        "max_mass": max(drawn, default=0.0),
+        "n_live": len(alive),
+        "max_live_mass": max(alive, default=0.0),
+    }
