@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from ..dust import AV_KNOTS, chebyshev_knots, extinction_curve
+from ..dust import AV_KNOTS, ExtinctionCurve, chebyshev_knots, extinction_curve
 from .atmospheres import Atmospheres, SpectralLibrary
 from .filters import Filter, Spectrum, zero_fluxes
 from .grid import StellarGrid
@@ -26,7 +26,11 @@ TEN_PARSEC_AREA = 4 * np.pi * (10 * 3.0856775814913673e18) ** 2  # cm²
 # Nebular light is reddened up to this many times more than stars.
 NEBULAR_FACTOR = 2.1
 
-Curve = Callable[[np.ndarray], np.ndarray]
+# Luminosity of gas per absorbed ionising photon in each band and behind each knot, erg/Å.
+GasLight = Callable[
+    [tuple[Filter, ...], Float[np.ndarray, "knot"], ExtinctionCurve],
+    Float[np.ndarray, "band knot"],
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,8 +69,8 @@ class Photometry:
     """
 
     atmospheres: Atmospheres
-    flux: tuple[Float[np.ndarray, "model band knot"], ...]
-    ionising: tuple[Float[np.ndarray, "model"], ...]
+    flux: tuple[Float[np.ndarray, "_ band knot"], ...]
+    ionising: tuple[Float[np.ndarray, "_"], ...]
 
     @classmethod
     def compute(
@@ -74,7 +78,7 @@ class Photometry:
         atmospheres: Atmospheres,
         filters: tuple[Filter, ...],
         zero: Float[np.ndarray, "band"],
-        curve: Curve,
+        curve: ExtinctionCurve,
         a_v: Float[np.ndarray, "knot"],
     ) -> "Photometry":
         """Integrate every model through every filter behind every knot of extinction.
@@ -123,8 +127,9 @@ def build_grid(
     *,
     vega: Spectrum | None = None,
     ab_minus_vega: dict[str, float] | None = None,
-    curve: str | Curve = "F99",
+    curve: str | ExtinctionCurve = "F99",
     a_v: Float[np.ndarray, "knot"] = AV_KNOTS,
+    gas: GasLight | None = None,
     resampling: Resampling | None = None,
     progress: Callable[[str], None] = lambda message: None,
 ) -> StellarGrid:
@@ -134,15 +139,17 @@ def build_grid(
 
     - `isochrones`, `atmospheres`, `filters`: what `read_...` returned.
     - `vega` or `ab_minus_vega`: what has magnitude 0 (`zero_fluxes`).
-    - `curve`: extinction, a name that `dust.extinction_curve` knows or a function of wavelength in
-      Å giving A(λ)/A_V.
+    - `curve`: extinction, a name that `dust.extinction_curve` knows or a curve from `dust`.
     - `a_v`: `(knot,)`, mag, knots from 0 up.
+    - `gas`: its light, by default `nebular.nebular_band_flux` (hydrogen and helium, case B).
     - `resampling`: how finely isochrones are sampled.
     - `progress`: called with a line per stage.
 
     Raises `ValueError` for ingredients that do not fit together.
     """
-    from ..nebular import nebular_band_flux
+    if gas is None:
+        # `nebular` itself needs the filters of this package, so it comes later.
+        from ..nebular import nebular_band_flux as gas
 
     resampling = resampling or Resampling()
     screen = extinction_curve(curve) if isinstance(curve, str) else curve
@@ -157,7 +164,7 @@ def build_grid(
     }
     kind = np.concatenate([stars.kind for stars in fine])
     nebular_a_v = chebyshev_knots(len(a_v), NEBULAR_FACTOR * float(a_v[-1]))
-    nebular = nebular_band_flux(filters, nebular_a_v, screen) / TEN_PARSEC_AREA / zero[:, None]
+    nebular = gas(filters, nebular_a_v, screen) / TEN_PARSEC_AREA / zero[:, None]
     provenance: dict[str, Any] = {
         "isochrones": isochrones.source,
         "z": isochrones.z,
@@ -176,11 +183,12 @@ def build_grid(
             f.name: round(float(-2.5 * np.log10(z / f.ab_flux)), 5)
             for f, z in zip(filters, zero, strict=True)
         },
-        "extinction_curve": curve if isinstance(curve, str) else "given as a function",
+        "extinction_curve": screen.describe(),
         "resampling": dataclasses.asdict(resampling),
         "citations": sorted(
             {
                 *isochrones.citations,
+                screen.reference,
                 *(paper for library in atmospheres.libraries for paper in library.citations),
             }
         ),
@@ -247,7 +255,7 @@ def _model_flux(
     library: SpectralLibrary,
     filters: tuple[Filter, ...],
     zero: Float[np.ndarray, "band"],
-    curve: Curve,
+    curve: ExtinctionCurve,
     a_v: Float[np.ndarray, "knot"],
 ) -> Float[np.ndarray, "model band knot"]:
     """Flux of each model of one solar luminosity at 10 pc, in units of magnitude 0."""

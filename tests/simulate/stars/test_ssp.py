@@ -1,0 +1,137 @@
+"""Integrated light of the shipped grid against BC03 and Yggdrasil; the command line."""
+
+import json
+import pathlib
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from starcensus.experiments.bench.ssp import GOALS, Comparison, compare_files, ssp_mags
+from starcensus.experiments.grid import GridFiles
+from starcensus.experiments.simulate import simulate_app
+from starcensus.simulate.imf import Kroupa, Salpeter
+from starcensus.simulate.stars import StellarGrid, default_filters
+
+# Cells outside the goals, and the reasons measured in docs/stars.md: largest |difference| there.
+TRACKS = {
+    ("bc03", 6.4): 0.36,
+    ("bc03", 6.6): 0.33,
+    ("bc03", 7.5): 0.19,
+    ("bc03", 8.5): 0.11,
+    ("yggdrasil", 7.0): 0.21,
+    ("yggdrasil", 7.5): 0.20,
+    ("yggdrasil", 8.5): 0.20,
+    ("yggdrasil", 9.0): 0.36,
+}
+
+
+@pytest.fixture(scope="module")
+def comparison(shared: pathlib.Path) -> Comparison:
+    grid = StellarGrid.default()
+    by_name = {f.name: f for f in default_filters(shared / "filters")}
+    filters = tuple(by_name[name] for name in grid.bands)
+    return compare_files(grid, filters, shared / "ssp", np.array(list(GOALS)))
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("reference", ["bc03", "yggdrasil"])
+def test_integrated_light_is_that_of_the_references(comparison: Comparison, reference: str):
+    worst = np.abs(getattr(comparison, reference)).max(axis=1)
+    for age, found in zip(comparison.log_age, worst, strict=True):
+        # 0.005 mag of slack for the third decimal.
+        goal = TRACKS.get((reference, float(age)), GOALS[float(age)] + 0.005)
+        assert found <= goal, f"{reference} at log age {age}: {found:.3f}"
+
+
+@pytest.mark.shared
+def test_where_a_goal_is_missed_one_reference_is_met_or_both_differ(comparison: Comparison):
+    ours = np.stack([np.abs(comparison.bc03), np.abs(comparison.yggdrasil)]).max(axis=2)
+    apart = np.abs(comparison.references).max(axis=1)
+    for age, (bc03, yggdrasil), between in zip(comparison.log_age, ours.T, apart, strict=True):
+        goal = GOALS[float(age)] + 0.005
+        met = min(bc03, yggdrasil) <= goal
+        # At 7.5 and 8.5 the references share their tracks; ours differ by no more than 0.2.
+        assert met or between > goal or age == 7.5, age
+
+
+def test_the_quadrature_is_the_closed_form_where_there_is_one():
+    # A star's light is m³ at every age: E[m³]/E[m] of the IMF inside the grid's masses.
+    mass = np.geomspace(0.1, 50.0, 300)
+    n = len(mass)
+    grid = StellarGrid(
+        bands=("only",),
+        log_age=np.array([6.0]),
+        start=np.array([0, n]),
+        initial_mass=mass,
+        current_mass=mass,
+        log_lum=3 * np.log10(mass),
+        log_teff=np.full(n, 4.0),
+        log_g=np.full(n, 4.0),
+        q_h=1e47 * mass,
+        a_v=np.array([0.0, 5.0]),
+        flux=np.repeat((mass**3).astype(np.float32)[:, None, None], 2, axis=2),
+        nebular_a_v=np.array([0.0, 10.0]),
+        nebular_flux=np.array([[1e-46, 1e-47]]),
+        provenance={},
+    )
+    for imf in (Kroupa(low=0.1, high=50.0), Salpeter(low=0.2, high=40.0), Kroupa(high=120.0)):
+        low, high = max(imf.low, 0.1), min(imf.high, 50.0)
+        expected, ionising = (
+            float(imf.partial_moment(k, np.asarray(low), np.asarray(high))) / imf.mean_mass
+            for k in (3.0, 1.0)
+        )
+        found = ssp_mags(grid, 6.0, imf)
+        assert found[0] == pytest.approx(-2.5 * np.log10(expected), abs=2e-4)
+        wet = ssp_mags(grid, 6.0, imf, covering=0.5)
+        whole = expected + 0.5 * 1e47 * ionising * 1e-46
+        assert wet[0] == pytest.approx(-2.5 * np.log10(whole), abs=2e-4)
+    with pytest.raises(ValueError, match=r"no age near 7\.0"):
+        ssp_mags(grid, 7.0, Kroupa())
+
+
+@pytest.mark.shared
+def test_the_command_builds_a_grid_of_a_users_ingredients(
+    shared: pathlib.Path, tmp_path: pathlib.Path
+):
+    folder = tmp_path / "out"
+    done = CliRunner().invoke(
+        simulate_app,
+        [
+            *("grid", "--out", str(folder), "--format", "fsps", "--ages", "7.0,7.05"),
+            *("--isochrones", str(shared / "isochrones" / "PARSEC_isoc_z0.0140.dat")),
+            *("--ck04", str(shared / "atmospheres" / "ck04"), "--curve", "CCM89"),
+            *("--zeropoints", str(shared / "slug" / "zeropoints.txt")),
+            *("--filter", f"ACS_F814W={shared / 'slug' / 'filters' / 'ACS_F814W.dat'}"),
+        ],
+    )
+    assert done.exit_code == 0, done.output
+    grid = StellarGrid.load(folder / "grid.h5")
+    assert grid.bands == ("ACS_F814W",) and len(grid.log_age) == 2
+    assert grid.provenance["z"] == 0.014
+    assert grid.provenance["ab_minus_vega"]["ACS_F814W"] == pytest.approx(0.4399, abs=1e-4)
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["n_points"] == len(grid) and summary["n_black_body_points"] == 0
+    facts = json.loads((folder / "provenance.json").read_text())
+    assert facts["inputs"]["PARSEC_isoc_z0.0140.dat"].startswith("sha256:")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format": "padova"}, "expected one of fsps, cmd, mist, slug"),
+        ({"filters": ()}, "no bands"),
+        ({"vega": pathlib.Path("v.fits")}, "either --vega or --zeropoints"),
+        ({"ages": (6.0,)}, "expected the lowest and the highest"),
+    ],
+)
+def test_requests_that_make_no_sense_are_refused(change: dict, message: str):
+    nowhere = pathlib.Path("nowhere")
+    good = {
+        "isochrones": nowhere,
+        "ck04": nowhere,
+        "filters": ("a=b",),
+        "zeropoints": nowhere,
+    }
+    with pytest.raises(ValueError, match=message):
+        GridFiles(**(good | change))
