@@ -13,10 +13,8 @@ import warnings
 from typing import Any, Literal
 
 import numpy as np
-from astropy.table import Table
 from jaxtyping import Float, UInt64
 from scipy.special import ndtri
-from scipy.stats import qmc
 
 from .library import THETA
 
@@ -128,6 +126,8 @@ class TableTheta:
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> "TableTheta":
         """From any file that astropy reads: ECSV, FITS, CSV."""
+        from astropy.table import Table  # slow to import, and workers do without
+
         path = pathlib.Path(path)
         if not path.is_file():
             raise FileNotFoundError(f"{path}: there is no such table of θ")
@@ -319,6 +319,8 @@ def _uniform(words: UInt64[np.ndarray, "n k"]) -> Float[np.ndarray, "n k"]:
 
 
 def _sobol(seed: int, start: int, stop: int) -> Float[np.ndarray, "n 3"]:
+    from scipy.stats import qmc  # slow to import, and workers do without
+
     # SciPy spawns generators from this one, for which it must know its seed sequence.
     scrambler = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, _SOBOL])))
     engine = qmc.Sobol(3, scramble=True, rng=scrambler)

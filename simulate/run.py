@@ -16,6 +16,7 @@ import multiprocessing
 import os
 import pathlib
 import shutil
+import threading
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, Protocol, runtime_checkable
@@ -282,11 +283,24 @@ def _executor(settings: RunSettings) -> Iterator[tuple[concurrent.futures.Execut
         settings.workers,
         # Fresh interpreters: safe whatever threads this one has, and free to take an environment.
         mp_context=multiprocessing.get_context("spawn"),
+        initializer=_follow_parent,
     )
     try:
         yield pool, settings.workers
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _follow_parent() -> None:
+    """End this worker when the process that started it is gone, even if that was killed."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def follow() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
 
 
 @contextlib.contextmanager

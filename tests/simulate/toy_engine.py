@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import pathlib
 import time
 
 import numpy as np
@@ -14,6 +15,7 @@ class ToyEngine:
     # What does not change the result: how long a shard takes, and from which seeds on it fails.
     sleep: float = 0.0
     fail_above: float = np.inf
+    q_h: float = 1.0
 
     def limits(self):
         return {"log_age": (5.0, 10.2), "a_v": (0.0, 5.0)}
@@ -22,6 +24,8 @@ class ToyEngine:
         return {"name": "toy", "citations": []}
 
     def draw(self, log_mass, log_age, a_v, seeds):
+        if "TOY_PIDS" in os.environ:
+            (pathlib.Path(os.environ["TOY_PIDS"]) / str(os.getpid())).touch()
         time.sleep(self.sleep)
         if (log_mass > self.fail_above).any():
             raise RuntimeError("the machine stops here")
@@ -31,5 +35,5 @@ class ToyEngine:
             "mags": mags,
             "birth_mass": 10**log_mass * (1 + 0.01 * noise),
             "n_stars": (seeds % np.uint64(1000)).astype(np.int64),
-            "q_h": np.full(len(seeds), float(os.environ.get("TOY_Q_H", "1"))),
+            "q_h": np.full(len(seeds), float(os.environ.get("TOY_Q_H", self.q_h))),
         }
