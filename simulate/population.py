@@ -72,7 +72,7 @@ class MassBins:
     - `quantile`: coefficients, M_sun.
     """
 
-    edges: Float[np.ndarray, "bin+1"]
+    edges: Float[np.ndarray, "edge"]
     probability: Float[np.ndarray, "bin"]
     below: Float[np.ndarray, "bin"]
     mean: Float[np.ndarray, "bin"]

@@ -1,5 +1,7 @@
 """A small stellar grid whose light follows analytic laws, so that truth is independent."""
 
+import types
+
 import numpy as np
 import pytest
 
@@ -79,3 +81,11 @@ def analytic_grid(log_age: np.ndarray, step: float = 0.002) -> StellarGrid:
 @pytest.fixture(scope="session")
 def grid() -> StellarGrid:
     return analytic_grid(np.array([6.0, 6.5, 7.0, 7.05, 8.0, 9.0, 9.05, 10.0]))
+
+
+@pytest.fixture(scope="session")
+def laws() -> types.SimpleNamespace:
+    """The laws themselves, and grids of other ages."""
+    return types.SimpleNamespace(
+        a_v=A_V, turnoff=turnoff, star_flux=star_flux, analytic_grid=analytic_grid
+    )
