@@ -114,6 +114,13 @@ class ClusterLibrary:
         every = {name: getattr(self, name) for name in (*UNITS, *OPTIONAL)}
         return {name: values for name, values in every.items() if values is not None}
 
+    def column(self, name: str) -> Shaped[np.ndarray, "n ..."]:
+        """The column of that name; `ValueError` where the library has none."""
+        there = self.columns()
+        if name not in there:
+            raise ValueError(f"the library has no column {name}; it has {', '.join(there)}")
+        return there[name]
+
     def take(self, rows: np.ndarray | slice) -> "ClusterLibrary":
         """The clusters of the given rows (indices, a slice or a boolean mask)."""
         taken = {name: values[rows] for name, values in self.columns().items()}

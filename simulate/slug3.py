@@ -39,9 +39,10 @@ def read_slug3(
 
     `log_mass` is the target mass, `log_age` is time − form_time, `a_v` is 0 where the file has no
     A_V; `log_lum` and `q_h`, both without extinction, come from the filters Lbol and Q(HI) where
-    they are. Raises `FileNotFoundError`; and `ValueError` for runs that are not finished or not
-    merged, filters that are missing, magnitudes that are not Vega's, several output times where
-    `time` chooses none.
+    they are; `birth_mass` only of runs that draw all stars, as SLUG counts no others in it.
+    Raises `FileNotFoundError`; and `ValueError` for runs that are not finished or not merged,
+    filters that are missing, magnitudes that are not Vega's, several output times where `time`
+    chooses none.
     """
     names = dict(bands) if isinstance(bands, Mapping) else {band: band for band in bands}
     if not names:
@@ -62,7 +63,9 @@ def read_slug3(
             for name, slug in (("log_lum", "Lbol"), ("q_h", "Q(HI)"))
             if slug in filters
         }
-        target, birth = (_column(clusters, n)[which] for n in ("target_mass", "birth_mass"))
+        target = _column(clusters, "target_mass")[which]
+        if not float(_deck(file).get("stars", {}).get("min_stoch_mass", 0.0)) > 0:
+            scalars["birth_mass"] = _column(clusters, "birth_mass")[which]
         age = moment[rows] - _column(clusters, "form_time")[which]
         a_v = _column(clusters, "A_V")[which] if "A_V" in clusters else np.zeros(len(which))
     if not np.isfinite(mags).all():
@@ -89,7 +92,6 @@ def read_slug3(
         bands=tuple(names),
         mags=mags,
         log_density=np.broadcast_to(np.asarray(density, float), (len(age),)).copy(),
-        birth_mass=birth,
         **scalars,
     )
 
@@ -151,8 +153,7 @@ def _filter_columns(
     columns = [filters.index(slug) for slug in names.values()]
     dataset = light[_DATASET[kind]]
     units = [str(unit) for unit in dataset.attrs["units"]]  # pyright: ignore[reportGeneralTypeIssues]
-    deck = tomllib.loads(_text(file, "input_deck/toml"))
-    system = str(deck.get("phot", {}).get("system", "Flambda"))
+    system = str(_deck(file).get("phot", {}).get("system", "Flambda"))
     for slug, column in zip(names.values(), columns, strict=True):
         unit = units[column] if column < len(units) else "nothing"
         if unit != "mag" or system.lower() != "vega":
@@ -163,11 +164,12 @@ def _filter_columns(
     return columns
 
 
-def _text(file: h5py.File, name: str) -> str:
-    if name not in file:
-        return ""
-    value = file[name][()]  # pyright: ignore[reportIndexIssue]
-    return value.decode() if isinstance(value, bytes) else str(value)
+def _deck(file: h5py.File) -> dict[str, Any]:
+    """The deck of the run; empty where the file has none."""
+    if "input_deck/toml" not in file:
+        return {}
+    value = file["input_deck/toml"][()]  # pyright: ignore[reportIndexIssue]
+    return tomllib.loads(value.decode() if isinstance(value, bytes) else str(value))
 
 
 def _output_time(

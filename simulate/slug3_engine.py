@@ -139,8 +139,8 @@ model = "{self.extinction}"
 class SlugEngine:
     """SLUG v3 with its data in the folder `data` (as `find_slug_data` gives it).
 
-    Numbers and masses of stars are those of the stars that are drawn, not integrated over; SLUG
-    does not say the mass that is left. It runs in processes of its own, one thread each: with more,
+    Masses, numbers and the heaviest are given when all stars are drawn; SLUG does not say the mass
+    that is left at the age. It runs in processes of its own, one thread each: with more,
     equal seeds would not give equal numbers.
     """
 
@@ -273,14 +273,17 @@ def _draw_one(
         reddened = float(a_v) * settings.nebular_extinction
         light = np.array(dust.applyExtinction(float(a_v), stars.tolist()))
         light = light + np.array(dust.applyExtinction(reddened, gas.tolist()))
-    # Q(H) stands last among the filters, and dust leaves nothing of it.
-    return {
-        "mags": controls.filters.phot(dust.wl(), light.tolist())[:-1],
-        "q_h": cluster.phot()[-1],
-        "log_lum": cluster.lbol(),
+    counts = {
         "birth_mass": cluster.birthMass(),
         "n_stars": len(drawn),
         "max_mass": max(drawn, default=0.0),
         "n_live": len(alive),
         "max_live_mass": max(alive, default=0.0),
+    }
+    # Q(H) stands last among the filters, and dust leaves nothing of it.
+    return {
+        "mags": controls.filters.phot(dust.wl(), light.tolist())[:-1],
+        "q_h": cluster.phot()[-1],
+        "log_lum": cluster.lbol(),
+        **({} if settings.min_stoch_mass else counts),
     }

@@ -54,17 +54,25 @@ def test_bands_rows_and_chunks(tmp_path):
     np.testing.assert_array_equal(made.select(["v", "u"]).mags, made.mags[:, [2, 0]])
     pieces = list(ClusterLibrary.chunks(tmp_path / "a.h5", 4, bands=["b"]))
     assert [len(piece) for piece in pieces] == [4, 4, 2]
-    whole = np.concatenate([piece.seed for piece in pieces])
+    whole = np.concatenate([piece.column("seed") for piece in pieces])
     np.testing.assert_array_equal(whole, made.seed)
+
+
+def test_a_column_that_is_not_there():
+    assert library().column("n_stars").shape == (10,)
+    with pytest.raises(ValueError, match="has no column q_h; it has log_mass"):
+        library().column("q_h")
 
 
 def test_take_and_concatenate():
     made = library(r_eff_pc=np.arange(1.0, 11.0))
     taken = made.take(np.array([3, 1]))
-    assert taken.r_eff_pc.tolist() == [4, 2] and taken.seed.tolist() == made.seed[[3, 1]].tolist()
+    seed = made.column("seed")
+    assert taken.column("r_eff_pc").tolist() == [4, 2]
+    np.testing.assert_array_equal(taken.column("seed"), seed[[3, 1]])
     joined = ClusterLibrary.concatenate(made, library(seed=1))
     assert len(joined) == 20 and joined.r_eff_pc is None and np.isnan(joined.log_density).all()
-    np.testing.assert_array_equal(joined.seed[:10], made.seed)
+    np.testing.assert_array_equal(joined.column("seed")[:10], seed)
     assert joined.meta["parts"][0] == made.meta
     with pytest.raises(ValueError, match="different bands cannot be joined"):
         ClusterLibrary.concatenate(made, made.select(["u"]))

@@ -103,3 +103,11 @@ def test_real_output(shared):
     np.testing.assert_allclose(
         np.median(reddening / library.a_v[:, None], 0), [1.03, 0.6], atol=0.1
     )
+    # The extra columns agree with one another.
+    live, birth, q_h = (library.column(k) for k in ("live_mass", "birth_mass", "q_h"))
+    assert (live <= birth * (1 + 1e-9)).all() and library.column("max_live_mass").max() < 120.1
+    assert library.column("n_live").min() >= 0 and library.n_stars is None
+    old = library.log_age > 9
+    assert q_h[old].max() < q_h[library.log_age < 6.5].max() / 1e3
+    light_per_mass = library.column("log_lum") - np.log10(birth)
+    assert np.median(light_per_mass[old]) < 0.5 < np.median(light_per_mass[~old])
