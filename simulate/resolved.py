@@ -16,11 +16,15 @@ from collections.abc import Iterable
 import numpy as np
 from jaxtyping import Float
 
+from .cluster import DrawSettings, draw_clusters, draw_stars
+from .population import StellarPopulation
 from .profiles import Profile
 
 ARCSEC_PER_RADIAN = 648000 / math.pi
 # Distinguishes the stream of places from every other use of a cluster's seed.
 _PLACES = 0x706C6163
+# Stars whose places and fluxes are in memory at once.
+_CHUNK = 65536
 
 type Stars = tuple[Float[np.ndarray, "star"], Float[np.ndarray, "star band"]]
 
@@ -109,6 +113,46 @@ class ResolvedCluster:
         return np.stack([self.x_pc, self.y_pc], axis=1) / scale + np.asarray(centre)
 
 
+def resolve(
+    population: StellarPopulation,
+    log_mass: float,
+    log_age: float,
+    a_v: float,
+    profile: Profile,
+    seed: int,
+    settings: DrawSettings | None = None,
+    *,
+    faint_limit_mag: float | None = None,
+    faint_limit_band: str | None = None,
+) -> ResolvedCluster:
+    """The cluster that `draw_clusters` draws from the same θ, seed and settings, star by star.
+
+    **Arguments:**
+
+    - `log_mass` (log10 M_sun), `log_age` (log10 yr), `a_v` (mag), `seed`, `settings`: as one row of
+      `draw_clusters`; nebular light becomes part of the smooth component.
+    - `profile`: where stars and gas lie; no part in what the stars are.
+    - `faint_limit_mag`, `faint_limit_band`: see `place_stars`.
+
+    `total_mags` agree with those of `draw_clusters` to the error of its interpolation in a_v, some
+    1e-5 mag. Raises `ValueError` for what `draw_clusters` and `place_stars` refuse.
+    """
+    settings = settings or DrawSettings()
+    stars = draw_stars(population, log_mass, log_age, a_v, seed, settings)
+    return place_stars(
+        (
+            (stars.masses[start : start + _CHUNK], stars.mags[start : start + _CHUNK])
+            for start in range(0, len(stars), _CHUNK)
+        ),
+        population.bands,
+        profile,
+        seed,
+        unresolved_flux=_nebular_flux(population, log_mass, log_age, a_v, seed, settings),
+        faint_limit_mag=faint_limit_mag,
+        faint_limit_band=faint_limit_band,
+    )
+
+
 def place_stars(
     stars: Iterable[Stars],
     bands: tuple[str, ...],
@@ -187,6 +231,24 @@ def magnitude(flux: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
     """Absolute magnitude of a flux in the unit 10^(−0.4 M); inf for none."""
     with np.errstate(divide="ignore"):
         return np.asarray(-2.5 * np.log10(flux))
+
+
+def _nebular_flux(
+    population: StellarPopulation,
+    log_mass: float,
+    log_age: float,
+    a_v: float,
+    seed: int,
+    settings: DrawSettings,
+) -> Float[np.ndarray, "band"]:
+    if not settings.nebular:
+        return np.zeros(len(population.bands))
+    mass, age, dust = (np.array([float(value)]) for value in (log_mass, log_age, a_v))
+    with_gas, without = (
+        10 ** (-0.4 * draw_clusters(population, mass, age, dust, np.array([seed]), choice).mags[0])
+        for choice in (settings, dataclasses.replace(settings, nebular=False))
+    )
+    return np.maximum(with_gas - without, 0.0)
 
 
 def _limit_column(bands: tuple[str, ...], limit: float | None, band: str | None) -> int:

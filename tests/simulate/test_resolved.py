@@ -10,8 +10,12 @@ import pytest
 from astropy.coordinates import Distance
 from scipy.stats import kstest, spearmanr
 
+from starcensus.simulate.cluster import DrawSettings, draw_clusters, draw_stars
+from starcensus.simulate.imf import Kroupa
+from starcensus.simulate.population import StellarPopulation
 from starcensus.simulate.profiles import EFF, King, Profile
-from starcensus.simulate.resolved import pc_per_arcsec, pc_per_pixel, place_stars
+from starcensus.simulate.resolved import pc_per_arcsec, pc_per_pixel, place_stars, resolve
+from starcensus.simulate.stars.grid import StellarGrid
 
 BANDS = ("WFC3_UVIS_F336W", "ACS_F555W", "ACS_F814W")
 PROFILE = EFF.from_half_light(3.0)
@@ -143,6 +147,66 @@ def test_pixels_and_apparent_magnitudes():
     np.testing.assert_allclose((xy[:, 0] - 100) * scale, cluster.x_pc, rtol=1e-9)
     np.testing.assert_allclose((xy[:, 1] - 20.5) * scale, cluster.y_pc, rtol=1e-9)
     np.testing.assert_allclose(cluster.apparent_mags(29.98) - cluster.mags, 29.98)
+
+
+@pytest.fixture(scope="module", name="population")
+def _population(grid: StellarGrid) -> StellarPopulation:
+    return StellarPopulation(grid, Kroupa())
+
+
+def integrated(population, theta, seed, settings):
+    row = [np.array([value]) for value in theta]
+    return draw_clusters(population, *row, np.array([seed]), settings)
+
+
+@pytest.mark.parametrize("limit", [None, 2.0])
+@pytest.mark.parametrize("rule", ["stop_nearest", "poisson", "number"])
+@pytest.mark.parametrize("nebular", [True, False])
+@pytest.mark.parametrize(
+    "theta", [(2.0, 7.03, 0.0), (3.5, 6.2, 1.3), (4.7, 6.5, 4.9), (4.5, 8.4, 0.37)]
+)
+def test_the_light_is_that_of_the_integrated_draw(population, theta, nebular, rule, limit):
+    settings = DrawSettings(rule=rule, nebular=nebular)
+    for seed in (0, 3, 2**62 + 11):
+        whole = integrated(population, theta, seed, settings)
+        cluster = resolve(population, *theta, PROFILE, seed, settings, faint_limit_mag=limit)
+        np.testing.assert_allclose(cluster.total_mags, whole.mags[0], atol=1e-4)
+        stars = draw_stars(population, *theta, seed, settings)
+        assert len(cluster) + cluster.n_smooth == np.isfinite(stars.mags).any(1).sum()
+        if limit is None:
+            # The rest is gas, half of whose photons come from the stars; the toy grid's law.
+            k = np.array([1.6, 1.0, 0.6])
+            gas = 0.5e-49 * whole.q_h * 10 ** (-0.4 * 2.1 * theta[2] * k)
+            expected = gas if nebular and theta[1] <= 7.0 else np.zeros(3)
+            total_flux = 10 ** (-0.4 * whole.mags[0])
+            np.testing.assert_allclose(
+                cluster.smooth_flux / total_flux, expected / total_flux, atol=1e-6
+            )
+            np.testing.assert_array_equal(
+                cluster.masses, stars.masses[np.isfinite(stars.mags[:, 0])]
+            )
+
+
+def test_neither_profile_nor_limit_changes_the_stars(population):
+    theta, seed = (3.5, 7.0, 0.5), 8
+    one = resolve(population, *theta, PROFILE, seed)
+    other = resolve(population, *theta, King.from_half_light(1.0), seed)
+    np.testing.assert_array_equal(one.mags, other.mags)
+    np.testing.assert_array_equal(one.smooth_flux, other.smooth_flux)
+    bright = resolve(
+        population, *theta, PROFILE, seed, faint_limit_mag=0.0, faint_limit_band="green"
+    )
+    listed = one.mags[:, 1] <= 0
+    assert 0 < listed.sum() < len(one)
+    np.testing.assert_array_equal(bright.x_pc, one.x_pc[listed])
+    np.testing.assert_array_equal(bright.mags, one.mags[listed])
+
+
+def test_a_massive_cluster_is_small_with_a_limit(population):
+    cluster = resolve(population, 6.0, 7.5, 0.2, PROFILE, 1, faint_limit_mag=-3.0)
+    whole = integrated(population, (6.0, 7.5, 0.2), 1, None)
+    assert 0 < len(cluster) < 20_000 < 1_000_000 < cluster.n_smooth
+    np.testing.assert_allclose(cluster.total_mags, whole.mags[0], atol=1e-4)
 
 
 @pytest.mark.parametrize(
