@@ -118,7 +118,7 @@ def read_yggdrasil(path: str | os.PathLike[str]) -> tuple[np.ndarray, dict[str, 
 class Comparison:
     """Ours minus theirs at `log_age`, mag: `bc03` in `BANDS`, `yggdrasil` in its own bands.
 
-    `references` is BC03 minus Yggdrasil, in Yggdrasil's bands.
+    `references` is BC03, with our gas added, minus Yggdrasil, in Yggdrasil's bands.
     """
 
     log_age: Float[np.ndarray, "age"]
@@ -154,8 +154,10 @@ def compare(
         wet = ssp_mags(grid, age, imf, covering=1.0)
         spectra = bc03.mags(age, filters, zero)
         table = np.array([np.interp(age, yggdrasil[0], mags) for mags in yggdrasil[1].values()])
+        gas = 10 ** (-0.4 * wet) - 10 ** (-0.4 * dry)
+        with_gas = -2.5 * np.log10(10 ** (-0.4 * spectra) + gas)
         rows.append(
-            ((dry - spectra)[uvis], (wet + ab)[theirs] - table, (spectra + ab)[theirs] - table)
+            ((dry - spectra)[uvis], (wet + ab)[theirs] - table, (with_gas + ab)[theirs] - table)
         )
     parts = [np.array(part) for part in zip(*rows, strict=True)]
     return Comparison(log_age=log_age, bc03=parts[0], yggdrasil=parts[1], references=parts[2])

@@ -22,7 +22,7 @@ verbosity = 0
 model_name = "isochrones"
 output_times = [1e6]
 [stars]
-IMF = "chabrier.toml"
+IMF = "{imf}"
 tracks = "{tracks}"
 track_registry = "{data}/tracks/tracks.toml"
 FeH = {feh}
@@ -79,9 +79,12 @@ def read_slug(
     try:
         import slugpy
 
-        controls = slugpy.SimControls(  # pyright: ignore[reportAttributeAccessIssue]
-            DECK.format(tracks=tracks, spectra=spectra, data=folder.as_posix(), feh=feh)
+        # By its path: the search path that slugpy sets lasts from its import to the first return.
+        imf = pathlib.Path(slugpy.__file__ or "").parent / "_share/data/imfs/chabrier.toml"
+        deck = DECK.format(
+            tracks=tracks, spectra=spectra, data=folder.as_posix(), feh=feh, imf=imf.as_posix()
         )
+        controls = slugpy.SimControls(deck)  # pyright: ignore[reportAttributeAccessIssue]
         made = tuple(_isochrone(slugpy, controls, age, low, high) for age in log_age)
     finally:
         if path is None:
