@@ -151,7 +151,8 @@ class TableTheta:
                     raise ValueError(f"{path}: column {name} is not of numbers") from error
         if missing := [name for name in THETA if name not in columns]:
             raise ValueError(
-                f"{path} has no column {', '.join(missing)}; it has {', '.join(table.colnames)}"
+                f"{path} has no column {', '.join(missing)}; it has "
+                f"{', '.join(table.colnames) or 'none'}"
             )
         return cls(columns, path.name)
 
