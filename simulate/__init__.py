@@ -5,7 +5,14 @@ from .design import Design as Design
 from .design import FlatRadius as FlatRadius
 from .design import MassRadius as MassRadius
 from .design import TableTheta as TableTheta
+from .dust import ExtinctionCurve as ExtinctionCurve
+from .dust import attenuate as attenuate
+from .dust import extinction_curve as extinction_curve
+from .dust import tabulated_curve as tabulated_curve
 from .library import ClusterLibrary as ClusterLibrary
+from .nebular import NebularSettings as NebularSettings
+from .nebular import nebular_band_flux as nebular_band_flux
+from .nebular import nebular_spectrum as nebular_spectrum
 from .profiles import EFF as EFF
 from .profiles import King as King
 from .profiles import Moffat as Moffat
