@@ -263,16 +263,7 @@ def _draw_one(
     cluster.advance(age)
     alive = cluster.starMasses()
     bare = cluster.spec()
-    dust = controls.extinct
-    if controls.nebular is None:
-        light = np.array(dust.applyExtinction(float(a_v), bare))
-    else:
-        both, _ = controls.nebular.getCluster(bare, float(settings.feh), age)
-        stars = np.where(np.array(controls.specsyn.wl()) > _LYMAN, bare, 0.0)
-        gas = np.array(both) - stars
-        reddened = float(a_v) * settings.nebular_extinction
-        light = np.array(dust.applyExtinction(float(a_v), stars.tolist()))
-        light = light + np.array(dust.applyExtinction(reddened, gas.tolist()))
+    dusty = _behind_dust(controls, settings, bare, a_v, age)
     counts = {
         "birth_mass": cluster.birthMass(),
         "n_stars": len(drawn),
@@ -282,8 +273,23 @@ def _draw_one(
     }
     # Q(H) stands last among the filters, and dust leaves nothing of it.
     return {
-        "mags": controls.filters.phot(dust.wl(), light.tolist())[:-1],
+        "mags": controls.filters.phot(controls.extinct.wl(), dusty)[:-1],
         "q_h": cluster.phot()[-1],
         "log_lum": cluster.lbol(),
         **({} if settings.min_stoch_mass else counts),
     }
+
+
+def _behind_dust(
+    controls: Any, settings: SlugSettings, bare: list[float], a_v: float, age: float
+) -> list[float]:
+    """A spectrum of stars with their gas, if there is any, each behind its dust."""
+    dust = controls.extinct
+    if controls.nebular is None:
+        return dust.applyExtinction(float(a_v), bare)
+    both, _ = controls.nebular.getCluster(bare, float(settings.feh), age)
+    stars = np.where(np.array(controls.specsyn.wl()) > _LYMAN, bare, 0.0)
+    gas = np.array(both) - stars
+    behind = float(a_v) * settings.nebular_extinction
+    light = np.array(dust.applyExtinction(float(a_v), stars.tolist()))
+    return (light + np.array(dust.applyExtinction(behind, gas.tolist()))).tolist()

@@ -1,6 +1,7 @@
 """The SLUG v3 reader on real output and on files made here, and SLUG v3 itself as an engine."""
 
 import tomllib
+import types
 
 import h5py
 import numpy as np
@@ -17,7 +18,12 @@ from starcensus.simulate import (
     run_library,
 )
 from starcensus.simulate.imf import Chabrier, Kroupa, Salpeter
-from starcensus.simulate.slug3_engine import SlugEngine, SlugSettings, find_slug_data
+from starcensus.simulate.slug3_engine import (
+    SlugEngine,
+    SlugSettings,
+    _behind_dust,
+    find_slug_data,
+)
 
 FILTERS = ["HST.ACS_WFC.F555W", "HST.ACS_WFC.F814W", "Q(HI)", "Lbol"]
 DECK = '[phot]\nsystem = "Vega"\n'
@@ -259,3 +265,31 @@ def test_imfs_in_slugs_words(imf, breaks, slopes):
     text = tomllib.loads(SlugSettings(imf=imf, rule="poisson").imf_text())
     assert text["breakpoints"] == breaks and text["method"] == "poisson"
     assert [text[f"segment{i + 1}"]["slope"] for i in range(len(slopes))] == slopes
+
+
+def test_gas_is_reddened_more_than_stars():
+    """With classes of SLUG's interface whose answers are known: no data of its gas are needed."""
+    wl = [500.0, 3000.0, 6000.0]
+    bare = [8.0, 4.0, 2.0]
+    k = np.array([2.0, 1.0, 0.5])
+
+    def attenuate(a_v, spectrum):
+        return (np.array(spectrum) * 10 ** (-0.4 * a_v * k)).tolist()
+
+    def with_gas(spectrum, feh, age):
+        assert (feh, age) == (0.0, 2e6)
+        return [0.0, spectrum[1] + 1.0, spectrum[2] + 3.0], []
+
+    controls = types.SimpleNamespace(
+        extinct=types.SimpleNamespace(applyExtinction=attenuate),
+        specsyn=types.SimpleNamespace(wl=lambda: wl),
+        nebular=types.SimpleNamespace(getCluster=with_gas),
+    )
+    found = _behind_dust(controls, SlugSettings(nebular_extinction=2.1), bare, 1.5, 2e6)
+    stars, gas = np.array([0.0, 4.0, 2.0]), np.array([0.0, 1.0, 3.0])
+    expected = stars * 10 ** (-0.6 * k) + gas * 10 ** (-0.6 * 2.1 * k)
+    np.testing.assert_allclose(found, expected)
+    controls.nebular = None
+    np.testing.assert_allclose(
+        _behind_dust(controls, SlugSettings(), bare, 1.5, 2e6), bare * 10 ** (-0.6 * k)
+    )
