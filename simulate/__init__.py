@@ -25,3 +25,5 @@ from .slug import log_uniform_density as log_uniform_density
 from .slug import read_slug2 as read_slug2
 from .slug import read_zeropoints as read_zeropoints
 from .slug3 import read_slug3 as read_slug3
+from .stars import StellarGrid as StellarGrid
+from .stars import build_grid as build_grid

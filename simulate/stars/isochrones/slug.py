@@ -126,6 +126,14 @@ def _isochrone(slugpy, controls, log_age: float, low: float, high: float) -> Iso
         raise ValueError(
             f"no star of {low} to {high} M_sun lives at log age {log_age}; give other masses"
         )
+    living = np.flatnonzero(alive)
+    gap = np.diff(mass[living]) * (np.diff(living) > 1)
+    if gap.max() > 1e-5 * high:
+        at = mass[living[int(np.argmax(gap))]]
+        raise ValueError(
+            f"at log age {log_age} stars just above {at:.4f} M_sun are dead and heavier ones live; "
+            "an isochrone must be one run of living stars: give a `high` below that mass"
+        )
     mass, (current, log_lum, log_teff, h_surf, c_surf) = mass[alive], table[alive].T
     columns = {
         "initial_mass": mass,
