@@ -1,5 +1,9 @@
 """Extinction curves against published values; fluxes between knots against direct integration."""
 
+import importlib.util
+import pathlib
+
+import h5py
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -78,6 +82,36 @@ def test_a_table_is_a_curve():
         dust.tabulated_curve(wavelength, np.array([1.0, np.nan, 1.0]), name="k")
     with pytest.raises(ValueError, match="outside the table"):
         dust.tabulated_curve(wavelength, np.ones(3), name="k", unity_at=99.0)
+
+
+@pytest.mark.shared
+def test_the_curve_of_slug_as_a_table_reddens_as_slug_does(shared):
+    """SLUG's Milky Way curve, which SLUG v3 carries, on a B star against SLUG v2's young clusters.
+
+    SLUG scales its curve to 1 on average over Johnson V, which is near 5440 Å.
+    """
+    found = importlib.util.find_spec("slugpy")
+    assert found is not None and found.origin is not None
+    carried = pathlib.Path(found.origin).parent / "_share/data/extinct/extinct.h5"
+    with h5py.File(carried) as file:
+        wavelength = np.asarray(file["Calzetti_MW/wavelength"], float)
+        opacity = np.asarray(file["Calzetti_MW/kappa"], float)
+    curve = dust.tabulated_curve(wavelength, opacity, name="SLUG Milky Way", unity_at=5440.0)
+    light = fits.getdata(shared / "slug/lib_1e2_1e5_cluster_phot.fits", 1)
+    made = fits.getdata(shared / "slug/lib_1e2_1e5_cluster_prop.fits", 1)
+    assert light is not None and made is not None
+    a_v = np.asarray(made["A_V"], float)
+    young = (np.asarray(light["Time"]) < 1e7) & (a_v > 0.9) & (a_v < 1.1)
+    star, flux = spectra(shared)["B"]
+    for name in ("WFC3_UVIS_F275W", "WFC3_UVIS_F336W", "WFC3_UVIS_F438W", "WFC3_UVIS_F814W"):
+        band = filters.read_filter(shared / f"slug/filters/{name}.dat", name)
+        screen = 10 ** (-0.4 * curve(band.grid(star)))
+        dimming = -2.5 * np.log10(
+            band.weights(star, screen) @ flux / band.photon_mean_flux(star, flux)
+        )
+        slug = np.asarray(light[f"{name}_ex"], float) - np.asarray(light[name], float)
+        # The clusters' red supergiants lower it in F814W, by 1.4%.
+        assert dimming == pytest.approx(np.median((slug / a_v)[young]), rel=0.02), name
 
 
 def test_curves_refuse_what_they_are_not():
