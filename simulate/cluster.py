@@ -13,11 +13,11 @@ import functools
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Integer
 
 from .dust import attenuate
 from .population import Bins, StellarPopulation
-from .sampling import RULES, Drawn, Rule, StarSampler, masses_within, with_sum
+from .sampling import RULES, Drawn, Rule, StarSampler, masses_within
 
 # The second word of the key of a row's stream: no other use of a seed shares it.
 _STREAM = 0x73746172
@@ -104,7 +104,7 @@ def draw_clusters(
     log_mass: Float[np.ndarray, "n"],
     log_age: Float[np.ndarray, "n"],
     a_v: Float[np.ndarray, "n"],
-    seeds: Int[np.ndarray, "n"],
+    seeds: Integer[np.ndarray, "n"],
     settings: DrawSettings | None = None,
 ) -> DrawnClusters:
     """One stochastic cluster per row.
@@ -311,13 +311,15 @@ def _all_stars(
     which = np.repeat(np.arange(n_bins), unseen)
     if len(which) == 0:
         return drawn.single_masses, drawn.single_bins
-    masses = masses_within(population.mass_bins, bins, which, rng)
-    # The most massive is known; the others of the bins that reach above it are drawn below it.
+    # The most massive is known, and stands for one of the stars whose bin reaches up to it.
     top = drawn.block_max_mass
-    masses = np.minimum(masses, top)
-    known = int(np.argmax(masses))
-    rest = np.delete(np.arange(len(masses)), known)
+    reach = population.mass_bins.edges.searchsorted(top) - 1
+    there = (bins.mass_bin[which] == reach).nonzero()[0]
+    known = int(there[np.argmax(bins.high[which[there]])]) if len(there) else len(which) - 1
+    rest = np.delete(which, known)
     total = drawn.birth_mass - float(drawn.single_masses.sum()) - top
-    masses[rest] = with_sum(masses[rest], bins.variance[which[rest]], total)
-    masses[known] = top
-    return np.concatenate([masses, drawn.single_masses]), np.concatenate([which, drawn.single_bins])
+    masses = masses_within(population.mass_bins, bins, rest, total, rng, highest=top)
+    return (
+        np.concatenate([[top], masses, drawn.single_masses]),
+        np.concatenate([which[known : known + 1], rest, drawn.single_bins]),
+    )

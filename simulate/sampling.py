@@ -190,8 +190,8 @@ class StarSampler:
                 kept, kept_mass = kept + half, kept_mass + mass
                 counts, noise = counts - half, noise - part
         order = rng.permutation(np.repeat(np.arange(len(counts)), counts))
-        masses = masses_within(self.mass_bins, bins, order, rng)
-        masses = with_sum(masses, bins.variance[order], _dot(counts, bins.mean) + noise)
+        total = _dot(counts, bins.mean) + noise
+        masses = masses_within(self.mass_bins, bins, order, total, rng)
         n, _, _ = _nearest(masses, kept_mass, remaining)
         return _Block(kept, kept_mass, 0.0), order[:n], masses[:n]
 
@@ -223,22 +223,33 @@ class StarSampler:
 
 
 def masses_within(
-    mass_bins: MassBins, bins: Bins, which: Int[np.ndarray, "star"], rng: np.random.Generator
+    mass_bins: MassBins,
+    bins: Bins,
+    which: Int[np.ndarray, "star"],
+    total: float,
+    rng: np.random.Generator,
+    highest: float = np.inf,
 ) -> Float[np.ndarray, "star"]:
-    """Masses of stars known to be in the bins `which`, M_sun."""
+    """Masses of stars known to be in the bins `which`, given their sum, M_sun.
+
+    Masses independent of each other are moved to the sum in proportion to their variances, which
+    is exact for Gaussians; none leaves its bin, or exceeds `highest`, unless the sum demands it.
+    """
     low, high = bins.low[which], bins.high[which]
     k = bins.mass_bin[which]
-    return mass_bins.mass_at(k, low - k + (high - low) * rng.random(len(which)))
-
-
-def with_sum(
-    masses: Float[np.ndarray, "star"], variance: Float[np.ndarray, "star"], total: float
-) -> Float[np.ndarray, "star"]:
-    """Masses conditioned on their sum, as if they were Gaussian with these variances."""
-    whole = variance.sum()
-    if whole == 0:
-        return masses
-    return masses + variance * ((total - masses.sum()) / whole)
+    masses = mass_bins.mass_at(k, low - k + (high - low) * rng.random(len(which)))
+    lowest = mass_bins.mass_at(k, low - k)
+    highest_each = np.minimum(mass_bins.mass_at(k, high - k), highest)
+    masses = np.clip(masses, lowest, highest_each)
+    variance = bins.variance[which]
+    for _ in range(50):
+        missing = total - masses.sum()
+        room = np.where(masses < highest_each if missing > 0 else masses > lowest, variance, 0.0)
+        if missing == 0 or not room.any():
+            break
+        masses = np.clip(masses + room * (missing / room.sum()), lowest, highest_each)
+    left = total - masses.sum()
+    return masses + variance * (left / variance.sum()) if variance.any() else masses
 
 
 def _block(
