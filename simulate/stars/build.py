@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from ..dust import AV_KNOTS, ExtinctionCurve, chebyshev_knots, extinction_curve
+from ..dust import NEBULAR_AV_KNOTS, ExtinctionCurve, chebyshev_knots, extinction_curve
 from .atmospheres import Atmospheres, SpectralLibrary
 from .filters import Filter, Spectrum, zero_fluxes
 from .grid import StellarGrid
@@ -23,6 +23,8 @@ from .isochrones import Isochrone, IsochroneSet
 
 SOLAR_LUMINOSITY = 3.828e33  # erg/s, IAU 2015 B3
 TEN_PARSEC_AREA = 4 * np.pi * (10 * 3.0856775814913673e18) ** 2  # cm²
+# Knots of extinction, mag: 0.002 mag in every band from F275W on, for stars of every temperature.
+STAR_AV_KNOTS = chebyshev_knots(7, 5.0)
 # Nebular light is reddened up to this many times more than stars.
 NEBULAR_FACTOR = 2.1
 
@@ -128,7 +130,7 @@ def build_grid(
     vega: Spectrum | None = None,
     ab_minus_vega: dict[str, float] | None = None,
     curve: str | ExtinctionCurve = "F99",
-    a_v: Float[np.ndarray, "knot"] = AV_KNOTS,
+    a_v: Float[np.ndarray, "knot"] = STAR_AV_KNOTS,
     gas: GasLight | None = None,
     resampling: Resampling | None = None,
     progress: Callable[[str], None] = lambda message: None,
@@ -163,7 +165,7 @@ def build_grid(
         for name in ("initial_mass", "current_mass", "log_lum", "log_teff", "log_g")
     }
     kind = np.concatenate([stars.kind for stars in fine])
-    nebular_a_v = chebyshev_knots(len(a_v), NEBULAR_FACTOR * float(a_v[-1]))
+    nebular_a_v = chebyshev_knots(len(NEBULAR_AV_KNOTS), NEBULAR_FACTOR * float(a_v[-1]))
     nebular = gas(filters, nebular_a_v, screen) / TEN_PARSEC_AREA / zero[:, None]
     provenance: dict[str, Any] = {
         "isochrones": isochrones.source,
