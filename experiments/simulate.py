@@ -194,3 +194,18 @@ def _rows() -> Iterator[Callable[[int, int], None]]:
     ) as bar:
         task = bar.add_task("clusters", total=None)
         yield lambda done, n: bar.update(task, completed=done, total=n)
+
+
+@simulate_app.command("figures")
+def figures_command(
+    out: Annotated[pathlib.Path, typer.Option("--out", help="Folder for the PNG files.")],
+    seed: Annotated[int, typer.Option(help="Seed of the clusters.", min=0)] = 1,
+    draws: Annotated[
+        int, typer.Option(help="Clusters per mass and age in the figure of scatter.", min=2)
+    ] = 400,
+) -> None:
+    """Draw the figures of stochastic and resolved clusters that the documentation shows."""
+    from starcensus.experiments.figures import draw_figures
+
+    for path in draw_figures(out, seed, draws):
+        typer.echo(str(path))
