@@ -17,6 +17,11 @@ from .profiles import EFF as EFF
 from .profiles import King as King
 from .profiles import Moffat as Moffat
 from .profiles import Profile as Profile
+from .resolved import ResolvedCluster as ResolvedCluster
+from .resolved import pc_per_arcsec as pc_per_arcsec
+from .resolved import pc_per_pixel as pc_per_pixel
+from .resolved import place_stars as place_stars
+from .resolved import resolve as resolve
 from .run import LibraryRunError as LibraryRunError
 from .run import RunSettings as RunSettings
 from .run import run_library as run_library
