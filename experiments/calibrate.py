@@ -90,6 +90,8 @@ def describe(result: Calibration) -> dict[str, object]:
         "accepted": accepted(result),
         "median_size": float(np.median(result.sizes)),
         "n_divergent": result.n_divergent,
+        "median_min_ess_bulk": float(np.median(result.min_ess_bulk)),
+        "min_ess_bulk": float(result.min_ess_bulk.min()),
     }
     ranks = result.ranks_accepted(FALSE_ALARM)
     for i, name in enumerate(result.names):
@@ -106,7 +108,7 @@ def save(result: Calibration, path: pathlib.Path) -> None:
         with h5py.File(temporary, "w") as file:
             file.attrs["names"] = list(result.names)
             file.attrs["n_ranked"] = result.n_ranked
-            for name in ("ranks", "quantiles", "truth", "sizes"):
+            for name in ("ranks", "quantiles", "truth", "sizes", "min_ess_bulk"):
                 file.create_dataset(name, data=getattr(result, name))
 
     write_atomic(path, write)

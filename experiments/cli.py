@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 import starcensus
+from starcensus.experiments.simulate import simulate_app
 
 app = typer.Typer(
     name="starcensus",
@@ -26,6 +27,7 @@ app = typer.Typer(
 )
 selection_app = typer.Typer(help="Selection operators: import, marginalise, look at.")
 app.add_typer(selection_app, name="selection", no_args_is_help=True)
+app.add_typer(simulate_app, name="simulate", no_args_is_help=True)
 bench_app = typer.Typer(help="Benchmarks: one JSON line each.")
 app.add_typer(bench_app, name="bench", no_args_is_help=True)
 
@@ -204,11 +206,16 @@ def fit(
 @app.command()
 def calibrate(
     experiment: Annotated[
-        pathlib.Path, typer.Argument(help="Experiment file with a [calibration] section.")
+        pathlib.Path, typer.Argument(help="Experiment file that has \\[\\[calibration]] tables.")
     ],
     out: Out,
     n: Annotated[int, typer.Option(help="Number of mock catalogues.")] = 200,
-    batch: Annotated[int, typer.Option(help="Catalogues fitted side by side.")] = 25,
+    batch: Annotated[
+        int,
+        typer.Option(
+            help="Catalogues that each device fits side by side; more than 1 pays on a GPU."
+        ),
+    ] = 1,
     case: Annotated[
         list[str] | None, typer.Option(help="Run only the cases of these names; repeat.")
     ] = None,
@@ -348,6 +355,58 @@ def predict_command(
     loaded.check_points(log_mass, log_age, a_v)
     members = loaded.members(log_mass, log_age, a_v)
     typer.echo(f"p_sel = {float(members.mean()):.6f} (ensemble spread {float(members.std()):.2g})")
+
+
+@bench_app.command("slug")
+def bench_slug_command(
+    data: Annotated[
+        pathlib.Path,
+        typer.Option(help="Folder that holds slug, slug3 and atmospheres, SLUG's output and data."),
+    ],
+    version: Annotated[int, typer.Option(help="Of SLUG: 2 or 3.")] = 3,
+    n: Annotated[int, typer.Option(help="Our clusters for each set.")] = 20_000,
+    own_light: Annotated[
+        bool, typer.Option("--own-light", help="With SLUG v3's magnitudes of each star.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Of our clusters.")] = 0,
+) -> None:
+    """Means, scatters and percentiles of our clusters' light against SLUG's."""
+    import json
+
+    from starcensus.experiments.bench.slug import bench_slug
+
+    with stages() as show:
+        for line in bench_slug(data, version, n, seed, own_light=own_light, progress=show):
+            typer.echo(json.dumps(line))
+
+
+@bench_app.command("simulate")
+def bench_simulate_command(
+    n: Annotated[int, typer.Option(help="Clusters of each measurement.")] = 4000,
+    slug: Annotated[
+        pathlib.Path | None,
+        typer.Option(help="SLUG v3's executable, to be timed in the same run (about a minute)."),
+    ] = None,
+    slug_data: Annotated[
+        pathlib.Path | None,
+        typer.Option(help="Folder of SLUG's data ($SLUG_DIR), with --slug."),
+    ] = None,
+    large: Annotated[
+        int, typer.Option(help="Clusters of one more library, 1e2-1e8 M_sun; 0: none.")
+    ] = 0,
+    processes: Annotated[int, typer.Option(help="Processes that draw it.")] = 2,
+    seed: Annotated[int, typer.Option(help="Of the clusters.")] = 0,
+) -> None:
+    """How fast stochastic clusters are drawn, beside SLUG."""
+    import json
+
+    from starcensus.experiments.bench.simulate import SlugProgram, bench_simulate
+
+    if (slug is None) != (slug_data is None):
+        raise ValueError("--slug and --slug-data go together: an executable and its data")
+    program = None if slug is None or slug_data is None else SlugProgram(slug, slug_data)
+    for line in bench_simulate(n, seed, program, large, processes):
+        typer.echo(json.dumps(line))
 
 
 @bench_app.command("fit")

@@ -44,7 +44,8 @@ def test_band_is_left_as_often_as_stated():
 def made(quantiles: np.ndarray, n_ranked: int = 99) -> Calibration:
     ranks = np.floor(quantiles * (n_ranked + 1)).astype(int)
     shape = quantiles.shape
-    return Calibration(("x",), ranks, quantiles, np.zeros(shape), np.full(shape[0], 300), 99, 0)
+    rest = np.full(shape[0], 300), np.full(shape[0], 500.0)
+    return Calibration(("x",), ranks, quantiles, np.zeros(shape), *rest, 99, 0)
 
 
 def test_uniform_ranks_pass_and_others_fail():
@@ -73,7 +74,6 @@ def small_settings(n: int) -> CalibrationSettings:
     return CalibrationSettings(
         n_catalogues=n,
         n_ranked=39,
-        batch=n,
         seed=5,
         errors=ErrorSettings(n_samples=16),
         sampler=SamplerSettings(n_chains=2, n_warmup=80, n_samples=100, max_tree_depth=4),
