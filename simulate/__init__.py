@@ -1,5 +1,11 @@
 """Simulated clusters and images."""
 
+from .cluster import DrawnClusters as DrawnClusters
+from .cluster import DrawnStars as DrawnStars
+from .cluster import DrawSettings as DrawSettings
+from .cluster import draw_clusters as draw_clusters
+from .cluster import draw_stars as draw_stars
+from .cluster import ssp_mags as ssp_mags
 from .design import BoxTheta as BoxTheta
 from .design import Design as Design
 from .design import FlatRadius as FlatRadius
@@ -9,10 +15,14 @@ from .dust import ExtinctionCurve as ExtinctionCurve
 from .dust import attenuate as attenuate
 from .dust import extinction_curve as extinction_curve
 from .dust import tabulated_curve as tabulated_curve
+from .imf import Chabrier as Chabrier
+from .imf import Kroupa as Kroupa
+from .imf import Salpeter as Salpeter
 from .library import ClusterLibrary as ClusterLibrary
 from .nebular import NebularSettings as NebularSettings
 from .nebular import nebular_band_flux as nebular_band_flux
 from .nebular import nebular_spectrum as nebular_spectrum
+from .population import StellarPopulation as StellarPopulation
 from .profiles import EFF as EFF
 from .profiles import King as King
 from .profiles import Moffat as Moffat

@@ -198,8 +198,8 @@ def chebyshev_knots(n: int, high: float) -> Float[np.ndarray, "knot"]:
     return knots
 
 
-# Knots of V-band extinction, mag, of a table of stars: exact to 0.005 mag in bands from F275W on.
-AV_KNOTS = chebyshev_knots(6, 5.0)
+# Knots of V-band extinction, mag, of a table of stars: exact to 0.002 mag in bands from F275W on.
+AV_KNOTS = chebyshev_knots(7, 5.0)
 # The same for nebular light, which may be dimmed 2.1 times more and is of no one colour.
 NEBULAR_AV_KNOTS = chebyshev_knots(10, 10.5)
 

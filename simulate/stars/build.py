@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from ..dust import NEBULAR_AV_KNOTS, ExtinctionCurve, chebyshev_knots, extinction_curve
+from ..dust import AV_KNOTS, NEBULAR_AV_KNOTS, ExtinctionCurve, chebyshev_knots, extinction_curve
 from .atmospheres import Atmospheres, SpectralLibrary
 from .filters import Filter, Spectrum, zero_fluxes
 from .grid import StellarGrid
@@ -23,8 +23,6 @@ from .isochrones import Isochrone, IsochroneSet
 
 SOLAR_LUMINOSITY = 3.828e33  # erg/s, IAU 2015 B3
 TEN_PARSEC_AREA = 4 * np.pi * (10 * 3.0856775814913673e18) ** 2  # cm²
-# Knots of extinction, mag: 0.002 mag in every band from F275W on, for stars of every temperature.
-STAR_AV_KNOTS = chebyshev_knots(7, 5.0)
 # Nebular light is reddened up to this many times more than stars.
 NEBULAR_FACTOR = 2.1
 
@@ -130,7 +128,7 @@ def build_grid(
     vega: Spectrum | None = None,
     ab_minus_vega: dict[str, float] | None = None,
     curve: str | ExtinctionCurve = "F99",
-    a_v: Float[np.ndarray, "knot"] = STAR_AV_KNOTS,
+    a_v: Float[np.ndarray, "knot"] = AV_KNOTS,
     gas: GasLight | None = None,
     resampling: Resampling | None = None,
     progress: Callable[[str], None] = lambda message: None,

@@ -7,7 +7,7 @@ import pathlib
 import numpy as np
 import pytest
 
-from starcensus.simulate.dust import attenuate, extinction_curve
+from starcensus.simulate.dust import AV_KNOTS, attenuate, extinction_curve
 from starcensus.simulate.stars import (
     Atmospheres,
     Filter,
@@ -28,7 +28,6 @@ from starcensus.simulate.stars import (
 from starcensus.simulate.stars.atmospheres._base import planck
 from starcensus.simulate.stars.build import (
     SOLAR_LUMINOSITY,
-    STAR_AV_KNOTS,
     TEN_PARSEC_AREA,
     _split_flash,
     resample,
@@ -69,7 +68,7 @@ def planckian() -> Atmospheres:
     return Atmospheres(cool=cool, black_body=black_bodies())
 
 
-def photometry(a_v: np.ndarray = STAR_AV_KNOTS) -> Photometry:
+def photometry(a_v: np.ndarray = AV_KNOTS) -> Photometry:
     zero = zero_fluxes(BOXES, ab_minus_vega=AB)
     return Photometry.compute(planckian(), BOXES, zero, extinction_curve("F99"), a_v)
 
@@ -97,7 +96,7 @@ def test_fluxes_of_stars_are_those_of_their_spectra():
 def test_extinction_between_knots_is_good_to_five_millimagnitudes(a_v: float):
     stars = an_isochrone()
     log_flux = np.log(photometry().star_flux(stars))
-    between = attenuate(log_flux, STAR_AV_KNOTS, np.full(log_flux.shape[:-1], a_v))
+    between = attenuate(log_flux, AV_KNOTS, np.full(log_flux.shape[:-1], a_v))
     exact = np.log(photometry(np.array([0.0, a_v])).star_flux(stars)[..., 1])
     assert 1.0857 * np.abs(between - exact).max() < 0.005
 
@@ -124,7 +123,7 @@ def test_no_star_stands_between_the_helium_flash_and_the_clump():
 def test_a_grid_knows_what_it_was_made_of():
     isochrones = IsochroneSet((an_isochrone(),), z=0.02, source="made up", citations=("me 2001",))
     grid = build_grid(isochrones, planckian(), BOXES, ab_minus_vega=AB)
-    assert grid.bands == ("blue", "red") and grid.flux.shape[1:] == (2, len(STAR_AV_KNOTS))
+    assert grid.bands == ("blue", "red") and grid.flux.shape[1:] == (2, len(AV_KNOTS))
     assert grid.provenance["extinction_curve"]["name"] == extinction_curve("F99").name
     assert grid.provenance["points_served"]["cool"] == len(grid)
     assert "me 2001" in grid.provenance["citations"]
@@ -145,12 +144,12 @@ def test_extinction_of_every_model_atmosphere_is_good_to_five_millimagnitudes(
     atmospheres = read_atmospheres(shared / "atmospheres" / "ck04", metallicity=0.0)
     between = np.array([0.0, 0.11, 0.6, 1.25, 2.1, 2.9, 3.9, 4.86])
     screen = extinction_curve(curve)
-    knots = Photometry.compute(atmospheres, filters, zero, screen, STAR_AV_KNOTS).flux[0]
+    knots = Photometry.compute(atmospheres, filters, zero, screen, AV_KNOTS).flux[0]
     exact = Photometry.compute(atmospheres, filters, zero, screen, between).flux[0]
     models = np.unique(atmospheres.cool.model[atmospheres.cool.log_teff > np.log10(2000)])
     for k, a_v in enumerate(between):
         log_flux = np.log(knots[models])
-        found = attenuate(log_flux, STAR_AV_KNOTS, np.full(log_flux.shape[:-1], a_v))
+        found = attenuate(log_flux, AV_KNOTS, np.full(log_flux.shape[:-1], a_v))
         assert 1.0857 * np.abs(found - np.log(exact[models, :, k])).max() < 0.005
 
 
