@@ -15,6 +15,8 @@ from .dust import ExtinctionCurve as ExtinctionCurve
 from .dust import attenuate as attenuate
 from .dust import extinction_curve as extinction_curve
 from .dust import tabulated_curve as tabulated_curve
+from .image import BandImage as BandImage
+from .image import Frame as Frame
 from .imf import Chabrier as Chabrier
 from .imf import Kroupa as Kroupa
 from .imf import Salpeter as Salpeter
