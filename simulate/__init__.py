@@ -29,6 +29,15 @@ from .profiles import EFF as EFF
 from .profiles import King as King
 from .profiles import Moffat as Moffat
 from .profiles import Profile as Profile
+from .psf import PSF as PSF
+from .psf import default_psfs as default_psfs
+from .psf import optical_psf as optical_psf
+from .psf import read_psf as read_psf
+from .render import TemplateBank as TemplateBank
+from .render import add_sources as add_sources
+from .render import add_stars as add_stars
+from .render import make_template as make_template
+from .render import photon_noise as photon_noise
 from .resolved import ResolvedCluster as ResolvedCluster
 from .resolved import pc_per_arcsec as pc_per_arcsec
 from .resolved import pc_per_pixel as pc_per_pixel
