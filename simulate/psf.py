@@ -5,7 +5,7 @@ vanes), integrated over a native pixel, blurred by a Gaussian for charge diffusi
 share of the light is scattered once more by a Moffat function. These four numbers per band are
 fitted to STScI's encircled-energy table of WFC3/UVIS1 (`wfc3uvis1_aper_007_syn`) from 0.04 to 1.5
 arcsec, which the model meets within 0.015 of all light from 0.08 to 0.5 arcsec. ACS bands take the
-numbers of the UVIS band next in wavelength and ACS's own pixel; the smoothing by drizzling is left out.
+numbers of the UVIS band next in wavelength and ACS's pixel; the smoothing by drizzling is left out.
 """
 
 import dataclasses
@@ -154,7 +154,10 @@ def optical_psf(
         pad_factor=2,
     )
     core = galsim.Convolve(pattern, galsim.Pixel(optics.native_pixel_arcsec))
-    image = core.drawImage(nx=n, ny=n, scale=scale, method="no_pixel", dtype=float).array
+    drawn = core.drawImage(  # pyright: ignore[reportCallIssue]
+        nx=n, ny=n, scale=scale, method="no_pixel", dtype=float
+    )
+    image = drawn.array
     size = fast_length(2 * n)
     f_row, f_col = np.fft.fftfreq(size, scale)[:, None], np.fft.rfftfreq(size, scale)
     blur = np.exp(-2 * (np.pi * optics.blur_arcsec) ** 2 * (f_row**2 + f_col**2))
