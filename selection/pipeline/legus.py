@@ -1,0 +1,227 @@
+"""The automatic part of the LEGUS cluster catalogues (Adamo et al. 2017; C-4, section 2)."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from ...simulate.image import BandImage, Frame
+from ...simulate.psf import PSF
+from ...simulate.render import TemplateBank, add_sources
+from ...simulate.white import SCALE_FACTORS, white_light
+from ._base import Detections
+from .photometry import aperture_photometry, magnitudes
+
+_V, _B, _I = ("F555W", "F606W"), ("F435W", "F438W"), ("F814W",)
+
+
+@dataclasses.dataclass(frozen=True)
+class LegusSettings:
+    """Settings of the pipeline; the defaults are those of NGC 628-C.
+
+    **Arguments:**
+
+    - `scale_factors`: sets of weights of the white-light image, see `white_light`.
+    - `detection_sigma`, `min_area_pix`: a source has so many connected pixels above so many global
+      standard deviations of the background (SExtractor's DETECT_THRESH and DETECT_MINAREA).
+    - `deblend_levels`, `deblend_contrast`, `clean`: as SExtractor's.
+    - `back_size_pix`, `back_filter`: mesh of the background, and its median filter in meshes.
+    - `aperture_pix`, `sky_pix`: of the photometry. `ci_pix`: of the concentration index.
+    - `aperture_correction`: mag to add in each band, from the aperture to all light; negative. See
+      `aperture_corrections`.
+    - `max_error`: mag, of both stages. `min_bands`: bands with that error or less.
+    - `ci_limit`: least concentration index. `ci_sky_slope`: its change per dex of local sky in V
+      above `ci_sky_reference` (electrons/s/pixel): in bright surroundings the sky's noise widens
+      the stars' distribution. 0 for one limit everywhere, as LEGUS used for NGC 628.
+    - `max_absolute_v`: faintest absolute V magnitude, with the distance modulus of the frame.
+    """
+
+    scale_factors: tuple[Mapping[str, float], ...] = SCALE_FACTORS
+    detection_sigma: float = 20.0
+    min_area_pix: int = 10
+    deblend_levels: int = 32
+    deblend_contrast: float = 0.005
+    clean: float = 1.0
+    back_size_pix: int = 30
+    back_filter: int = 1
+    aperture_pix: float = 4.0
+    sky_pix: tuple[float, float] = (7.0, 8.0)
+    ci_pix: tuple[float, float] = (1.0, 3.0)
+    aperture_correction: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    max_error: float = 0.3
+    min_bands: int = 4
+    ci_limit: float = 1.4
+    ci_sky_slope: float = 0.0
+    ci_sky_reference: float = 0.1
+    max_absolute_v: float = -6.0
+
+    def __post_init__(self) -> None:
+        if not (self.detection_sigma > 0 and self.min_area_pix >= 1 and self.back_size_pix >= 4):
+            raise ValueError(
+                "detection_sigma > 0, min_area_pix >= 1 and back_size_pix >= 4; got "
+                f"{self.detection_sigma}, {self.min_area_pix} and {self.back_size_pix}"
+            )
+        if not (self.max_error > 0 and self.min_bands >= 1 and self.ci_sky_reference > 0):
+            raise ValueError(
+                "max_error, min_bands and ci_sky_reference are positive; got "
+                f"{self.max_error}, {self.min_bands} and {self.ci_sky_reference}"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class LegusPipeline:
+    """White light, detection, photometry, stage 1 and stage 2. Needs sep (extra `images`).
+
+    Positions are SExtractor's barycentres above the threshold in white light. Cuts, in order:
+
+    - `v_error`: error in V ≤ max_error. `b_or_i_error`: that in B or in I ≤ max_error.
+    - `ci`: concentration index in V at or above its limit; one that cannot be measured fails.
+    - `n_bands`: at least `min_bands` bands with an error ≤ max_error (stage 2 from here).
+    - `absolute_v`: M_V ≤ max_absolute_v, of the corrected magnitude.
+    """
+
+    settings: LegusSettings = dataclasses.field(default_factory=LegusSettings)
+
+    def describe(self) -> dict[str, Any]:
+        settings = dataclasses.asdict(self.settings)
+        settings["scale_factors"] = [dict(each) for each in self.settings.scale_factors]
+        return {"pipeline": "legus", **settings}
+
+    def __call__(self, frame: Frame) -> Detections:
+        """Run on a frame; it must have a V band, and `min_bands` bands.
+
+        Raises `ValueError` for a frame that lacks them or a band without an aperture correction.
+        """
+        s = self.settings
+        v = _find(frame, _V, "V")
+        if len(frame.bands) < s.min_bands:
+            raise ValueError(
+                f"the frame has {len(frame.bands)} bands; {s.min_bands} are needed with small "
+                "errors. Lower min_bands"
+            )
+        missing = [band for band in frame.bands if band not in s.aperture_correction]
+        if missing:
+            raise ValueError(
+                f"no aperture correction for {', '.join(missing)}; `aperture_corrections` gives "
+                "them for a PSF"
+            )
+        x, y = detect(white_light(frame, s.scale_factors), s, frame.bad)
+        n = len(x)
+        mags, errors = np.empty((n, len(frame.bands))), np.empty((n, len(frame.bands)))
+        ci, sky = np.full(n, np.nan), np.full(n, np.nan)
+        for column, image in enumerate(frame):
+            radii = (s.aperture_pix,) if image is not v else (s.aperture_pix, *s.ci_pix)
+            measured = aperture_photometry(image, x, y, radii, s.sky_pix)
+            mags[:, column], errors[:, column] = magnitudes(
+                image, measured.flux[:, 0], measured.error[:, 0]
+            )
+            mags[:, column] += s.aperture_correction[image.band]
+            if image is v:
+                ci = image.mag(measured.flux[:, 1]) - image.mag(measured.flux[:, 2])
+                sky = measured.sky
+        small = errors <= s.max_error
+        v_at = frame.index(v.band)
+        b_or_i = [frame.index(i.band) for i in (_maybe(frame, _B), _maybe(frame, _I)) if i]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            dex = np.log10(np.maximum(sky, s.ci_sky_reference) / s.ci_sky_reference)
+        limit = s.ci_limit + s.ci_sky_slope * np.nan_to_num(dex)
+        cuts = {
+            "v_error": small[:, v_at],
+            "b_or_i_error": small[:, b_or_i].any(1) if b_or_i else np.ones(n, bool),
+            "ci": ci >= limit,
+            "n_bands": small.sum(1) >= s.min_bands,
+            "absolute_v": mags[:, v_at] - frame.distance_modulus <= s.max_absolute_v,
+        }
+        return Detections(frame.bands, x, y, mags, errors, ci, cuts, {"sky_v": sky})
+
+
+def detect(
+    white: Float[np.ndarray, "row col"],
+    settings: LegusSettings,
+    bad: np.ndarray | None = None,
+) -> tuple[Float[np.ndarray, "n"], Float[np.ndarray, "n"]]:
+    """Positions (x, y) of sources, brightest pixel rows first, by SExtractor's method (sep).
+
+    Raises `RuntimeError` where sep gives up, with what to change.
+    """
+    import sep
+
+    s = settings
+    white = np.ascontiguousarray(white, np.float32)
+    mask = bad if bad is not None and bad.any() else None
+    background = sep.Background(
+        white,
+        mask=mask,
+        bw=s.back_size_pix,
+        bh=s.back_size_pix,
+        fw=s.back_filter,
+        fh=s.back_filter,
+    )
+    before = sep.get_extract_pixstack(), sep.get_sub_object_limit()
+    try:
+        # A tenth of the image may be above the threshold before sep runs out of its stack.
+        sep.set_extract_pixstack(max(before[0], white.size // 10 + 300_000))
+        sep.set_sub_object_limit(max(before[1], 4096))
+        found = sep.extract(
+            white - background.back(dtype=np.float32),
+            s.detection_sigma * background.globalrms,
+            minarea=s.min_area_pix,
+            filter_kernel=None,
+            deblend_nthresh=s.deblend_levels,
+            deblend_cont=s.deblend_contrast,
+            clean=s.clean > 0,
+            clean_param=s.clean or 1.0,
+            mask=mask,
+        )
+    except Exception as error:
+        raise RuntimeError(
+            f"sep could not detect sources ({error}); a higher detection_sigma or a smaller frame "
+            "leaves fewer pixels above the threshold"
+        ) from error
+    finally:
+        sep.set_extract_pixstack(before[0])
+        sep.set_sub_object_limit(before[1])
+    return np.asarray(found["x"], float), np.asarray(found["y"], float)
+
+
+def aperture_corrections(
+    psfs: Mapping[str, PSF],
+    pc_per_pixel: float,
+    r_eff_pc: float = 3.0,
+    eta: float = 1.5,
+    aperture_pix: float = 4.0,
+    sky_pix: tuple[float, float] = (7.0, 8.0),
+) -> dict[str, float]:
+    """Magnitudes to add to an aperture's to have all light, for an isolated model cluster.
+
+    LEGUS averages isolated clusters of each field; an EFF profile of about their median radius
+    behind the PSF stands for them. Negative: the aperture holds less than all light.
+    """
+    bank = TemplateBank(psfs, pc_per_pixel, eta)
+    out = {}
+    for band, psf in psfs.items():
+        side = 2 * int(psf.radius_pix) + 1
+        middle = np.array([float(side // 2)])
+        data = np.zeros((side, side), np.float32)
+        add_sources(data, bank.get(band, r_eff_pc), middle, middle, np.ones(1))
+        image = BandImage(band, data, exposure_s=1.0, zero_point=0.0)
+        flux = aperture_photometry(image, middle, middle, (aperture_pix,), sky_pix).flux[0, 0]
+        out[band] = float(2.5 * np.log10(flux))
+    return out
+
+
+def _maybe(frame: Frame, filters: tuple[str, ...]) -> BandImage | None:
+    found = [image for image in frame if image.band.rsplit("_", 1)[-1] in filters]
+    return found[0] if found else None
+
+
+def _find(frame: Frame, filters: tuple[str, ...], name: str) -> BandImage:
+    image = _maybe(frame, filters)
+    if image is None:
+        raise ValueError(
+            f"the frame has no {name} band ({' or '.join(filters)}); it has "
+            f"{', '.join(frame.bands)}"
+        )
+    return image
