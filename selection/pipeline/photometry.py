@@ -51,7 +51,7 @@ def aperture_photometry(
             f"radii are positive and an annulus has 0 < inner < outer; got radii {radii_pix} and "
             f"sky_pix {sky_pix}"
         )
-    data = np.ascontiguousarray(image.data, np.float32)
+    data = np.array(image.data, np.float32)  # sep refuses the read-only view
     x, y = np.asarray(x, float), np.asarray(y, float)
     sky, std, n_sky = annulus_sky(image, x, y, sky_pix)
     t = image.exposure_s
