@@ -208,7 +208,7 @@ def run_library_file(
 ) -> dict[str, object]:
     """Draw the library of a design file into `out`; `summary.json` and `provenance.json` go beside.
 
-    Raises `ConfigError` and `LibraryRunError`, naming the file and the key.
+    Raises `ConfigError` and `RunError`, naming the file and the key.
     """
     config, text = load_design(path)
     folder = path.resolve().parent

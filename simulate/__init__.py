@@ -43,7 +43,6 @@ from .resolved import pc_per_arcsec as pc_per_arcsec
 from .resolved import pc_per_pixel as pc_per_pixel
 from .resolved import place_stars as place_stars
 from .resolved import resolve as resolve
-from .run import LibraryRunError as LibraryRunError
 from .run import RunSettings as RunSettings
 from .run import run_library as run_library
 from .slug import VEGAMAG as VEGAMAG
@@ -53,3 +52,4 @@ from .slug import read_zeropoints as read_zeropoints
 from .slug3 import read_slug3 as read_slug3
 from .stars import StellarGrid as StellarGrid
 from .stars import build_grid as build_grid
+from .workers import RunError as RunError

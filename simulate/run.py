@@ -6,19 +6,15 @@ missing. What a row holds follows from the design, the engine and the row's inde
 workers nor shards nor interruptions change a bit of the library.
 """
 
-import concurrent.futures
 import contextlib
 import dataclasses
 import hashlib
 import importlib.metadata
 import json
-import multiprocessing
 import os
 import pathlib
 import shutil
-import threading
-from collections.abc import Callable, Generator, Iterator
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Generator
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -26,13 +22,10 @@ from jaxtyping import Float, UInt64
 
 from .design import AXIS_UNITS, Design, Pair
 from .library import THETA, VERSION, ClusterLibrary, write_library
+from .workers import RunError, run_tasks
 
 Progress = Callable[[int, int], None]
 _PARTS = ".parts"
-
-
-class LibraryRunError(ValueError):
-    """A library cannot be drawn as asked; the message says what is in the way."""
 
 
 @runtime_checkable
@@ -109,7 +102,7 @@ def run_library(
 
     - `progress`: called with the number of clusters drawn so far and of all.
 
-    Raises `LibraryRunError` when the design leaves the engine's range, when `out` or its shards
+    Raises `RunError` when the design leaves the engine's range, when `out` or its shards
     belong to another design, or cannot be written, or when workers are lost.
     """
     out = pathlib.Path(out)
@@ -156,7 +149,7 @@ def _check_limits(design: Design, limits: dict[str, Pair]) -> None:
         (low, high), (least, most) = bounds[name], limits[name]
         if low < least or high > most:
             unit = AXIS_UNITS[name]
-            raise LibraryRunError(
+            raise RunError(
                 f"{name} of the design runs from {low:g} to {high:g} {unit}; the engine has "
                 f"{least:g} to {most:g}: narrow the design"
             )
@@ -166,11 +159,11 @@ def _check_finished(out: pathlib.Path, key: str) -> None:
     try:
         found = ClusterLibrary.load(out, rows=slice(0, 0)).meta.get("key")
     except ValueError as error:
-        raise LibraryRunError(
+        raise RunError(
             f"{out} is there and is not a whole library ({error}); remove it or choose another name"
         ) from error
     if found != key:
-        raise LibraryRunError(
+        raise RunError(
             f"{out} is there and is the library of another design, engine or version; remove it or "
             "choose another name"
         )
@@ -185,7 +178,7 @@ def _prepare_parts(parts: pathlib.Path, key: str, shard_rows: int) -> int:
         if manifest.exists() and any(parts.glob("[0-9]*.h5")):
             found = json.loads(manifest.read_text())
             if found.get("key") != key:
-                raise LibraryRunError(
+                raise RunError(
                     f"{parts} holds the shards of an interrupted run of another design, engine or "
                     "version; remove the folder or choose another --out"
                 )
@@ -195,7 +188,7 @@ def _prepare_parts(parts: pathlib.Path, key: str, shard_rows: int) -> int:
         os.replace(temporary, manifest)
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
-        raise LibraryRunError(f"cannot write to {parts}: {reason}") from error
+        raise RunError(f"cannot write to {parts}: {reason}") from error
     return shard_rows
 
 
@@ -212,44 +205,18 @@ def _is_whole(path: pathlib.Path, shard: tuple[int, int], key: str) -> bool:
 def _draw_shards(
     design: Design, engine: Engine, shards: list[tuple[int, int]], settings: RunSettings
 ) -> Generator[tuple[tuple[int, int], ClusterLibrary]]:
-    """The shards as they are finished, with few on their way at a time."""
-    if not shards:
-        return
-    if settings.scheduler is None and settings.workers == 1 and not engine.environment:
-        for shard in shards:
-            rows = design.rows(*shard)
-            yield shard, _library(engine, rows, _draw(engine, *_arguments(rows)))
-        return
-    waiting: dict[concurrent.futures.Future[Any], tuple[tuple[int, int], dict[str, Any]]] = {}
-    todo = iter(shards)
-    with _executor(settings) as (executor, width):
-        try:
-            while True:
-                for shard in todo:
-                    rows = design.rows(*shard)
-                    future = executor.submit(_draw, engine, *_arguments(rows))
-                    waiting[future] = shard, rows
-                    if len(waiting) > width:
-                        break
-                if not waiting:
-                    return
-                done, _ = concurrent.futures.wait(
-                    waiting, return_when=concurrent.futures.FIRST_COMPLETED
-                )
-                for future in done:
-                    shard, rows = waiting.pop(future)
-                    yield shard, _library(engine, rows, future.result())
-        except LibraryRunError as error:
-            # Raised in a worker: said again here, as from this process.
-            raise LibraryRunError(str(error)) from error
-        except BrokenProcessPool as error:
-            raise LibraryRunError(
-                "a worker process was lost, perhaps for want of memory; the same command continues "
-                "where this one stopped, with fewer --workers if need be"
-            ) from error
-        finally:
-            for future in waiting:
-                future.cancel()
+    """The shards as they are finished."""
+    tasks = run_tasks(
+        _draw,
+        shards,
+        lambda shard: (engine, *_arguments(design.rows(*shard))),
+        settings.workers,
+        settings.scheduler,
+        apart=bool(engine.environment),
+    )
+    with contextlib.closing(tasks) as drawn:
+        for shard, columns in drawn:
+            yield shard, _library(engine, design.rows(*shard), columns)
 
 
 def _arguments(rows: dict[str, np.ndarray]) -> list[np.ndarray]:
@@ -270,63 +237,3 @@ def _draw(
 
 def _library(engine: Engine, rows: dict[str, Any], columns: dict[str, Any]) -> ClusterLibrary:
     return ClusterLibrary(bands=engine.bands, **rows, **columns)
-
-
-@contextlib.contextmanager
-def _executor(settings: RunSettings) -> Iterator[tuple[concurrent.futures.Executor, int]]:
-    """An executor and the number of shards that may wait in it."""
-    if settings.scheduler is not None:
-        with _dask(settings.scheduler) as found:
-            yield found
-        return
-    pool = concurrent.futures.ProcessPoolExecutor(
-        settings.workers,
-        # Fresh interpreters: safe whatever threads this one has, and free to take an environment.
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=_follow_parent,
-    )
-    try:
-        yield pool, settings.workers
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _follow_parent() -> None:
-    """End this worker when the process that started it is gone, even if that was killed."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def follow() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=follow, daemon=True).start()
-
-
-@contextlib.contextmanager
-def _dask(scheduler: str) -> Iterator[tuple[concurrent.futures.Executor, int]]:
-    try:
-        from distributed import Client
-    except ImportError as error:
-        raise LibraryRunError(
-            "--scheduler needs Dask's distributed: pip install 'starcensus[dask]'"
-        ) from error
-    try:
-        client = Client(scheduler, timeout=10, set_as_default=False)
-    except (OSError, ValueError) as error:
-        raise LibraryRunError(
-            f"no Dask scheduler answers at {scheduler} ({error}); expected an address such as "
-            "tcp://host:8786 of a running `dask scheduler`"
-        ) from error
-    with client:
-        threads = sum(dict(client.nthreads()).values())  # pyright: ignore[reportArgumentType, reportCallIssue]
-        if not threads:
-            raise LibraryRunError(
-                f"the Dask scheduler at {scheduler} has no workers; start some with `dask worker "
-                f"{scheduler}`"
-            )
-        executor = client.get_executor(pure=False)
-        try:
-            yield executor, threads
-        finally:
-            executor.shutdown(wait=False)

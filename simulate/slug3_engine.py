@@ -21,7 +21,7 @@ from jaxtyping import Float, UInt64
 
 from .design import Pair
 from .imf import AbstractImf, Chabrier, Kroupa, Salpeter
-from .run import LibraryRunError
+from .workers import RunError
 
 # SLUG's global state allows one thread at a time.
 _LOCK = threading.Lock()
@@ -69,7 +69,7 @@ class SlugSettings:
         for ours, theirs in (("WFC3_UVIS_", "WFC3_UVIS1"), ("ACS_", "ACS_WFC")):
             if band.startswith(ours):
                 return f"{self.facility}.{theirs}.{band.removeprefix(ours)}"
-        raise LibraryRunError(
+        raise RunError(
             f"band {band} has no name in SLUG v3; expected WFC3_UVIS_…, ACS_…, or a name of SLUG's "
             "registry such as HST.WFC3_UVIS1.F555W"
         )
@@ -120,7 +120,7 @@ model = "{self.extinction}"
         elif isinstance(imf, Salpeter):
             laws = [(0.0, power.format(-imf.alpha))]
         else:
-            raise LibraryRunError(
+            raise RunError(
                 f"IMF {type(imf).__name__} is not one that SLUG v3 is given here; expected "
                 "Chabrier, Kroupa or Salpeter"
             )
@@ -182,7 +182,7 @@ class SlugEngine:
             controls = _controls(self)
             oldest = controls.tracks.logTMax()
             if log_age.size and log_age.max() > oldest:
-                raise LibraryRunError(
+                raise RunError(
                     f"log_age reaches {log_age.max():g}; SLUG's tracks {self.settings.tracks} end "
                     f"at {oldest:.3f}: narrow the design"
                 )
@@ -200,7 +200,7 @@ def find_slug_data(given: str | os.PathLike[str] | None = None) -> str:
     """The folder that holds SLUG v3's `data/tracks`, `data/spectra` and `data/filters`.
 
     `given`, or else the first of $SLUG_DIR, those of $SLUG_DATA_PATH and SLUG's folder of the
-    user's data that has them. Raises `LibraryRunError` with the command that fetches them.
+    user's data that has them. Raises `RunError` with the command that fetches them.
     """
     if given is not None:
         searched = [pathlib.Path(given)]
@@ -215,7 +215,7 @@ def find_slug_data(given: str | os.PathLike[str] | None = None) -> str:
         if all((folder / "data" / name / f"{name}.toml").is_file() for name in _REGISTRIES):
             return str(folder.resolve())
     where = searched[0] if given is not None else searched[-1]
-    raise LibraryRunError(
+    raise RunError(
         f"SLUG v3's data ({', '.join(_REGISTRIES)}) are not in "
         f"{', '.join(str(folder) for folder in searched)}; fetch them with `python -m "
         f"slugpy.download_data --dest {where / 'data'}`, or name the folder that holds data/ with "
@@ -247,7 +247,7 @@ def _controls(engine: SlugEngine) -> Any:
             hint = ""
             if "ebular" in str(error):
                 hint = ": fetch it with `python -m slugpy.download_data`, or set nebular = false"
-            raise LibraryRunError(f"SLUG v3 refuses its settings ({error}){hint}") from error
+            raise RunError(f"SLUG v3 refuses its settings ({error}){hint}") from error
 
 
 def _draw_one(

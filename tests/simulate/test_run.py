@@ -16,7 +16,7 @@ from starcensus.simulate import (
     ClusterLibrary,
     Design,
     FlatRadius,
-    LibraryRunError,
+    RunError,
     RunSettings,
     run_library,
 )
@@ -85,7 +85,7 @@ def test_two_workers_of_dask(toy, tmp_path, whole):
 def test_no_scheduler(toy, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     settings = RunSettings(scheduler="tcp://127.0.0.1:9")
-    with pytest.raises(LibraryRunError, match=r"pip install 'starcensus\[dask\]'"):
+    with pytest.raises(RunError, match=r"pip install 'starcensus\[dask\]'"):
         run_library(DESIGN, toy(), tmp_path / "a.h5", settings)
 
 
@@ -173,7 +173,7 @@ def test_a_lost_worker_is_said(toy, tmp_path, monkeypatch):
     )
     monkeypatch.syspath_prepend(tmp_path)
     engine = importlib.import_module("deadly").Deadly()
-    with pytest.raises(LibraryRunError, match="a worker process was lost"):
+    with pytest.raises(RunError, match="a worker process was lost"):
         run_library(DESIGN, engine, tmp_path / "a.h5", RunSettings(workers=2))
 
 
@@ -184,14 +184,12 @@ def test_another_design_is_refused(toy, tmp_path):
     with pytest.raises(RuntimeError, match="stops here"):
         limit = float(DESIGN.rows(0, 200)["log_mass"].max())
         run_library(DESIGN, toy(fail_above=limit), path, settings)
-    with pytest.raises(LibraryRunError, match=r"a.h5.parts holds the shards of an interrupted run"):
+    with pytest.raises(RunError, match=r"a.h5.parts holds the shards of an interrupted run"):
         run_library(other, toy(), path, settings)
     run_library(DESIGN, toy(), path, settings)
-    with pytest.raises(
-        LibraryRunError, match=r"a.h5 is there and is the library of another design"
-    ):
+    with pytest.raises(RunError, match=r"a.h5 is there and is the library of another design"):
         run_library(other, toy(), path)
-    with pytest.raises(LibraryRunError, match="of another design, engine or version"):
+    with pytest.raises(RunError, match="of another design, engine or version"):
         run_library(DESIGN, toy(bands=("r", "i")), path)
 
 
@@ -211,15 +209,15 @@ def test_a_refused_start_blocks_nothing(toy, tmp_path):
     ],
 )
 def test_refuses_what_the_engine_lacks(toy, tmp_path, theta, message):
-    with pytest.raises(LibraryRunError, match=message):
+    with pytest.raises(RunError, match=message):
         run_library(Design(10, 0, theta), toy(), tmp_path / "a.h5")
 
 
 def test_refuses_places(toy, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(LibraryRunError, match=r"cannot write to .*Not a directory"):
+    with pytest.raises(RunError, match=r"cannot write to .*Not a directory"):
         run_library(DESIGN, toy(), tmp_path / "file" / "a.h5")
-    with pytest.raises(LibraryRunError, match="file is there and is not a whole library"):
+    with pytest.raises(RunError, match="file is there and is not a whole library"):
         run_library(DESIGN, toy(), tmp_path / "file")
     with pytest.raises(ValueError, match="workers is 0"):
         RunSettings(workers=0)

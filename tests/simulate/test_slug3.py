@@ -12,7 +12,7 @@ from starcensus.simulate import (
     BoxTheta,
     ClusterLibrary,
     Design,
-    LibraryRunError,
+    RunError,
     RunSettings,
     read_slug3,
     run_library,
@@ -223,7 +223,7 @@ def test_slug_refuses(shared, tmp_path, changes, bands, message):
     data = find_slug_data(shared / "slug3" / "slugdata")
     engine = SlugEngine(bands, data, settings(**changes))
     design = Design(1, 0, BoxTheta((2.0, 2.0), (11.0, 11.0), (0.0, 0.0)))
-    with pytest.raises(LibraryRunError, match=message):
+    with pytest.raises(RunError, match=message):
         run_library(design, engine, tmp_path / "a.h5")
 
 
@@ -232,9 +232,9 @@ def test_slug_data_that_are_not_there(tmp_path, monkeypatch):
     monkeypatch.setenv("SLUG_DATA_PATH", str(tmp_path / "x"))
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "home"))
     message = r"are not in .*x, .*fetch them with `python -m slugpy.download_data --dest .*data`"
-    with pytest.raises(LibraryRunError, match=message):
+    with pytest.raises(RunError, match=message):
         find_slug_data()
-    with pytest.raises(LibraryRunError, match=r"are not in .*given; fetch"):
+    with pytest.raises(RunError, match=r"are not in .*given; fetch"):
         find_slug_data(tmp_path / "given")
     for name in ("tracks", "spectra", "filters"):
         (tmp_path / "x" / "data" / name).mkdir(parents=True)
@@ -247,7 +247,7 @@ def test_bands_have_slugs_names():
     assert names.filter_name("WFC3_UVIS_F275W") == "HSTPC.WFC3_UVIS1.F275W"
     assert names.filter_name("ACS_F435W") == "HSTPC.ACS_WFC.F435W"
     assert names.filter_name("JWST.NIRCam.F200W") == "JWST.NIRCam.F200W"
-    with pytest.raises(LibraryRunError, match="band V has no name in SLUG v3"):
+    with pytest.raises(RunError, match="band V has no name in SLUG v3"):
         names.filter_name("V")
 
 
