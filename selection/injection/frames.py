@@ -1,0 +1,233 @@
+"""One frame of an artificial cluster test: inject, run the pipeline, match."""
+
+import dataclasses
+import functools
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from ...simulate.image import Frame
+from ...simulate.library import ClusterLibrary
+from ...simulate.render import TemplateBank, add_sources, photon_noise
+from ...simulate.white import placement_density
+from ..pipeline._base import Detections, Pipeline
+from ..pipeline.photometry import annulus_sky
+from .match import any_within, count_within, match_one_to_one
+from .plan import InjectionPlan, place
+from .table import InjectionTable
+
+CROWDING_PIX, BACKGROUND_PIX = 25.0, (7.0, 8.0)
+# A source keeps its wings where they reach this share of the frame's noise in a pixel.
+_NEGLIGIBLE = 0.02
+_V = ("F555W", "F606W")
+
+Clock = Callable[[str, float], None]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Injector:
+    """Everything that the frames of a test share.
+
+    **Arguments:**
+
+    - `frame`: the untouched images. `library`: absolute magnitudes in at least its bands.
+    - `bank`: templates of the bands. `pipeline`: the survey. `plan`: of the test.
+
+    Raises `ValueError` for a library that lacks a band, is too short for the plan, or has no radii
+    where the plan takes them from it, and for a frame without a V band.
+    """
+
+    frame: Frame
+    library: ClusterLibrary
+    bank: TemplateBank
+    pipeline: Pipeline
+    plan: InjectionPlan
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "library", self.library.select(self.frame.bands))
+        need = self.plan.start_row + self.plan.n_rows
+        if len(self.library) < need:
+            raise ValueError(
+                f"the plan uses rows {self.plan.start_row} to {need - 1} of the library, none "
+                f"twice; it has {len(self.library)}. Draw a larger one or inject fewer"
+            )
+        if self.plan.radii_pc is None and self.library.r_eff_pc is None:
+            raise ValueError(
+                "radii_pc is None and the library has no r_eff_pc; draw it with a [radius]"
+            )
+        _ = self.v_band
+
+    @property
+    def v_band(self) -> str:
+        found = [band for band in self.frame.bands if band.rsplit("_", 1)[-1] in _V]
+        if not found:
+            raise ValueError(f"the frame has no V band; it has {', '.join(self.frame.bands)}")
+        return found[0]
+
+    @functools.cached_property
+    def density(self) -> Float[np.ndarray, "row col"]:
+        return placement_density(self.frame, self.plan.sigma_pc, self.plan.margin_pix)
+
+    @functools.cached_property
+    def control(self) -> Detections:
+        """What the pipeline finds in the untouched frame."""
+        return self.pipeline(self.frame)
+
+    @functools.cached_property
+    def _noise(self) -> list[float]:
+        """Typical noise of a pixel in each band, electrons/s."""
+        out = []
+        for image in self.frame:
+            level = max(float(np.median(image.data)), 0.0) * image.exposure_s
+            read = image.read_noise_e**2 * image.n_exposures
+            out.append(float(np.sqrt(level + read)) / image.exposure_s)
+        return out
+
+    def describe(self) -> dict[str, Any]:
+        """What the table depends on, as JSON; images and magnitudes by checksum."""
+        pixels = hashlib.sha256()
+        for image in self.frame:
+            pixels.update(image.band.encode())
+            pixels.update(np.ascontiguousarray(image.data).tobytes())
+            numbers = [image.exposure_s, image.zero_point, image.read_noise_e, image.n_exposures]
+            pixels.update(json.dumps(numbers).encode())
+        light = hashlib.sha256()
+        for name, values in sorted(self.library.columns().items()):
+            light.update(name.encode())
+            light.update(np.ascontiguousarray(values).tobytes())
+        return {
+            "plan": self.plan.describe(),
+            "pipeline": self.pipeline.describe(),
+            "templates": self.bank.describe(),
+            "bands": list(self.frame.bands),
+            "distance_modulus": self.frame.distance_modulus,
+            "pixel_scale_arcsec": self.frame.pixel_scale_arcsec,
+            "frame_sha256": pixels.hexdigest(),
+            "library_sha256": light.hexdigest(),
+        }
+
+    def positions(
+        self, number: int
+    ) -> tuple[Float[np.ndarray, "n"], Float[np.ndarray, "n"], Float[np.ndarray, "n"]]:
+        """x, y (pixels) and half-light radius (pc, as rendered) of the clusters of a frame."""
+        plan = self.plan
+        fixed = plan.radius_pc(number)
+        own = np.full(plan.per_frame, fixed) if fixed else None
+        if own is None:
+            own = self.library.column("r_eff_pc")[plan.rows(number)]
+        radii = np.array([self.bank.radius(float(r)) for r in own])
+        x, y = place(
+            self.density,
+            radii / self.frame.pc_per_pixel,
+            plan.min_separation,
+            plan.rng(number, 0),
+        )
+        return x, y, radii
+
+    def injected(self, number: int) -> Frame:
+        """The frame of that number with its clusters in every band; the same whenever asked."""
+        x, y, radii = self.positions(number)
+        return self._inject(number, x, y, radii)
+
+    def _inject(self, number: int, x: np.ndarray, y: np.ndarray, radii: np.ndarray) -> Frame:
+        mags = self.library.mags[self.plan.rows(number)] + self.frame.distance_modulus
+        groups = [(r, np.flatnonzero(radii == r)) for r in np.unique(radii)]
+        data = {}
+        for band, image in enumerate(self.frame):
+            rate = image.rate(mags[:, band])
+            expected = np.zeros(image.shape, np.float32)
+            for radius, rows in groups:
+                add_sources(
+                    expected,
+                    self.bank.get(image.band, float(radius)),
+                    x[rows],
+                    y[rows],
+                    rate[rows],
+                    _NEGLIGIBLE * self._noise[band],
+                )
+            light = photon_noise(expected, image.exposure_s, self.plan.rng(number, 1 + band))
+            light += image.data
+            data[image.band] = light
+        return self.frame.with_data(data)
+
+    def run(self, number: int, clock: Clock = lambda stage, seconds: None) -> InjectionTable:
+        """Inject, catalogue and match the clusters of one frame.
+
+        **Arguments:**
+
+        - `clock`: told the seconds of the stages `place`, `inject`, `pipeline` and `match`.
+        """
+        ticks = [time.perf_counter()]
+
+        def tick(stage: str) -> None:
+            ticks.append(time.perf_counter())
+            clock(stage, ticks[-1] - ticks[-2])
+
+        x, y, radii = self.positions(number)
+        tick("place")
+        frame = self._inject(number, x, y, radii)
+        tick("inject")
+        found = self.pipeline(frame)
+        tick("pipeline")
+        table = self._match(number, x, y, radii, found)
+        tick("match")
+        return table
+
+    def _match(
+        self,
+        number: int,
+        x: np.ndarray,
+        y: np.ndarray,
+        radii: np.ndarray,
+        found: Detections,
+    ) -> InjectionTable:
+        plan, control, reach = self.plan, self.control, self.plan.match_pix
+        rows = plan.rows(number)
+        kept = np.flatnonzero(found.catalogued)
+        in_catalogue = match_one_to_one(x, y, found.x[kept], found.y[kept], reach)
+        old = control.catalogued
+        already = any_within(x, y, control.x[old], control.y[old], reach)
+        matched = match_one_to_one(x, y, found.x, found.y, reach)
+        is_in = in_catalogue >= 0
+        matched[is_in] = kept[in_catalogue[is_in]]
+        there = matched >= 0
+        source = np.maximum(matched, 0)
+        known = any_within(x, y, control.x, control.y, reach)
+
+        def of_source(values: np.ndarray, missing: Any) -> np.ndarray:
+            if not len(found):
+                return np.full((len(x), *values.shape[1:]), missing)
+            shape = (-1, *(1,) * (values.ndim - 1))
+            return np.where(there.reshape(shape), values[source], missing)
+
+        library = self.library
+        image = self.frame.image(self.v_band)
+        n = len(x)
+        return InjectionTable(
+            bands=self.frame.bands,
+            frame=np.full(n, number),
+            cluster=rows,
+            repeat=np.full(n, plan.repeat(number)),
+            log_mass=library.log_mass[rows],
+            log_age=library.log_age[rows],
+            a_v=library.a_v[rows],
+            r_eff_pc=radii,
+            true_mags=library.mags[rows] + self.frame.distance_modulus,
+            x=x,
+            y=y,
+            background=annulus_sky(image, x, y, BACKGROUND_PIX)[0],
+            crowding=count_within(x, y, control.x, control.y, CROWDING_PIX).astype(float),
+            log_density=library.log_density[rows],
+            detected=there & ~known,
+            already_there=already,
+            catalogued=is_in & ~already,
+            measured_mags=of_source(found.mags, np.nan),
+            measured_errors=of_source(found.mag_errors, np.nan),
+            ci=of_source(found.ci, np.nan),
+            cuts={name: of_source(passed, False) for name, passed in found.cuts.items()},
+        )

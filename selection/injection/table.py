@@ -1,0 +1,168 @@
+"""One row for each artificial cluster: what was put in, where, and what became of it."""
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import h5py
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+VERSION = 1
+INTEGERS = ("frame", "cluster", "repeat")
+FLOATS = ("log_mass", "log_age", "a_v", "r_eff_pc", "x", "y", "background", "crowding")
+FLOATS += ("log_density", "ci")
+FLAGS = ("detected", "already_there", "catalogued")
+PLANES = ("true_mags", "measured_mags", "measured_errors")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class InjectionTable:
+    """The result of artificial cluster tests. Properties and labels of a cluster share its row.
+
+    **Arguments:**
+
+    - `bands`: of the columns of the magnitudes.
+    - `frame`, `cluster`, `repeat`: `(n,)`, number of the frame, row of the cluster library, and how
+      often that row had been injected before.
+    - `log_mass`, `log_age`, `a_v`: `(n,)`, θ. `r_eff_pc`: `(n,)`, as rendered.
+    - `true_mags`: `(n, band)`, apparent Vega magnitudes of all the light that was put in; infinite
+      for a cluster without light in a band.
+    - `x`, `y`: `(n,)`, pixels. `background`: `(n,)`, local sky of the untouched frame in the V
+      band, electrons/s/pixel. `crowding`: `(n,)`, detections of the untouched frame within 25 pixels.
+    - `log_density`: `(n,)`, of the design, as in `ClusterLibrary`.
+    - `detected`: `(n,)`, the pipeline detected something within the matching radius that it does
+      not detect without injections. `already_there`: something there is in the catalogue of the
+      untouched frame. `catalogued`: the label; a source that passes every cut is matched to this
+      injection and to no other, and is not already there.
+    - `measured_mags`, `measured_errors` `(n, band)`, `ci` `(n,)`, `cuts` `(n,)` each: of the
+      matched source; NaN and False where there is none.
+    - `meta`: plan, pipeline, checksums; JSON.
+
+    Raises `ValueError` for shapes that differ.
+    """
+
+    bands: tuple[str, ...]
+    frame: Int[np.ndarray, "n"]
+    cluster: Int[np.ndarray, "n"]
+    repeat: Int[np.ndarray, "n"]
+    log_mass: Float[np.ndarray, "n"]
+    log_age: Float[np.ndarray, "n"]
+    a_v: Float[np.ndarray, "n"]
+    r_eff_pc: Float[np.ndarray, "n"]
+    true_mags: Float[np.ndarray, "n band"]
+    x: Float[np.ndarray, "n"]
+    y: Float[np.ndarray, "n"]
+    background: Float[np.ndarray, "n"]
+    crowding: Float[np.ndarray, "n"]
+    log_density: Float[np.ndarray, "n"]
+    detected: Bool[np.ndarray, "n"]
+    already_there: Bool[np.ndarray, "n"]
+    catalogued: Bool[np.ndarray, "n"]
+    measured_mags: Float[np.ndarray, "n band"]
+    measured_errors: Float[np.ndarray, "n band"]
+    ci: Float[np.ndarray, "n"]
+    cuts: Mapping[str, Bool[np.ndarray, "n"]]
+    meta: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        n = len(self.frame)
+        for name, values in self.columns().items():
+            shape = (n, len(self.bands)) if name in PLANES else (n,)
+            if values.shape != shape:
+                raise ValueError(f"{name} has shape {values.shape}; expected {shape}")
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    def columns(self) -> dict[str, np.ndarray]:
+        """Every column by name, cuts as `cuts/NAME`."""
+        names = (*INTEGERS, *FLOATS, *FLAGS, *PLANES)
+        cuts = {f"cuts/{name}": values for name, values in self.cuts.items()}
+        return {**{name: getattr(self, name) for name in names}, **cuts}
+
+    def take(self, rows: np.ndarray | slice) -> "InjectionTable":
+        """The given rows (indices, a slice or a boolean mask)."""
+        return self._of(
+            self.bands, {k: v[rows] for k, v in self.columns().items()}, dict(self.meta)
+        )
+
+    @classmethod
+    def concatenate(cls, *tables: "InjectionTable") -> "InjectionTable":
+        """The rows of all, in order, with the meta of the first; `ValueError` if bands differ."""
+        first = tables[0]
+        for other in tables[1:]:
+            if other.bands != first.bands or set(other.cuts) != set(first.cuts):
+                raise ValueError(
+                    f"tables have bands {other.bands} and {first.bands}, cuts {set(other.cuts)} "
+                    f"and {set(first.cuts)}; only tables of one survey can be joined"
+                )
+        columns = [table.columns() for table in tables]
+        joined = {name: np.concatenate([each[name] for each in columns]) for name in columns[0]}
+        return cls._of(first.bands, joined, dict(first.meta))
+
+    @classmethod
+    def _of(
+        cls, bands: tuple[str, ...], columns: dict[str, np.ndarray], meta: dict[str, Any]
+    ) -> "InjectionTable":
+        cuts = {k.removeprefix("cuts/"): v for k, v in columns.items() if k.startswith("cuts/")}
+        rest = {k: v for k, v in columns.items() if not k.startswith("cuts/")}
+        return cls(bands=bands, cuts=cuts, meta=meta, **rest)
+
+    def sha256(self) -> str:
+        """Checksum of bands, columns and values, whatever file they are in."""
+        found = hashlib.sha256("\n".join(self.bands).encode())
+        for name, values in sorted(self.columns().items()):
+            found.update(name.encode())
+            found.update(np.ascontiguousarray(values).tobytes())
+        return found.hexdigest()
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write to HDF5, atomically."""
+        path = pathlib.Path(path)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            with h5py.File(temporary, "w", track_order=True) as file:
+                file.attrs["format"] = "starcensus injection table"
+                file.attrs["version"] = VERSION
+                file.attrs["bands"] = json.dumps(self.bands)
+                file.attrs["meta"] = json.dumps(self.meta, sort_keys=True)
+                for name, values in self.columns().items():
+                    chunks = dict(compression="gzip", compression_opts=2) if len(self) else {}
+                    file.create_dataset(name, data=values, track_times=False, **chunks)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "InjectionTable":
+        """Read what `save` wrote; `ValueError` naming the file and what is wrong with it."""
+        with contextlib.ExitStack() as stack:
+            try:
+                file = stack.enter_context(h5py.File(path, "r"))
+            except OSError as error:
+                raise ValueError(f"{path}: cannot be read as HDF5 ({error})") from error
+            if file.attrs.get("format") != "starcensus injection table":
+                raise ValueError(
+                    f"{path}: is not an injection table; expected a file that `starcensus inject` "
+                    "wrote"
+                )
+            if file.attrs["version"] != VERSION:
+                raise ValueError(
+                    f"{path}: version {file.attrs['version']} of the format; this starcensus reads "
+                    f"{VERSION}"
+                )
+            names = [*INTEGERS, *FLOATS, *FLAGS, *PLANES]
+            missing = [name for name in [*names, "cuts"] if name not in file]
+            if missing:
+                raise ValueError(f"{path}: has no column {', '.join(missing)}")
+            cuts: Any = file["cuts"]
+            columns = {name: np.asarray(file[name]) for name in names}
+            columns |= {f"cuts/{name}": np.asarray(cuts[name]) for name in cuts}
+            bands = tuple(json.loads(str(file.attrs["bands"])))
+            return cls._of(bands, columns, json.loads(str(file.attrs["meta"])))
