@@ -56,6 +56,12 @@ class Injector:
                 f"the plan uses rows {self.plan.start_row} to {need - 1} of the library, none "
                 f"twice; it has {len(self.library)}. Draw a larger one or inject fewer"
             )
+        if np.isnan(self.library.mags).any():
+            row, band = (int(i) for i in np.argwhere(np.isnan(self.library.mags))[0])
+            raise ValueError(
+                f"magnitude of cluster {row} in {self.frame.bands[band]} is NaN; expected a "
+                "number, or infinity for no light"
+            )
         if self.plan.radii_pc is None and self.library.r_eff_pc is None:
             raise ValueError(
                 "radii_pc is None and the library has no r_eff_pc; draw it with a [radius]"
@@ -192,9 +198,13 @@ class Injector:
         in_catalogue = match_one_to_one(x, y, found.x[kept], found.y[kept], reach)
         old = control.catalogued
         already = any_within(x, y, control.x[old], control.y[old], reach)
-        matched = match_one_to_one(x, y, found.x, found.y, reach)
         is_in = in_catalogue >= 0
-        matched[is_in] = kept[in_catalogue[is_in]]
+        matched = np.where(is_in, kept[in_catalogue] if len(kept) else -1, -1)
+        # Sources of the catalogue are taken; the other injections share what is left.
+        rest = np.setdiff1d(np.arange(len(found)), matched[is_in])
+        others = np.flatnonzero(~is_in)
+        left = match_one_to_one(x[others], y[others], found.x[rest], found.y[rest], reach)
+        matched[others[left >= 0]] = rest[left[left >= 0]]
         there = matched >= 0
         source = np.maximum(matched, 0)
         known = any_within(x, y, control.x, control.y, reach)

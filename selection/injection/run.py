@@ -15,7 +15,7 @@ import os
 import pathlib
 import shutil
 from collections.abc import Callable, Hashable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from ...simulate.workers import RunError, run_tasks
 from .frames import Injector
@@ -24,6 +24,7 @@ from .table import InjectionTable
 Progress = Callable[[int, int], None]
 
 
+@runtime_checkable
 class Build(Hashable, Protocol):
     """Makes the injector in whatever process needs it: small, picklable, hashable.
 

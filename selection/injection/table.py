@@ -34,7 +34,8 @@ class InjectionTable:
     - `true_mags`: `(n, band)`, apparent Vega magnitudes of all the light that was put in; infinite
       for a cluster without light in a band.
     - `x`, `y`: `(n,)`, pixels. `background`: `(n,)`, local sky of the untouched frame in the V
-      band, electrons/s/pixel. `crowding`: `(n,)`, detections of the untouched frame within 25 pixels.
+      band, electrons/s/pixel. `crowding`: `(n,)`, detections of the untouched frame within 25
+      pixels.
     - `log_density`: `(n,)`, of the design, as in `ClusterLibrary`.
     - `detected`: `(n,)`, the pipeline detected something within the matching radius that it does
       not detect without injections. `already_there`: something there is in the catalogue of the

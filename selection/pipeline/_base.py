@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -79,6 +79,7 @@ class Detections:
         )
 
 
+@runtime_checkable
 class Pipeline(Protocol):
     """A survey: a pure function from band images to detections, and its settings as JSON.
 
