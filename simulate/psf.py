@@ -4,7 +4,7 @@ The model is the diffraction pattern of the 2.4 m aperture (GalSim: central obsc
 vanes), integrated over a native pixel, blurred by a Gaussian for charge diffusion and jitter; a
 share of the light is scattered once more by a Moffat function. These four numbers per band are
 fitted to STScI's encircled-energy table of WFC3/UVIS1 (`wfc3uvis1_aper_007_syn`) from 0.04 to 1.5
-arcsec, which the model meets within 0.015 of all light from 0.08 to 0.5 arcsec. ACS bands take the
+arcsec, which the model meets within 0.02 of all light from 0.12 to 0.5 arcsec. ACS bands take the
 numbers of the UVIS band next in wavelength and ACS's pixel; the smoothing by drizzling is left out.
 """
 
