@@ -9,6 +9,7 @@ numbers of the UVIS band next in wavelength and ACS's pixel; the smoothing by dr
 """
 
 import dataclasses
+import hashlib
 import os
 import warnings
 from collections.abc import Mapping
@@ -106,6 +107,12 @@ class PSF:
     def radius_pix(self) -> float:
         """Half the side, in detector pixels."""
         return (self.image.shape[0] - 1) / 2 / self.oversampling
+
+    def sha256(self) -> str:
+        """Checksum of the image and its scale."""
+        found = hashlib.sha256(np.ascontiguousarray(self.image).tobytes())
+        found.update(f"{self.oversampling} {self.pixel_scale_arcsec!r}".encode())
+        return found.hexdigest()
 
     def encircled_energy(self, radius_arcsec: Float[np.ndarray, "r"]) -> Float[np.ndarray, "r"]:
         """Share of the light within radii from the centre."""

@@ -76,16 +76,10 @@ def _between(phases: np.ndarray, dx: float, dy: float, at: slice) -> np.ndarray:
 def make_template(psf: PSF, profile: Profile | None, pc_per_pixel: float) -> Template:
     """The template of a profile, or of a point source (None).
 
-    Its pixels within the PSF's radius are kept; they sum to 1 less the light beyond.
-
-    Raises `ValueError` for a PSF that is narrower than the core of a template.
+    Its pixels within the PSF's radius (but at least the core) are kept; they sum to 1 less the
+    light beyond.
     """
-    radius = int(psf.radius_pix)
-    if radius < CORE_RADIUS:
-        raise ValueError(
-            f"the PSF of {psf.band} reaches {radius} pixels from its centre; templates need "
-            f"{CORE_RADIUS} or more"
-        )
+    radius = max(int(psf.radius_pix), CORE_RADIUS)
     # Light may wrap around only from beyond the corners that are kept.
     n_pix = fast_length(2 * radius + 2 * CORE_RADIUS)
     spectrum = _psf_spectrum(psf, n_pix)
@@ -213,7 +207,7 @@ class TemplateBank:
             "pc_per_pixel": self.pc_per_pixel,
             "step_dex": self.step_dex,
             "exact_pc": list(self.exact),
-            "psf_radius_pix": {band: psf.radius_pix for band, psf in self.psfs.items()},
+            "psf_sha256": {band: psf.sha256() for band, psf in self.psfs.items()},
         }
 
     def profile(self, band: str, r_eff_pc: float) -> EFF:
@@ -255,12 +249,18 @@ def add_sources(
     - `x`, `y`: centres, pixels. `rate`: total, in the unit of the image.
     - `negligible`: per pixel. A source whose template is below this at the border of the core gets
       the core alone.
+
+    Raises `ValueError` for rates that are negative or not finite.
     """
+    fine = np.isfinite(rate) & (rate >= 0)
+    if not fine.all():
+        worst = int(np.argmin(fine))
+        raise ValueError(f"rate of source {worst} is {rate[worst]}; expected a number >= 0")
     edge = template.edge()
     rows, cols = expected.shape
     x0, y0 = np.floor(x).astype(int), np.floor(y).astype(int)
     for k in range(len(x)):
-        if not rate[k] > 0:
+        if rate[k] == 0:
             continue
         radius = CORE_RADIUS if edge * rate[k] <= negligible else template.radius
         top, left = y0[k] - radius, x0[k] - radius

@@ -22,7 +22,7 @@ from jaxtyping import Float, UInt64
 
 from .design import AXIS_UNITS, Design, Pair
 from .library import THETA, VERSION, ClusterLibrary, write_library
-from .workers import RunError, run_tasks
+from .workers import RunError, prepare_parts, run_tasks
 
 Progress = Callable[[int, int], None]
 _PARTS = ".parts"
@@ -120,7 +120,7 @@ def run_library(
         shutil.rmtree(parts, ignore_errors=True)
         progress(design.n, design.n)
         return LibraryRun(out, design.n, design.n)
-    shard_rows = _prepare_parts(parts, meta["key"], settings.shard_rows)
+    shard_rows = prepare_parts(parts, meta["key"], settings.shard_rows, "design, engine or version")
     shards = [
         (start, min(start + shard_rows, design.n)) for start in range(0, design.n, shard_rows)
     ]
@@ -167,29 +167,6 @@ def _check_finished(out: pathlib.Path, key: str) -> None:
             f"{out} is there and is the library of another design, engine or version; remove it or "
             "choose another name"
         )
-
-
-def _prepare_parts(parts: pathlib.Path, key: str, shard_rows: int) -> int:
-    """Make the folder of the shards, or check that it is of this library; rows of its shards."""
-    manifest = parts / "manifest.json"
-    try:
-        parts.mkdir(parents=True, exist_ok=True)
-        # A folder without shards holds nothing to lose.
-        if manifest.exists() and any(parts.glob("[0-9]*.h5")):
-            found = json.loads(manifest.read_text())
-            if found.get("key") != key:
-                raise RunError(
-                    f"{parts} holds the shards of an interrupted run of another design, engine or "
-                    "version; remove the folder or choose another --out"
-                )
-            return int(found["shard_rows"])
-        temporary = parts / ".manifest.json"
-        temporary.write_text(json.dumps({"key": key, "shard_rows": shard_rows}))
-        os.replace(temporary, manifest)
-    except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else str(error)
-        raise RunError(f"cannot write to {parts}: {reason}") from error
-    return shard_rows
 
 
 def _is_whole(path: pathlib.Path, shard: tuple[int, int], key: str) -> bool:

@@ -9,12 +9,11 @@ from scipy import ndimage
 from .image import Frame
 
 # C-4, table 1: scale factors for main-sequence stars of 21 Myr, and for red giants. By filter; the
-# B band has one pair, whichever filter it is.
-SCALE_FACTORS: tuple[Mapping[str, float], ...] = (
-    {"F275W": 55.8, "F336W": 45.3, "F435W": 44.2, "F438W": 44.2, "F555W": 65.7, "F814W": 29.3},
-    {"F275W": 0.5, "F336W": 0.8, "F435W": 3.1, "F438W": 3.1, "F555W": 11.2, "F814W": 13.7},
+# B and V bands have one pair each, whichever filter they are.
+SCALE_FACTORS: tuple[Mapping[str, float], ...] = tuple(
+    {"F275W": nuv, "F336W": u, "F435W": b, "F438W": b, "F555W": v, "F606W": v, "F814W": i}
+    for nuv, u, b, v, i in ((55.8, 45.3, 44.2, 65.7, 29.3), (0.5, 0.8, 3.1, 11.2, 13.7))
 )
-SCALE_FACTORS = tuple({**each, "F606W": each["F555W"]} for each in SCALE_FACTORS)
 
 
 def white_light(
@@ -61,17 +60,18 @@ def placement_density(
 ) -> Float[np.ndarray, "row col"]:
     """Probability of placing a cluster in each pixel: white light smoothed with a Gaussian.
 
-    At 9.9 Mpc and 0.0396 arcsec per pixel 120 pc are 63 pixels. Pixels that are bad in any band,
-    and those within `margin_pix` of the border, where apertures do not fit, get none (C-4, section
-    3.2.2).
+    At 9.9 Mpc and 0.0396 arcsec per pixel 120 pc are 63 pixels (C-4, section 3.2.2). Pixels within
+    `margin_pix` of the border or of one that is bad in any band, where apertures do not fit, get
+    none.
 
     Raises `ValueError` for a frame that leaves no pixel, or no light.
     """
     white = white_light(frame, scale_factors)
     density = ndimage.gaussian_filter(white, sigma_pc / frame.pc_per_pixel, mode="nearest")
-    density[frame.bad] = 0.0
     inner = np.zeros(frame.shape, bool)
     inner[margin_pix : frame.shape[0] - margin_pix, margin_pix : frame.shape[1] - margin_pix] = True
+    if frame.bad.any():
+        inner &= np.asarray(ndimage.distance_transform_edt(~frame.bad)) > margin_pix
     density = np.where(inner, density, 0.0).astype(np.float64)
     total = density.sum()
     if not total > 0:

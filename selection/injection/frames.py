@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import hashlib
+import importlib.metadata
 import json
 import time
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from ...simulate.render import TemplateBank, add_sources, photon_noise
 from ...simulate.white import placement_density
 from ..pipeline._base import Detections, Pipeline
 from ..pipeline.photometry import annulus_sky
-from .match import any_within, count_within, match_one_to_one
+from .match import count_within, match_one_to_one, nearest_distance
 from .plan import InjectionPlan, place
 from .table import InjectionTable
 
@@ -89,7 +90,8 @@ class Injector:
         """Typical noise of a pixel in each band, electrons/s."""
         out = []
         for image in self.frame:
-            level = max(float(np.median(image.data)), 0.0) * image.exposure_s
+            good = image.data if image.bad is None else image.data[~image.bad]
+            level = max(float(np.median(good)), 0.0) * image.exposure_s
             read = image.read_noise_e**2 * image.n_exposures
             out.append(float(np.sqrt(level + read)) / image.exposure_s)
         return out
@@ -99,7 +101,8 @@ class Injector:
         pixels = hashlib.sha256()
         for image in self.frame:
             pixels.update(image.band.encode())
-            pixels.update(np.ascontiguousarray(image.data).tobytes())
+            for plane in (image.data, image.bad, image.weight):
+                pixels.update(b"" if plane is None else np.ascontiguousarray(plane).tobytes())
             numbers = [image.exposure_s, image.zero_point, image.read_noise_e, image.n_exposures]
             pixels.update(json.dumps(numbers).encode())
         light = hashlib.sha256()
@@ -115,7 +118,13 @@ class Injector:
             "pixel_scale_arcsec": self.frame.pixel_scale_arcsec,
             "frame_sha256": pixels.hexdigest(),
             "library_sha256": light.hexdigest(),
+            "starcensus": importlib.metadata.version("starcensus"),
         }
+
+    @functools.cached_property
+    def key(self) -> str:
+        """Checksum of all that the table depends on."""
+        return hashlib.sha256(json.dumps(self.describe(), sort_keys=True).encode()).hexdigest()
 
     def positions(
         self, number: int
@@ -123,9 +132,10 @@ class Injector:
         """x, y (pixels) and half-light radius (pc, as rendered) of the clusters of a frame."""
         plan = self.plan
         fixed = plan.radius_pc(number)
-        own = np.full(plan.per_frame, fixed) if fixed else None
-        if own is None:
+        if fixed is None:
             own = self.library.column("r_eff_pc")[plan.rows(number)]
+        else:
+            own = np.full(plan.per_frame, fixed)
         radii = np.array([self.bank.radius(float(r)) for r in own])
         x, y = place(
             self.density,
@@ -194,10 +204,13 @@ class Injector:
     ) -> InjectionTable:
         plan, control, reach = self.plan, self.control, self.plan.match_pix
         rows = plan.rows(number)
-        kept = np.flatnonzero(found.catalogued)
-        in_catalogue = match_one_to_one(x, y, found.x[kept], found.y[kept], reach)
         old = control.catalogued
-        already = any_within(x, y, control.x[old], control.y[old], reach)
+        # A source of the untouched frame whose centre moved a little is no recovery.
+        from_old = nearest_distance(found.x, found.y, control.x[old], control.y[old])
+        from_new = nearest_distance(found.x, found.y, x, y)
+        kept = np.flatnonzero(found.catalogued & ~((from_old <= reach) & (from_old < from_new)))
+        in_catalogue = match_one_to_one(x, y, found.x[kept], found.y[kept], reach)
+        already = nearest_distance(x, y, control.x[old], control.y[old]) <= reach
         is_in = in_catalogue >= 0
         matched = np.where(is_in, kept[in_catalogue] if len(kept) else -1, -1)
         # Sources of the catalogue are taken; the other injections share what is left.
@@ -207,7 +220,7 @@ class Injector:
         matched[others[left >= 0]] = rest[left[left >= 0]]
         there = matched >= 0
         source = np.maximum(matched, 0)
-        known = any_within(x, y, control.x, control.y, reach)
+        known = nearest_distance(x, y, control.x, control.y) <= reach
 
         def of_source(values: np.ndarray, missing: Any) -> np.ndarray:
             if not len(found):

@@ -1,7 +1,7 @@
 """Which source belongs to which injection."""
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from scipy.spatial import KDTree
 
 
@@ -34,15 +34,17 @@ def match_one_to_one(
     return out
 
 
-def any_within(
+def nearest_distance(
     x: Float[np.ndarray, "n"],
     y: Float[np.ndarray, "n"],
     found_x: Float[np.ndarray, "m"],
     found_y: Float[np.ndarray, "m"],
-    radius_pix: float,
-) -> Bool[np.ndarray, "n"]:
-    """True where a source lies within `radius_pix`."""
-    return count_within(x, y, found_x, found_y, radius_pix) > 0
+) -> Float[np.ndarray, "n"]:
+    """Pixels from each position to the closest source; infinite where there is no source."""
+    if not len(x) or not len(found_x):
+        return np.full(len(x), np.inf)
+    tree = KDTree(np.stack([found_x, found_y], axis=1))
+    return np.asarray(tree.query(np.stack([x, y], axis=1))[0])
 
 
 def count_within(

@@ -96,14 +96,19 @@ def place(
     before is drawn again. Raises `ValueError` when there is no room.
     """
     n = len(radii_pix)
-    x, y = draw_positions(density, n, rng)
+    x, y = np.empty(n), np.empty(n)
+    spare_x, spare_y, used = x[:0], y[:0], 0
     for i in range(n):
+        least = min_separation * np.maximum(radii_pix[:i], radii_pix[i])
         for _ in range(_TRIES):
-            least = min_separation * np.maximum(radii_pix[:i], radii_pix[i])
+            if used == len(spare_x):
+                # Drawn many at a time, for each call sums over the whole frame.
+                spare_x, spare_y = draw_positions(density, n, rng)
+                used = 0
+            x[i], y[i] = spare_x[used], spare_y[used]
+            used += 1
             if not (np.hypot(x[:i] - x[i], y[:i] - y[i]) < least).any():
                 break
-            again_x, again_y = draw_positions(density, 1, rng)
-            x[i], y[i] = again_x[0], again_y[0]
         else:
             raise ValueError(
                 f"no place was found for cluster {i} of {n} in {_TRIES} tries, {min_separation:g} "

@@ -8,16 +8,13 @@ interruptions change the table.
 import contextlib
 import dataclasses
 import functools
-import hashlib
-import importlib.metadata
-import json
 import os
 import pathlib
 import shutil
 from collections.abc import Callable, Hashable
 from typing import Protocol, runtime_checkable
 
-from ...simulate.workers import RunError, run_tasks
+from ...simulate.workers import RunError, prepare_parts, run_tasks
 from .frames import Injector
 from .table import InjectionTable
 
@@ -71,8 +68,7 @@ def run_injections(
     out = pathlib.Path(out)
     injector = _injector(build)
     n = injector.plan.n_frames
-    meta = {**injector.describe(), "starcensus": importlib.metadata.version("starcensus")}
-    meta["key"] = hashlib.sha256(json.dumps(meta, sort_keys=True).encode()).hexdigest()
+    meta = {**injector.describe(), "key": injector.key}
     parts = out.with_name(out.name + ".parts")
     if out.exists():
         if _key(out) != meta["key"]:
@@ -82,13 +78,15 @@ def run_injections(
         shutil.rmtree(parts, ignore_errors=True)
         progress(n, n)
         return InjectionRun(out, n, n)
-    shard_frames = _prepare(parts, meta["key"], shard_frames)
+    shard_frames = prepare_parts(parts, meta["key"], shard_frames, "test")
     shards = [(start, min(start + shard_frames, n)) for start in range(0, n, shard_frames)]
     files = {shard: parts / f"{shard[0]:06d}-{shard[1]:06d}.h5" for shard in shards}
     missing = [shard for shard in shards if _key(files[shard]) != meta["key"]]
     resumed = done = n - sum(stop - start for start, stop in missing)
     progress(done, n)
-    tasks = run_tasks(_shard, missing, lambda shard: (build, *shard), workers, scheduler)
+    tasks = run_tasks(
+        _shard, missing, lambda shard: (build, meta["key"], *shard), workers, scheduler
+    )
     with contextlib.closing(tasks) as results:
         for shard, table in results:
             dataclasses.replace(table, meta={"key": meta["key"]}).save(files[shard])
@@ -105,8 +103,13 @@ def _injector(build: Build) -> Injector:
     return build()
 
 
-def _shard(build: Build, start: int, stop: int) -> InjectionTable:
+def _shard(build: Build, key: str, start: int, stop: int) -> InjectionTable:
     injector = _injector(build)
+    if injector.key != key:
+        raise RunError(
+            "a worker has other images, clusters or settings than the process that asked it; give "
+            "all machines the same files"
+        )
     return InjectionTable.concatenate(*(injector.run(number) for number in range(start, stop)))
 
 
@@ -118,25 +121,3 @@ def _key(path: pathlib.Path) -> str | None:
         return InjectionTable.load(path).meta.get("key")
     except (ValueError, OSError):
         return None
-
-
-def _prepare(parts: pathlib.Path, key: str, shard_frames: int) -> int:
-    """Make the folder of the shards, or check that it is of this test; frames in each."""
-    manifest = parts / "manifest.json"
-    try:
-        parts.mkdir(parents=True, exist_ok=True)
-        if manifest.exists() and any(parts.glob("[0-9]*.h5")):
-            found = json.loads(manifest.read_text())
-            if found.get("key") != key:
-                raise RunError(
-                    f"{parts} holds the shards of an interrupted run of another test; remove the "
-                    "folder or choose another --out"
-                )
-            return int(found["shard_frames"])
-        temporary = parts / ".manifest.json"
-        temporary.write_text(json.dumps({"key": key, "shard_frames": shard_frames}))
-        os.replace(temporary, manifest)
-    except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else str(error)
-        raise RunError(f"cannot write to {parts}: {reason}") from error
-    return shard_frames

@@ -37,10 +37,11 @@ class InjectionTable:
       band, electrons/s/pixel. `crowding`: `(n,)`, detections of the untouched frame within 25
       pixels.
     - `log_density`: `(n,)`, of the design, as in `ClusterLibrary`.
-    - `detected`: `(n,)`, the pipeline detected something within the matching radius that it does
-      not detect without injections. `already_there`: something there is in the catalogue of the
-      untouched frame. `catalogued`: the label; a source that passes every cut is matched to this
-      injection and to no other, and is not already there.
+    - `detected`: `(n,)`, the pipeline detected something within the matching radius where it
+      detects nothing without injections. `already_there`: something there is in the catalogue of
+      the untouched frame. `catalogued`: the label; a source that passes every cut is matched to
+      this injection and to no other, and nothing is already there. An injection that lifts a known
+      source into the catalogue is catalogued and not `detected`.
     - `measured_mags`, `measured_errors` `(n, band)`, `ci` `(n,)`, `cuts` `(n,)` each: of the
       matched source; NaN and False where there is none.
     - `meta`: plan, pipeline, checksums; JSON.
