@@ -14,11 +14,11 @@ from jaxtyping import Float
 from scipy import ndimage
 
 from .dust import extinction_curve
-from .image import BandImage, Frame
+from .image import V_FILTERS, BandImage, Frame, band_of
 from .library import ClusterLibrary
 from .population import StellarPopulation
 from .psf import PSF
-from .render import TemplateBank, add_sources, add_stars
+from .render import TemplateBank, add_sources, add_stars, photon_noise
 from .resolved import pc_per_pixel, resolve
 from .white import draw_positions, placement_density
 
@@ -71,7 +71,8 @@ class GalaxySettings:
     - `young_mu_v`: mean over the frame of the light of stars of 4 to 160 Myr.
     - `pitch_deg`, `arm_width`: of two logarithmic arms; width in radians of phase.
     - `clumping_dex`: scatter of the surface density of young stars, at scales of 40 and 160 pc.
-    - `lane_a_v`: V extinction in the middle of a lane. `behind`: share of the disc behind it.
+    - `lane_a_v`: V extinction in the middle of a lane. `behind`: share of the stars behind it. Own
+      clusters have the extinction of the library alone.
     - `star_limit_m_v`: stars brighter than this absolute V magnitude are drawn one by one.
     - `galaxies_per_arcmin2`: background galaxies with V between 19 and 25.
     - `noise_correlation_pix`: σ of a Gaussian over which noise is shared among pixels as drizzling
@@ -118,6 +119,12 @@ class GalaxySettings:
     def bands(self) -> tuple[str, ...]:
         return tuple(exposure.band for exposure in self.exposures)
 
+    @property
+    def rate_of_flux(self) -> Float[np.ndarray, "band"]:
+        """Electrons/s in each band of a source of flux 1, that is of absolute magnitude 0."""
+        zero = np.array([exposure.zero_point for exposure in self.exposures])
+        return 10.0 ** (0.4 * (zero - self.distance_modulus))
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Galaxy:
@@ -149,9 +156,10 @@ def make_galaxy(
 ) -> Galaxy:
     """Draw the galaxy; the same arguments give the same images.
 
-    The field, the noise and the clusters have random streams of their own, so with another
-    `clusters` (or None) everything else is the same, noise apart where clusters shine. Clusters are
-    placed in proportion to the field's smoothed white light (`placement_density`), whatever their
+    The field, its noise and the clusters have random streams of their own, so with another
+    `clusters` (or None) the field is the same to the bit: images differ by the clusters' photons.
+    These are not drizzled, so `noise_correlation_pix` leaves their noise alone. Clusters are placed
+    in proportion to the field's smoothed white light (`placement_density`), whatever their
     properties, as artificial cluster tests place theirs.
 
     **Arguments:**
@@ -172,22 +180,28 @@ def make_galaxy(
     _add_background_galaxies(settings, expected, np.random.default_rng(streams[2]))
     for plane, exposure in zip(expected, settings.exposures, strict=True):
         plane += np.float32(exposure.sky)
-    x = y = np.empty(0)
-    if clusters is not None:
-        clean = _frame(settings, expected)
-        density = placement_density(clean, settings.smoothing_pc, settings.margin_pix)
-        x, y = draw_positions(density, len(clusters), np.random.default_rng(streams[3]))
-        bank = bank or TemplateBank(psfs, settings.pc_per_pixel)
-        clusters = _add_clusters(settings, population, expected, clusters, x, y, bank, resolved)
-    data = np.stack(
+    field = np.stack(
         [
             _observe(plane, exposure, settings, np.random.default_rng(stream))
             for plane, exposure, stream in zip(
-                expected, settings.exposures, streams[4].spawn(len(expected)), strict=True
+                expected, settings.exposures, streams[3].spawn(len(expected)), strict=True
             )
         ]
     )
-    return Galaxy(_frame(settings, data), expected, clusters, x, y, n_stars)
+    if clusters is None:
+        return Galaxy(_frame(settings, field), expected, None, np.empty(0), np.empty(0), n_stars)
+    density = placement_density(
+        _frame(settings, expected), settings.smoothing_pc, settings.margin_pix
+    )
+    x, y = draw_positions(density, len(clusters), np.random.default_rng(streams[4]))
+    bank = bank or TemplateBank(psfs, settings.pc_per_pixel)
+    light = np.zeros_like(expected)
+    clusters = _add_clusters(settings, population, light, clusters, x, y, bank, resolved)
+    for plane, own, exposure, stream in zip(
+        field, light, settings.exposures, streams[5].spawn(len(light)), strict=True
+    ):
+        plane += photon_noise(own, exposure.exposure_s, np.random.default_rng(stream))
+    return Galaxy(_frame(settings, field), expected + light, clusters, x, y, n_stars)
 
 
 def _frame(settings: GalaxySettings, data: np.ndarray) -> Frame:
@@ -271,12 +285,12 @@ def _field(
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, int]:
     """Electrons/s of the field stars in each band, and how many were drawn."""
-    v = next(b for b in population.bands if b.rsplit("_", 1)[-1] in ("F555W", "F606W"))
+    v = band_of(population.bands, V_FILTERS)
     columns = [population.bands.index(band) for band in settings.bands]
     v_column = population.bands.index(v)
     curve = extinction_curve("F99")
     ratio = [float(curve(np.array([_pivot(b)]))[0]) for b in settings.bands]
-    to_rate = [10 ** (0.4 * (e.zero_point - settings.distance_modulus)) for e in settings.exposures]
+    to_rate = settings.rate_of_flux
     area = settings.pixel_scale_arcsec**2
     smooth = np.zeros((len(columns), *settings.shape), np.float32)
     stars_x, stars_y, stars_rate = [], [], []
@@ -299,7 +313,7 @@ def _field(
         pixel_v = 10 ** (-0.4 * (mu_v - settings.distance_modulus)) * area
         mass = pixel_v / float(v_per_mass) / where
         density = maps[name] * np.float32(mass)
-        in_front = 1 - settings.behind if name != "bulge" else 0.5
+        in_front = 1 - settings.behind
         faint = np.zeros(len(columns))
         total = float(density.sum(dtype=float))
         for s, p, f in zip(share, per_mass, flux, strict=True):
@@ -385,9 +399,9 @@ def _add_clusters(
     if resolved:
         _add_resolved(settings, population, expected, clusters, x, y, bank)
         return clusters
-    mags = clusters.mags + settings.distance_modulus
+    rates = 10.0 ** (-0.4 * clusters.mags) * settings.rate_of_flux
     for band, exposure in enumerate(settings.exposures):
-        rate = 10.0 ** (-0.4 * (mags[:, band] - exposure.zero_point))
+        rate = rates[:, band]
         for radius in np.unique(r_eff):
             rows = np.flatnonzero(r_eff == radius)
             template = bank.get(exposure.band, float(radius))
@@ -409,9 +423,9 @@ def _add_resolved(
         raise ValueError("the clusters have no seed; star by star needs the library's seeds")
     radii = clusters.column("r_eff_pc")
     columns = [population.bands.index(band) for band in settings.bands]
-    v = next(b for b in population.bands if b.rsplit("_", 1)[-1] in ("F555W", "F606W"))
+    v = band_of(population.bands, V_FILTERS)
     stars_x, stars_y, stars_rate = [], [], []
-    to_rate = [10 ** (0.4 * (e.zero_point - settings.distance_modulus)) for e in settings.exposures]
+    to_rate = settings.rate_of_flux
     for k in range(len(clusters)):
         cluster = resolve(
             population,

@@ -13,6 +13,16 @@ from jaxtyping import Bool, Float
 
 from .resolved import pc_per_pixel
 
+V_FILTERS, B_FILTERS, I_FILTERS = ("F555W", "F606W"), ("F435W", "F438W"), ("F814W",)
+
+
+def band_of(bands: tuple[str, ...], filters: tuple[str, ...]) -> str:
+    """The first band of one of the filters, of any camera; `ValueError` where there is none."""
+    for band in bands:
+        if band.rsplit("_", 1)[-1] in filters:
+            return band
+    raise ValueError(f"there is no {' or '.join(filters)} among the bands {', '.join(bands)}")
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class BandImage:
@@ -21,7 +31,8 @@ class BandImage:
     **Arguments:**
 
     - `band`: name, as in `StellarGrid.bands`, e.g. `"ACS_F555W"`.
-    - `data`: `(row, col)`, electrons per second in each pixel, sky included. Kept read-only.
+    - `data`: `(row, col)`, electrons per second in each pixel, sky included. A copy is
+      kept, read-only, as of `bad` and `weight`.
     - `exposure_s`: total exposure time, s.
     - `zero_point`: Vega magnitude of 1 electron per second; `zero_point_ab`: the AB magnitude.
     - `read_noise_e`: electrons rms of one read of a pixel; `n_exposures`: reads that were summed.
@@ -71,9 +82,11 @@ class BandImage:
                 f"{self.band}: {int((~good).sum())} pixels are not finite, the first at row {row}, "
                 f"column {col}; mark pixels without data in `bad`"
             )
-        data = self.data.view()
-        data.flags.writeable = False
-        object.__setattr__(self, "data", data)
+        for name in ("data", "bad", "weight"):
+            if getattr(self, name) is not None:
+                plane = np.array(getattr(self, name))
+                plane.flags.writeable = False
+                object.__setattr__(self, name, plane)
 
     @property
     def shape(self) -> tuple[int, int]:

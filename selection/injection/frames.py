@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from ...simulate.image import Frame
+from ...simulate.image import V_FILTERS, Frame, band_of
 from ...simulate.library import ClusterLibrary
 from ...simulate.render import TemplateBank, add_sources, photon_noise
 from ...simulate.white import placement_density
@@ -25,7 +25,6 @@ from .table import InjectionTable
 CROWDING_PIX, BACKGROUND_PIX = 25.0, (7.0, 8.0)
 # A source keeps its wings where they reach this share of the frame's noise in a pixel.
 _NEGLIGIBLE = 0.02
-_V = ("F555W", "F606W")
 
 Clock = Callable[[str, float], None]
 
@@ -71,10 +70,7 @@ class Injector:
 
     @property
     def v_band(self) -> str:
-        found = [band for band in self.frame.bands if band.rsplit("_", 1)[-1] in _V]
-        if not found:
-            raise ValueError(f"the frame has no V band; it has {', '.join(self.frame.bands)}")
-        return found[0]
+        return band_of(self.frame.bands, V_FILTERS)
 
     @functools.cached_property
     def density(self) -> Float[np.ndarray, "row col"]:

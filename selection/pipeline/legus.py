@@ -7,14 +7,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from ...simulate.image import BandImage, Frame
+from ...simulate.image import B_FILTERS, I_FILTERS, V_FILTERS, BandImage, Frame, band_of
 from ...simulate.psf import PSF
 from ...simulate.render import TemplateBank, add_sources
 from ...simulate.white import SCALE_FACTORS, white_light
 from ._base import Detections
 from .photometry import aperture_photometry, magnitudes
-
-_V, _B, _I = ("F555W", "F606W"), ("F435W", "F438W"), ("F814W",)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +74,8 @@ class LegusPipeline:
 
     Positions are SExtractor's barycentres above the threshold in white light. Cuts, in order:
 
-    - `v_error`: error in V ≤ max_error. `b_or_i_error`: that in B or in I ≤ max_error.
+    - `v_error`: error in V ≤ max_error. `b_or_i_error`: that in B or in I ≤ max_error;
+      passed where the frame has neither band.
     - `ci`: concentration index in V at or above its limit; one that cannot be measured fails.
     - `n_bands`: at least `min_bands` bands with an error ≤ max_error (stage 2 from here).
     - `absolute_v`: M_V ≤ max_absolute_v, of the corrected magnitude.
@@ -95,7 +94,7 @@ class LegusPipeline:
         Raises `ValueError` for a frame that lacks them or a band without an aperture correction.
         """
         s = self.settings
-        v = _find(frame, _V, "V")
+        v = frame.image(band_of(frame.bands, V_FILTERS))
         if len(frame.bands) < s.min_bands:
             raise ValueError(
                 f"the frame has {len(frame.bands)} bands; {s.min_bands} are needed with small "
@@ -123,7 +122,11 @@ class LegusPipeline:
                 sky = measured.sky
         small = errors <= s.max_error
         v_at = frame.index(v.band)
-        b_or_i = [frame.index(i.band) for i in (_maybe(frame, _B), _maybe(frame, _I)) if i]
+        b_or_i = [
+            column
+            for column, band in enumerate(frame.bands)
+            if band.rsplit("_", 1)[-1] in (*B_FILTERS, *I_FILTERS)
+        ]
         with np.errstate(invalid="ignore", divide="ignore"):
             dex = np.log10(np.maximum(sky, s.ci_sky_reference) / s.ci_sky_reference)
         limit = s.ci_limit + s.ci_sky_slope * np.nan_to_num(dex)
@@ -142,7 +145,7 @@ def detect(
     settings: LegusSettings,
     bad: np.ndarray | None = None,
 ) -> tuple[Float[np.ndarray, "n"], Float[np.ndarray, "n"]]:
-    """Positions (x, y) of sources, brightest pixel rows first, by SExtractor's method (sep).
+    """Positions (x, y) of sources, by SExtractor's method (sep).
 
     Raises `RuntimeError` where sep gives up, with what to change.
     """
@@ -210,18 +213,3 @@ def aperture_corrections(
         flux = aperture_photometry(image, middle, middle, (aperture_pix,), sky_pix).flux[0, 0]
         out[band] = float(2.5 * np.log10(flux))
     return out
-
-
-def _maybe(frame: Frame, filters: tuple[str, ...]) -> BandImage | None:
-    found = [image for image in frame if image.band.rsplit("_", 1)[-1] in filters]
-    return found[0] if found else None
-
-
-def _find(frame: Frame, filters: tuple[str, ...], name: str) -> BandImage:
-    image = _maybe(frame, filters)
-    if image is None:
-        raise ValueError(
-            f"the frame has no {name} band ({' or '.join(filters)}); it has "
-            f"{', '.join(frame.bands)}"
-        )
-    return image

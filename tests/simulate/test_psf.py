@@ -1,0 +1,92 @@
+"""The embedded PSF against STScI's encircled energy and the PHANGS concentration indices."""
+
+import csv
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from starcensus.selection.pipeline import aperture_photometry
+from starcensus.simulate.image import BandImage
+from starcensus.simulate.profiles import Moffat
+from starcensus.simulate.psf import PSF, optical_psf, read_psf
+from starcensus.simulate.render import make_template
+
+NATIVE = 0.0396
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("name", ["F275W", "F336W", "F438W", "F555W", "F814W"])
+def test_encircled_energy_is_stscis_within_two_percent(name: str, shared):
+    with open(shared / "psf" / "ee" / "wfc3uvis1_aper_007_syn.csv") as file:
+        rows = list(csv.reader(file))
+    # Column names are rounded: the radii are whole numbers of pixels of 0.0396 arcsec.
+    radii = NATIVE * np.arange(1, 13)
+    table = next(row for row in rows if row[0] == name)[2:14]
+    used = radii > 0.1
+    found = optical_psf(f"WFC3_UVIS_{name}").encircled_energy(radii)
+    np.testing.assert_allclose(found[used], np.array(table, float)[used], atol=0.02)
+
+
+def test_a_fiducial_cluster_has_the_phangs_concentration_indices():
+    # Thilker et al. (2022), table 1: Moffat of FWHM 2 pixels and eta 3, WFC3/UVIS F555W.
+    psf = optical_psf("WFC3_UVIS_F555W")
+    core = 2 / 2 / np.sqrt(2 ** (1 / 3) - 1)
+    assert Moffat(2.0, eta=3.0).core_radius_pc == pytest.approx(core)
+    template = make_template(psf, Moffat(2.0, eta=3.0), 1.0)
+    # Medians over sub-pixel places, as those of clusters that are put anywhere.
+    radii = (1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0)
+    fluxes = []
+    for offset in [(0.0, 0.0), (0.25, 0.25), (0.5, 0.5), (0.25, 0.0), (0.5, 0.0)]:
+        image = BandImage("V", template.stamp(*offset, template.radius), 1.0, 0.0)
+        at = [np.array([template.radius + step]) for step in offset]
+        fluxes.append(aperture_photometry(image, *at, radii).flux[0])
+    ci = np.median(2.5 * np.diff(np.log10(fluxes), axis=1), axis=0)
+    expected = [0.746, 0.447, 0.288, 0.186, 0.201, 0.0858]
+    np.testing.assert_allclose(ci, expected, atol=0.05)
+
+
+def write(path, image: np.ndarray):
+    fits.writeto(path, image.astype(np.float32))
+    return path
+
+
+def gaussian(n: int, centre: float) -> np.ndarray:
+    step = np.arange(n) - centre
+    return np.exp(-(step[:, None] ** 2 + step**2) / 32)
+
+
+def test_images_of_odd_and_even_sides_are_read_to_a_centred_psf(tmp_path):
+    odd = read_psf(write(tmp_path / "odd.fits", 7 * gaussian(61, 30)), "V", 4, 0.04)
+    even = read_psf(write(tmp_path / "even.fits", gaussian(62, 31)), "V", 4, 0.04)
+    assert odd.image.sum() == pytest.approx(1) and odd.image.shape == (61, 61)
+    np.testing.assert_allclose(odd.image, even.image, atol=1e-9)
+
+
+def test_a_pattern_is_integrated_over_a_pixel_when_asked(tmp_path):
+    path = write(tmp_path / "point.fits", np.pad([[1.0]], 10))
+    image = read_psf(path, "V", 4, 0.04, pixel_integrated=False).image
+    assert image[10, 10] == pytest.approx(1 / 16) and image[10, 12] == pytest.approx(1 / 32)
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (np.ones((5, 7)), r"shape \(5, 7\); expected a square"),
+        (np.full((5, 5), np.nan), "25 pixels are not finite"),
+        (np.eye(25)[::-1] * np.arange(25), "expected it at the centre"),
+        (-np.ones((5, 5)) + 2 * np.pad([[1.0]], 2), "sums to -23; expected more than 0"),
+    ],
+)
+def test_what_is_no_psf_is_refused(image, message: str, tmp_path):
+    with pytest.raises(ValueError, match=rf"psf.fits: .*{message}"):
+        read_psf(write(tmp_path / "psf.fits", image), "V", 4, 0.04)
+
+
+def test_a_psf_is_centred_and_whole():
+    with pytest.raises(ValueError, match="odd side"):
+        PSF("V", np.full((4, 4), 1 / 16), 4, 0.04)
+    with pytest.raises(ValueError, match="sums to 25; expected 1"):
+        PSF("V", np.ones((5, 5)), 4, 0.04)
+    with pytest.raises(ValueError, match="there is no PSF model of F999W"):
+        optical_psf("F999W")
