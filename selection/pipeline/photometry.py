@@ -51,7 +51,9 @@ def aperture_photometry(
             f"radii are positive and an annulus has 0 < inner < outer; got radii {radii_pix} and "
             f"sky_pix {sky_pix}"
         )
-    data = np.array(image.data, np.float32)  # sep refuses the read-only view
+    # sep refuses arrays that are read-only.
+    data = np.array(image.data, np.float32)
+    bad = None if image.bad is None else np.array(image.bad)
     x, y = np.asarray(x, float), np.asarray(y, float)
     sky, std, n_sky = annulus_sky(image, x, y, sky_pix)
     t = image.exposure_s
@@ -62,7 +64,7 @@ def aperture_photometry(
     outside |= (x > image.shape[1] - reach - 0.5) | (y > image.shape[0] - reach - 0.5)
     for column, radius in enumerate(radii_pix):
         area = np.pi * radius**2
-        total, _, flags = sep.sum_circle(data, x, y, radius, mask=image.bad, subpix=0)
+        total, _, flags = sep.sum_circle(data, x, y, radius, mask=bad, subpix=0)
         lost = outside | (flags & sep.APER_HASMASKED > 0)
         flux[:, column] = np.where(lost, np.nan, total - area * sky)
         electrons = np.maximum(flux[:, column], 0.0) * t

@@ -1,0 +1,165 @@
+"""Tests of whole runs: labels in their rows, the same table however it was made."""
+
+import dataclasses
+import importlib
+import pathlib
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from starcensus.selection.injection import InjectionTable, run_injections
+from starcensus.simulate import RunError
+
+HERE = pathlib.Path(__file__).parent
+LIMIT = -9.0
+
+
+@pytest.fixture(scope="module")
+def Toy():
+    with pytest.MonkeyPatch.context() as patch:
+        # Worker processes find the module on the path too.
+        patch.syspath_prepend(HERE)
+        yield importlib.import_module("toy_survey").Toy
+
+
+@pytest.fixture(scope="module")
+def whole(Toy, tmp_path_factory):
+    path = tmp_path_factory.mktemp("whole") / "table.h5"
+    run_injections(Toy(), path, shard_frames=2)
+    return path
+
+
+def agreement(table: InjectionTable) -> float:
+    """Share of rows whose label is what their own magnitude asks for."""
+    return float((table.catalogued == (table.true_mags[:, 0] - 29.98 < LIMIT)).mean())
+
+
+def test_labels_stand_beside_the_clusters_that_earned_them(whole):
+    table = InjectionTable.load(whole)
+    assert len(table) == 72 and agreement(table) > 0.999
+    np.testing.assert_array_equal(table.cluster, np.arange(72))
+    # Labels in another order of the same frames and clusters would be seen.
+    scrambled = table.catalogued.reshape(6, 12).T.ravel()
+    assert agreement(dataclasses.replace(table, catalogued=scrambled)) < 0.8
+
+
+def test_light_is_found_where_it_was_put(Toy, whole):
+    # The frame is not square: x and y exchanged would put most of it off the frame.
+    injector = Toy()()
+    table = InjectionTable.load(whole)
+    bright = table.true_mags[:, 0] - 29.98 < LIMIT
+    frame = injector.injected(2).images[0].data
+    rows = (table.frame == 2) & bright
+    for x, y in zip(table.x[rows], table.y[rows], strict=True):
+        row, col = round(float(y)), round(float(x))
+        assert frame[row - 2 : row + 3, col - 2 : col + 3].sum() > 1.0
+
+
+def test_a_frame_is_made_again_from_its_number(Toy, whole):
+    one, two = Toy()().injected(3), Toy()().injected(3)
+    np.testing.assert_array_equal(one.images[0].data, two.images[0].data)
+    assert (one.images[0].data != Toy()().injected(4).images[0].data).any()
+
+
+def test_a_source_that_was_there_is_no_recovery(Toy):
+    injector = Toy(old=True)()
+    x, y = np.array([201.0, 60.0]), np.array([40.0, 60.0])
+    plan = dataclasses.replace(injector.plan, per_frame=2, n_sets=1)
+    injector = dataclasses.replace(injector, plan=plan)
+    found = injector.pipeline(injector._inject(0, x, y, np.ones(2)))
+    table = injector._match(0, x, y, np.ones(2), found)
+    assert table.already_there.tolist() == [True, False]
+    assert not table.catalogued[0]
+    # Without the look at the untouched frame it would count.
+    assert (np.hypot(found.x - x[0], found.y - y[0]) <= plan.match_pix).any()
+
+
+def test_two_processes_make_the_same_table(Toy, whole, tmp_path):
+    run_injections(Toy(), tmp_path / "two.h5", workers=2, shard_frames=1)
+    assert (tmp_path / "two.h5").read_bytes() == whole.read_bytes()
+
+
+def test_dask_makes_the_same_table(Toy, whole, tmp_path):
+    distributed = pytest.importorskip("distributed")
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None
+    ) as cluster:
+        run_injections(Toy(), tmp_path / "dask.h5", scheduler=cluster.scheduler_address)
+    assert (tmp_path / "dask.h5").read_bytes() == whole.read_bytes()
+
+
+def test_an_interrupted_run_goes_on_where_it_was(Toy, whole, tmp_path):
+    def stop(done: int, n: int) -> None:
+        if done >= 3:
+            raise KeyboardInterrupt
+
+    out = tmp_path / "again.h5"
+    with pytest.raises(KeyboardInterrupt):
+        run_injections(Toy(), out, shard_frames=1, progress=stop)
+    assert not out.exists()
+    run = run_injections(Toy(), out, shard_frames=4)
+    assert run.n_resumed == 3 and out.read_bytes() == whole.read_bytes()
+    assert run_injections(Toy(), out).n_resumed == 6
+    assert not (tmp_path / "again.h5.parts").exists()
+
+
+def test_shards_and_tables_of_another_test_are_not_joined(Toy, whole, tmp_path):
+    def stop(done: int, n: int) -> None:
+        if done:
+            raise KeyboardInterrupt
+
+    out = tmp_path / "table.h5"
+    with pytest.raises(KeyboardInterrupt):
+        run_injections(Toy(), out, shard_frames=1, progress=stop)
+    with pytest.raises(RunError, match="interrupted run of another test"):
+        run_injections(Toy(seed=1), out)
+    with pytest.raises(RunError, match="no table of this test"):
+        run_injections(Toy(seed=1), whole)
+
+
+def test_what_a_table_depends_on_is_in_its_key(Toy):
+    injector = Toy()()
+    frame = injector.frame
+    bad = np.zeros(frame.shape, bool)
+    masked = dataclasses.replace(frame.images[0], bad=bad)
+    changed = [
+        dataclasses.replace(injector, frame=dataclasses.replace(frame, images=(masked,))),
+        dataclasses.replace(injector, plan=dataclasses.replace(injector.plan, match_pix=2.0)),
+        dataclasses.replace(
+            injector, pipeline=dataclasses.replace(injector.pipeline, threshold=1.0)
+        ),
+    ]
+    assert len({injector.key, *(other.key for other in changed)}) == 4
+    assert injector.key == Toy()().key
+
+
+def test_a_library_is_long_enough_and_has_magnitudes(Toy):
+    injector = Toy()()
+    longer = dataclasses.replace(injector.plan, n_sets=7)
+    with pytest.raises(ValueError, match="uses rows 0 to 83 of the library, none twice; it has 72"):
+        dataclasses.replace(injector, plan=longer)
+    mags = injector.library.mags.copy()
+    mags[5, 0] = np.nan
+    with pytest.raises(ValueError, match="magnitude of cluster 5 in ACS_F555W is NaN"):
+        dataclasses.replace(injector, library=dataclasses.replace(injector.library, mags=mags))
+
+
+def test_a_run_that_was_killed_goes_on_where_it_was(Toy, whole, tmp_path):
+    out = tmp_path / "killed.h5"
+    code = (
+        "import os, signal, sys\n"
+        f"sys.path.insert(0, {str(HERE)!r})\n"
+        "from toy_survey import Toy\n"
+        "from starcensus.selection.injection import run_injections\n"
+        "def die(done, n):\n"
+        "    if done >= 2:\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        f"run_injections(Toy(), {str(out)!r}, shard_frames=1, progress=die)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=HERE.anchor, timeout=120)
+    assert done.returncode == -signal.SIGKILL and not out.exists()
+    run = run_injections(Toy(), out)
+    assert run.n_resumed == 2 and out.read_bytes() == whole.read_bytes()

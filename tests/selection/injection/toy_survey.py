@@ -1,0 +1,72 @@
+"""A survey of one band that catalogues what is brighter than a limit, and its test."""
+
+import dataclasses
+
+import numpy as np
+
+from starcensus.selection.injection import InjectionPlan, Injector
+from starcensus.selection.pipeline import Detections
+from starcensus.simulate import ClusterLibrary, Frame, TemplateBank
+from starcensus.simulate.image import BandImage
+from starcensus.simulate.psf import PSF
+
+BAND = "ACS_F555W"
+LIMIT = -9.0
+
+
+@dataclasses.dataclass(frozen=True)
+class ToySurvey:
+    """Local maxima above a limit in a 5 x 5 sum."""
+
+    threshold: float
+
+    def describe(self):
+        return {"pipeline": "toy", "threshold": self.threshold}
+
+    def __call__(self, frame: Frame) -> Detections:
+        from scipy import ndimage
+
+        total = ndimage.uniform_filter(frame.images[0].data.astype(float), 5) * 25
+        peak = (total == ndimage.maximum_filter(total, 9)) & (total > self.threshold)
+        y, x = (values.astype(float) for values in np.nonzero(peak))
+        nothing = np.zeros((len(x), 1))
+        cuts = {"bright": np.ones(len(x), bool)}
+        return Detections((BAND,), x, y, nothing, nothing, np.zeros(len(x)), cuts)
+
+
+def point_psf() -> PSF:
+    step = np.arange(-120, 121) / 4
+    image = np.exp(-(step[:, None] ** 2 + step**2) / 2)
+    return PSF(BAND, image / image.sum(), 4, 0.0396)
+
+
+@dataclasses.dataclass(frozen=True)
+class Toy:
+    """Builds the injector; with `old` there is a bright source in the untouched frame."""
+
+    n_sets: int = 6
+    seed: int = 0
+    old: bool = False
+
+    def __call__(self) -> Injector:
+        n = self.n_sets * 12
+        rng = np.random.default_rng(5)
+        mags = np.where(rng.random(n) < 0.5, LIMIT - 1.0, LIMIT + 1.0)
+        theta = rng.uniform(2, 6, n), rng.uniform(6, 9, n), rng.uniform(0, 3, n)
+        library = ClusterLibrary(*theta, (BAND,), mags[:, None], np.zeros(n))
+        # Brighter to the right, for clusters go where there is light above the median.
+        data = np.tile(np.linspace(0, 2e-3, 260, dtype=np.float32), (150, 1))
+        if self.old:
+            data[40, 200] = 1e4
+        frame = Frame((BandImage(BAND, data, 1000.0, 25.7),), 29.98)
+        rate = 10 ** (-0.4 * (LIMIT + 29.98 - 25.7))
+        plan = InjectionPlan(
+            n_sets=self.n_sets,
+            per_frame=12,
+            seed=self.seed,
+            radii_pc=(1.0,),
+            sigma_pc=60.0,
+            min_separation=30.0,
+        )
+        bank = TemplateBank({BAND: point_psf()}, frame.pc_per_pixel)
+        return Injector(frame, library, bank, ToySurvey(0.75 * rate), plan)
