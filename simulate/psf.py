@@ -198,13 +198,15 @@ def read_psf(
 
     **Arguments:**
 
-    - `oversampling`: image pixels per detector pixel. Side lengths that are even lose their first
-      row and column when the peak is at n/2 (counted from 0), as TinyTim and Anderson's files have.
-    - `plane`: of a cube, such as Anderson's grid of positions; None takes the mean of all.
-    - `pixel_integrated`: False for a pattern that is not integrated over a detector pixel yet.
+    - `oversampling`: image pixels per detector pixel. Images of even side lose the first row and
+      column when the peak is at n/2 (counted from 0), as TinyTim's, and else the last.
+    - `plane`: which of a cube, such as Anderson's grid of positions on the detector.
+    - `pixel_integrated`: False for a pattern that is not integrated over a detector pixel yet. What
+      TinyTim writes without its charge diffusion stays without.
 
-    Raises `ValueError`, with the file, for images that are not square, not finite, of no positive
-    sum, or whose brightest pixel is not within a detector pixel of the centre.
+    Raises `ValueError`, with the file, for images that are not square, not finite, or negative by
+    more than a hundredth of the peak (as the filler of planes that are not measured), and for a
+    brightest pixel that is not within a detector pixel of the centre.
     """
     from astropy.io import fits
 
@@ -216,13 +218,21 @@ def read_psf(
                 raise ValueError(f"{path}: extension {extension} holds no image")
             data = np.asarray(hdu.data, float)
     if data.ndim == 3:
-        if plane is not None and not 0 <= plane < len(data):
-            raise ValueError(f"{path}: there is no plane {plane}; the cube has {len(data)}")
-        data = data.mean(0) if plane is None else data[plane]
+        if plane is None or not 0 <= plane < len(data):
+            raise ValueError(
+                f"{path}: holds {len(data)} images and plane is {plane}; name one from 0 to "
+                f"{len(data) - 1}"
+            )
+        data = data[plane]
     if data.ndim != 2 or data.shape[0] != data.shape[1]:
         raise ValueError(f"{path}: shape {data.shape}; expected a square image or a cube of them")
     if not np.isfinite(data).all():
         raise ValueError(f"{path}: {int((~np.isfinite(data)).sum())} pixels are not finite")
+    if not data.min() >= -0.01 * data.max() or not data.max() > 0:
+        raise ValueError(
+            f"{path}: values run from {data.min():.4g} to {data.max():.4g}; expected a PSF, which "
+            "is nowhere negative"
+        )
     n = len(data)
     peak = np.array(np.unravel_index(np.argmax(data), data.shape))
     if n % 2 == 0:
@@ -234,8 +244,6 @@ def read_psf(
             f"{path}: the brightest pixel is (row, column) {tuple(peak.tolist())} of {n} x {n}; "
             "expected it at the centre"
         )
-    if not data.sum() > 0:
-        raise ValueError(f"{path}: the image sums to {data.sum():.4g}; expected more than 0")
     if not pixel_integrated:
         data = _box(data, oversampling)
     return PSF(band, data / data.sum(), oversampling, pixel_scale_arcsec)

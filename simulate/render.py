@@ -3,7 +3,8 @@
 A template is a profile convolved with the PSF and a pixel. Its transform is the PSF's, measured,
 times the profile's, computed ring by ring, so a core of any smallness is exact. It is kept
 sampled at pixel spacing for source centres on a grid of sub-pixel phases, sixteen per axis in the
-core and two in the wings, and is bilinear between phases: within 0.5% of the peak.
+core and two in the wings, and is bilinear between phases: within 0.2% of the peak of GalSim's
+drawing for point sources and for EFF profiles of 0.5 pc and more at 1.9 pc per pixel.
 """
 
 import dataclasses

@@ -69,13 +69,28 @@ def test_a_pattern_is_integrated_over_a_pixel_when_asked(tmp_path):
     assert image[10, 10] == pytest.approx(1 / 16) and image[10, 12] == pytest.approx(1 / 32)
 
 
+@pytest.mark.shared
+def test_files_as_their_makers_publish_them(shared):
+    for name in ("F435W", "F475W"):  # of odd and of even side, 0.0495 arcsec per pixel
+        tinytim = read_psf(shared / "psf" / "acs_wfc" / f"ACS_WFC_{name}.fits", name, 1, 0.0495)
+        assert tinytim.image.shape[0] % 2 and tinytim.image.argmax() == tinytim.image.size // 2
+    grid = shared / "psf" / "wfc3_uvis" / "emp_psf_f814w.fits"
+    anderson = read_psf(grid, "F814W", 4, 0.0396, plane=0)
+    assert anderson.radius_pix == 12.5
+    template = make_template(anderson, None, 1.9)
+    assert template.stamp(0.0, 0.0, 24).sum() == pytest.approx(1, abs=1e-3)
+    with pytest.raises(ValueError, match=r"values run from -0\.1 .*nowhere negative"):
+        read_psf(grid, "F814W", 4, 0.0396, plane=27)
+
+
 @pytest.mark.parametrize(
     ("image", "message"),
     [
         (np.ones((5, 7)), r"shape \(5, 7\); expected a square"),
         (np.full((5, 5), np.nan), "25 pixels are not finite"),
         (np.eye(25)[::-1] * np.arange(25), "expected it at the centre"),
-        (-np.ones((5, 5)) + 2 * np.pad([[1.0]], 2), "sums to -23; expected more than 0"),
+        (-np.ones((5, 5)) + 2 * np.pad([[1.0]], 2), "values run from -1 to 1; expected a PSF"),
+        (np.ones((3, 5, 5)), "holds 3 images and plane is None; name one from 0 to 2"),
     ],
 )
 def test_what_is_no_psf_is_refused(image, message: str, tmp_path):

@@ -3,10 +3,17 @@
 import numpy as np
 import pytest
 
+from starcensus.simulate.galaxy import NGC628C, Exposure
 from starcensus.simulate.image import BandImage
 from starcensus.simulate.profiles import EFF
 from starcensus.simulate.psf import PSF, optical_psf
-from starcensus.simulate.render import add_sources, add_stars, make_template, photon_noise
+from starcensus.simulate.render import (
+    TemplateBank,
+    add_sources,
+    add_stars,
+    make_template,
+    photon_noise,
+)
 
 
 @pytest.fixture(scope="module")
@@ -38,17 +45,43 @@ def test_stars_at_once_are_stars_one_by_one(psf: PSF):
     assert np.abs(one - all_).max() < 0.01 * one.max()
 
 
-def test_photons_of_a_cluster_scatter_as_poisson(psf: PSF):
-    # V = 22 in NGC 628-C: 400 draws give the standard deviation to 3.5%, so 12% is 3.4 sigma.
-    image = BandImage("ACS_F555W", np.zeros((99, 121)), 858.0, 25.731)
+@pytest.mark.parametrize("exposure", NGC628C, ids=lambda e: e.band)
+def test_photons_of_a_cluster_scatter_as_poisson(exposure: Exposure, psf: PSF):
+    # V = 22: 4000 draws give the standard deviation to 1.1%; 5% is 4.5 sigma.
+    image = BandImage(exposure.band, np.zeros((51, 61)), exposure.exposure_s, exposure.zero_point)
+    t = exposure.exposure_s
     electrons = float(image.electrons(np.array([22.0]))[0])
-    expected = np.zeros((99, 121), np.float32)
-    template = make_template(psf, None, 1.9)
-    at = np.array([60.0]), np.array([49.0])
-    add_sources(expected, template, *at, np.array([electrons / 858.0]))
-    total = float(expected.sum(dtype=float)) * 858.0
-    rng = np.random.default_rng(1)
-    drawn = [photon_noise(expected, 858.0, rng).sum(dtype=float) * 858.0 for _ in range(400)]
-    assert total == pytest.approx(electrons, rel=0.03)
-    assert np.mean(drawn) == pytest.approx(total, rel=4 / np.sqrt(total * 400))
-    assert np.std(drawn) == pytest.approx(np.sqrt(total), rel=0.12)
+    expected = np.zeros((51, 61), np.float32)
+    at = np.array([30.0]), np.array([25.0])
+    add_sources(expected, make_template(psf, None, 1.9), *at, np.array([electrons / t]))
+    total = float(expected.sum(dtype=float)) * t
+    assert total == pytest.approx(electrons, rel=0.07)
+    n = 4000
+
+    def scatter(seconds: float) -> tuple[float, float]:
+        rng = np.random.default_rng(1)
+        sums = [photon_noise(expected, seconds, rng).sum(dtype=float) * t for _ in range(n)]
+        return float(np.mean(sums)), float(np.std(sums))
+
+    mean, std = scatter(t)
+    assert mean == pytest.approx(total, abs=5 * np.sqrt(total / n))
+    assert std == pytest.approx(np.sqrt(total), rel=0.05)
+    # Photons counted by a zero point that is not the exposure's are told apart.
+    assert scatter(t / 1000)[1] != pytest.approx(np.sqrt(total), rel=0.05)
+
+
+def test_sources_without_a_number_are_refused(psf: PSF):
+    expected, at = np.zeros((9, 9), np.float32), np.array([4.0])
+    with pytest.raises(ValueError, match="rate of source 0 is nan; expected a number >= 0"):
+        add_sources(expected, make_template(psf, None, 1.9), at, at, np.array([np.nan]))
+
+
+def test_radii_are_rounded_to_the_bank_and_whole_parsecs_kept(psf: PSF):
+    bank = TemplateBank({psf.band: psf}, 1.9)
+    assert bank.radius(3.0) == 3.0 and bank.radius(0.0) == 0
+    assert bank.radius(3.33) == pytest.approx(3.33, rel=0.024) and bank.radius(3.33) != 3.33
+    assert bank.profile(psf.band, 3.0).half_light_radius == pytest.approx(3.0)
+    with pytest.raises(ValueError, match="no PSF of ACS_F814W"):
+        bank.get("ACS_F814W", 3.0)
+    other = TemplateBank({psf.band: optical_psf("ACS_F814W", radius_pix=60)}, 1.9)
+    assert bank.describe() != other.describe()
