@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from ...simulate.image import V_FILTERS, Frame, band_of
 from ...simulate.library import ClusterLibrary
@@ -50,7 +50,7 @@ class Injector:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "library", self.library.select(self.frame.bands))
-        need = self.plan.start_row + self.plan.n_rows
+        need = self.plan.start_row + self.plan.n_clusters
         if len(self.library) < need:
             raise ValueError(
                 f"the plan uses rows {self.plan.start_row} to {need - 1} of the library, none "
@@ -71,6 +71,23 @@ class Injector:
     @property
     def v_band(self) -> str:
         return band_of(self.frame.bands, V_FILTERS)
+
+    @functools.cached_property
+    def _sets(self) -> list[tuple[Int[np.ndarray, "row"], float | None]]:
+        image = self.frame.image(self.v_band)
+        good = image.data if image.bad is None else image.data[~image.bad]
+        own = float((good - np.percentile(good, 1)).sum(dtype=float))
+        column = self.library.bands.index(self.v_band)
+        mags = self.library.mags[:, column] + self.frame.distance_modulus
+        return self.plan.sets(image.rate(mags), own)
+
+    @property
+    def n_frames(self) -> int:
+        return len(self._sets) * self.plan.repeats
+
+    def rows(self, number: int) -> Int[np.ndarray, "n"]:
+        """Rows of the library in a frame; frame number = repeat * sets + set."""
+        return self._sets[number % len(self._sets)][0]
 
     @functools.cached_property
     def density(self) -> Float[np.ndarray, "row col"]:
@@ -127,16 +144,14 @@ class Injector:
     ) -> tuple[Float[np.ndarray, "n"], Float[np.ndarray, "n"], Float[np.ndarray, "n"]]:
         """x, y (pixels) and half-light radius (pc, as rendered) of the clusters of a frame."""
         plan = self.plan
-        fixed = plan.radius_pc(number)
-        if fixed is None:
-            own = self.library.column("r_eff_pc")[plan.rows(number)]
-        else:
-            own = np.full(plan.per_frame, fixed)
+        rows, fixed = self._sets[number % len(self._sets)]
+        own = self.library.column("r_eff_pc")[rows] if fixed is None else np.full(len(rows), fixed)
         radii = np.array([self.bank.radius(float(r)) for r in own])
         x, y = place(
             self.density,
             radii / self.frame.pc_per_pixel,
             plan.min_separation,
+            plan.min_separation_pix,
             plan.rng(number, 0),
         )
         return x, y, radii
@@ -147,7 +162,7 @@ class Injector:
         return self._inject(number, x, y, radii)
 
     def _inject(self, number: int, x: np.ndarray, y: np.ndarray, radii: np.ndarray) -> Frame:
-        mags = self.library.mags[self.plan.rows(number)] + self.frame.distance_modulus
+        mags = self.library.mags[self.rows(number)] + self.frame.distance_modulus
         groups = [(r, np.flatnonzero(radii == r)) for r in np.unique(radii)]
         data = {}
         for band, image in enumerate(self.frame):
@@ -198,8 +213,8 @@ class Injector:
         radii: np.ndarray,
         found: Detections,
     ) -> InjectionTable:
-        plan, control, reach = self.plan, self.control, self.plan.match_pix
-        rows = plan.rows(number)
+        control, reach = self.control, self.plan.match_pix
+        rows = self.rows(number)
         old = control.catalogued
         # A source of the untouched frame whose centre moved a little is no recovery.
         from_old = nearest_distance(found.x, found.y, control.x[old], control.y[old])
@@ -231,7 +246,7 @@ class Injector:
             bands=self.frame.bands,
             frame=np.full(n, number),
             cluster=rows,
-            repeat=np.full(n, plan.repeat(number)),
+            repeat=np.full(n, number // len(self._sets)),
             log_mass=library.log_mass[rows],
             log_age=library.log_age[rows],
             a_v=library.a_v[rows],

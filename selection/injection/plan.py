@@ -1,7 +1,14 @@
-"""Which clusters go into which frame, and where."""
+"""Which clusters go into which frame, and where.
+
+An artificial cluster test asks what would become of one more cluster in the galaxy, and puts many
+into a frame only to save time. If bright and faint ones share a frame the bright ones hide the
+others: of clusters of 1e2 to 1e8 M_sun, 500 to a frame of 2048² pixels, half of those with V = 17
+are lost to their fellows. So a frame holds clusters of like brightness, `min_separation_pix` apart,
+and the fewer the brighter they are.
+"""
 
 import dataclasses
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -14,67 +21,86 @@ _TRIES = 2000
 
 @dataclasses.dataclass(frozen=True)
 class InjectionPlan:
-    """An artificial cluster test; C-4's numbers by default (section 3.2).
+    """An artificial cluster test; the size of the training set is C-4's (section 3.2).
 
     **Arguments:**
 
-    - `n_sets`: batches of different clusters. `repeats`: how often each batch is injected, at new
-      positions and with new noise; frame number = repeat * n_sets + set.
-    - `per_frame`: clusters in a batch. `start_row`: the first row of the library that is used; rows
-      follow in order and none is used twice, so a test set can begin where a training set ended.
-    - `radii_pc`: one half-light radius for each batch, in turn; None takes each cluster's own, from
-      the library.
-    - `seed`: of positions and noise. A frame follows from it and its number alone.
+    - `n_clusters`: how many rows of the library are injected, from `start_row` on, each once in
+      every repeat; a test set can begin where a training set ended.
+    - `repeats`: how often, each time at new positions and with new noise.
+    - `per_frame`: most clusters in a frame.
+    - `group`: `"brightness"` sorts the rows by V magnitude before they are cut into frames, and a
+      frame gets no more light than `max_light`; `"rows"` takes `per_frame` rows as they come.
+    - `max_light`: injected light in V over that of the frame above its darkest percent. At least
+      `min_per_frame` clusters are injected whatever their light.
+    - `radii_pc`: half-light radii; frames of each in turn have clusters of one radius. None takes
+      each cluster's own, from the library.
+    - `seed`: of positions and noise. A frame follows from the plan, the library and its number.
     - `sigma_pc`, `margin_pix`: of `placement_density`.
-    - `min_separation`: least distance of two injections in half-light radii, of the larger one.
+    - `min_separation`, `min_separation_pix`: least distance of two injections in half-light radii,
+      of the larger one, and in pixels; both hold.
     - `match_pix`: radius within which a source belongs to an injection.
     """
 
-    n_sets: int = 490
+    n_clusters: int = 245_000
     repeats: int = 1
-    per_frame: int = 500
+    per_frame: int = 250
     start_row: int = 0
-    radii_pc: tuple[float, ...] | None = WHOLE_PC
+    group: Literal["brightness", "rows"] = "brightness"
+    max_light: float = 0.2
+    min_per_frame: int = 25
+    radii_pc: tuple[float, ...] | None = None
     seed: int = 0
     sigma_pc: float = 120.0
     margin_pix: int = 12
     min_separation: float = 3.0
+    min_separation_pix: float = 10.0
     match_pix: float = 3.0
 
     def __post_init__(self) -> None:
-        for name, least in (("n_sets", 1), ("repeats", 1), ("per_frame", 1), ("start_row", 0)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} is {getattr(self, name)}; expected {least} or more")
+        least = dict(n_clusters=1, repeats=1, per_frame=1, start_row=0, min_per_frame=1, seed=0)
+        for name, value in {**least, "margin_pix": 0}.items():
+            if getattr(self, name) < value:
+                raise ValueError(f"{name} is {getattr(self, name)}; expected {value} or more")
         if self.radii_pc is not None and not (self.radii_pc and min(self.radii_pc) > 0):
             raise ValueError(f"radii_pc is {self.radii_pc}; expected parsecs > 0, or None")
-        if not (self.sigma_pc > 0 and self.match_pix > 0 and self.min_separation >= 0):
+        for name in ("sigma_pc", "match_pix", "max_light"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; expected > 0")
+        if min(self.min_separation, self.min_separation_pix) < 0:
             raise ValueError(
-                "sigma_pc and match_pix are positive and min_separation >= 0; got "
-                f"{self.sigma_pc}, {self.match_pix} and {self.min_separation}"
+                "min_separation and min_separation_pix are 0 or more; got "
+                f"{self.min_separation} and {self.min_separation_pix}"
             )
-        if self.seed < 0 or self.margin_pix < 0:
-            raise ValueError(f"seed and margin_pix are >= 0; got {self.seed}, {self.margin_pix}")
+        if self.group not in ("brightness", "rows"):
+            raise ValueError(f'group is {self.group!r}; expected "brightness" or "rows"')
 
-    @property
-    def n_frames(self) -> int:
-        return self.n_sets * self.repeats
+    def sets(
+        self, light: Float[np.ndarray, "n"], frame_light: float
+    ) -> list[tuple[Int[np.ndarray, "row"], float | None]]:
+        """Rows of the library that share a frame, and their one radius (pc) or None.
 
-    @property
-    def n_rows(self) -> int:
-        """Rows of the library that are used."""
-        return self.n_sets * self.per_frame
+        **Arguments:**
 
-    def rows(self, frame: int) -> Int[np.ndarray, "n"]:
-        """Rows of the library in a frame."""
-        first = self.start_row + frame % self.n_sets * self.per_frame
-        return np.arange(first, first + self.per_frame)
-
-    def repeat(self, frame: int) -> int:
-        return frame // self.n_sets
-
-    def radius_pc(self, frame: int) -> float | None:
-        """The one half-light radius of a frame, or None."""
-        return self.radii_pc[frame % self.n_sets % len(self.radii_pc)] if self.radii_pc else None
+        - `light`: of each cluster of the library in V, and `frame_light` of the frame, in one unit.
+        """
+        rows = np.arange(self.start_row, self.start_row + self.n_clusters)
+        radii = self.radii_pc or (None,)
+        out = []
+        # Cut into as many parts as radii before sorting: radius and light stay independent.
+        for part, radius in zip(np.array_split(rows, len(radii)), radii, strict=True):
+            if self.group == "brightness":
+                part = part[np.argsort(-light[part], kind="stable")]
+            start = 0
+            while start < len(part):
+                stop = min(start + self.per_frame, len(part))
+                if self.group == "brightness":
+                    total = np.cumsum(light[part[start:stop]])
+                    bright = int(np.searchsorted(total, self.max_light * frame_light, "right"))
+                    stop = min(stop, start + max(bright, self.min_per_frame))
+                out.append((part[start:stop], radius))
+                start = stop
+        return out
 
     def rng(self, frame: int, stream: int) -> np.random.Generator:
         """The random numbers of a frame: stream 0 is for positions, 1 + band for photons."""
@@ -88,18 +114,20 @@ def place(
     density: Float[np.ndarray, "row col"],
     radii_pix: Float[np.ndarray, "n"],
     min_separation: float,
+    min_separation_pix: float,
     rng: np.random.Generator,
 ) -> tuple[Float[np.ndarray, "n"], Float[np.ndarray, "n"]]:
     """Positions (x, y) drawn from the density, no two closer than they may be.
 
-    A position within `min_separation` times the larger half-light radius of one that was drawn
-    before is drawn again. Raises `ValueError` when there is no room.
+    A position within `min_separation` times the larger half-light radius, or `min_separation_pix`,
+    of one that was drawn before is drawn again. Raises `ValueError` when there is no room.
     """
     n = len(radii_pix)
     x, y = np.empty(n), np.empty(n)
     spare_x, spare_y, used = x[:0], y[:0], 0
     for i in range(n):
         least = min_separation * np.maximum(radii_pix[:i], radii_pix[i])
+        least = np.maximum(least, min_separation_pix)
         for _ in range(_TRIES):
             if used == len(spare_x):
                 # Drawn many at a time, for each call sums over the whole frame.
@@ -112,6 +140,7 @@ def place(
         else:
             raise ValueError(
                 f"no place was found for cluster {i} of {n} in {_TRIES} tries, {min_separation:g} "
-                "half-light radii from the others; inject fewer per frame"
+                "half-light radii and {min_separation_pix:g} pixels from the others; inject fewer "
+                "per frame"
             )
     return x, y

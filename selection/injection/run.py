@@ -67,7 +67,7 @@ def run_injections(
         )
     out = pathlib.Path(out)
     injector = _injector(build)
-    n = injector.plan.n_frames
+    n = injector.n_frames
     meta = {**injector.describe(), "key": injector.key}
     parts = out.with_name(out.name + ".parts")
     if out.exists():

@@ -129,10 +129,11 @@ class InjectionTable:
         path = pathlib.Path(path)
         temporary = path.with_name(f".{path.name}.{os.getpid()}")
         try:
-            with h5py.File(temporary, "w", track_order=True) as file:
+            with h5py.File(temporary, "w") as file:
                 file.attrs["format"] = "starcensus injection table"
                 file.attrs["version"] = VERSION
                 file.attrs["bands"] = json.dumps(self.bands)
+                file.attrs["cuts"] = json.dumps(list(self.cuts))
                 file.attrs["meta"] = json.dumps(self.meta, sort_keys=True)
                 for name, values in self.columns().items():
                     chunks = dict(compression="gzip", compression_opts=2) if len(self) else {}
@@ -160,11 +161,10 @@ class InjectionTable:
                     f"{VERSION}"
                 )
             names = [*INTEGERS, *FLOATS, *FLAGS, *PLANES]
-            missing = [name for name in [*names, "cuts"] if name not in file]
+            names += [f"cuts/{name}" for name in json.loads(str(file.attrs["cuts"]))]
+            missing = [name for name in names if name not in file]
             if missing:
                 raise ValueError(f"{path}: has no column {', '.join(missing)}")
-            cuts: Any = file["cuts"]
             columns = {name: np.asarray(file[name]) for name in names}
-            columns |= {f"cuts/{name}": np.asarray(cuts[name]) for name in cuts}
             bands = tuple(json.loads(str(file.attrs["bands"])))
             return cls._of(bands, columns, json.loads(str(file.attrs["meta"])))

@@ -164,8 +164,8 @@ def detect(
     )
     before = sep.get_extract_pixstack(), sep.get_sub_object_limit()
     try:
-        # A tenth of the image may be above the threshold before sep runs out of its stack.
-        sep.set_extract_pixstack(max(before[0], white.size // 10 + 300_000))
+        # All of the image may be above the threshold before sep runs out of its stack.
+        sep.set_extract_pixstack(max(before[0], white.size + 300_000))
         sep.set_sub_object_limit(max(before[1], 4096))
         found = sep.extract(
             white - background.back(dtype=np.float32),

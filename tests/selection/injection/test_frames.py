@@ -37,7 +37,9 @@ def injector(parts, mag: float, radius: float) -> Injector:
     mags = np.full((N, 5), mag - 29.98)
     theta = np.full(N, 4.0), np.full(N, 8.0), np.zeros(N)
     library = ClusterLibrary(*theta, frame.bands, mags, np.zeros(N), r_eff_pc=np.full(N, radius))
-    plan = InjectionPlan(n_sets=1, per_frame=N, radii_pc=(radius,) if radius else None)
+    plan = InjectionPlan(
+        n_clusters=N, per_frame=N, min_per_frame=N, radii_pc=(radius,) if radius else None
+    )
     return Injector(frame, library, bank, LegusPipeline(settings), plan)
 
 

@@ -1,5 +1,8 @@
 """Placement: the right kernel, the right pixels, room between clusters; no cluster twice."""
 
+import dataclasses
+import itertools
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -75,35 +78,59 @@ def closest(x: np.ndarray, y: np.ndarray) -> float:
 def test_clusters_keep_three_half_light_radii_apart():
     density = np.ones((60, 80)) / 4800
     radii = np.full(40, 2.0)
-    x, y = place(density, radii, 3.0, np.random.default_rng(0))
+    x, y = place(density, radii, 3.0, 0.0, np.random.default_rng(0))
     assert closest(x, y) >= 6.0
+    assert closest(*place(density, radii, 0.0, 7.0, np.random.default_rng(0))) >= 7.0
     # Without the rule they do not.
-    assert closest(*place(density, radii, 0.0, np.random.default_rng(0))) < 6.0
+    assert closest(*place(density, radii, 0.0, 0.0, np.random.default_rng(0))) < 6.0
 
 
 def test_a_full_frame_is_said_to_be_full():
     with pytest.raises(ValueError, match="inject fewer per frame"):
-        place(np.ones((20, 20)) / 400, np.full(40, 3.0), 3.0, np.random.default_rng(0))
+        place(np.ones((20, 20)) / 400, np.full(40, 3.0), 3.0, 0.0, np.random.default_rng(0))
 
 
-def test_no_row_is_used_twice_and_repeats_use_the_same():
-    plan = InjectionPlan(n_sets=20, per_frame=50, repeats=2, start_row=7)
-    rows = np.concatenate([plan.rows(frame) for frame in range(20)])
-    np.testing.assert_array_equal(rows, np.arange(7, 1007))
-    np.testing.assert_array_equal(plan.rows(23), plan.rows(3))
-    assert plan.repeat(23) == 1 and plan.radius_pc(23) == plan.radius_pc(3) == 4.0
-    assert {plan.radius_pc(frame) for frame in range(10)} == set(range(1, 11))
-    one, other = plan.rng(3, 0).random(), plan.rng(23, 0).random()
-    assert one != other and one == plan.rng(3, 0).random()
+def test_every_row_is_used_once():
+    light = np.random.default_rng(0).uniform(0, 1, 1200)
+    for radii in (None, (1.0, 2.0, 3.0)):
+        for group in ("brightness", "rows"):
+            plan = InjectionPlan(
+                n_clusters=1000, per_frame=50, start_row=7, group=group, radii_pc=radii
+            )
+            sets = plan.sets(light, 1e9)
+            rows = np.concatenate([rows for rows, _ in sets])
+            np.testing.assert_array_equal(np.sort(rows), np.arange(7, 1007))
+            assert max(len(rows) for rows, _ in sets) == 50
+            assert {radius for _, radius in sets} == set(radii or (None,))
+
+
+def test_a_frame_has_clusters_of_like_light_and_not_too_much_of_it():
+    light = 10 ** np.random.default_rng(1).uniform(-3, 3, 4000)
+    plan = InjectionPlan(n_clusters=4000, per_frame=100, max_light=0.2, min_per_frame=5)
+    sets = [rows for rows, _ in plan.sets(light, 5000.0)]
+    for above, below in itertools.pairwise(sets):
+        assert light[above].min() >= light[below].max()
+    for rows in sets:
+        assert len(rows) <= 5 or light[rows].sum() <= 1000.0
+    # Taken as they come, nearly every frame has too much.
+    mixed = dataclasses.replace(plan, group="rows").sets(light, 5000.0)
+    assert np.mean([light[rows].sum() > 1000.0 for rows, _ in mixed]) > 0.9
+
+
+def test_frames_have_random_numbers_of_their_own():
+    plan = InjectionPlan()
+    assert plan.rng(3, 0).random() == plan.rng(3, 0).random()
+    assert len({plan.rng(*which).random() for which in ((3, 0), (4, 0), (3, 1))}) == 3
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"n_sets": 0}, "n_sets is 0; expected 1 or more"),
+        ({"n_clusters": 0}, "n_clusters is 0; expected 1 or more"),
         ({"radii_pc": (0.0,)}, "expected parsecs > 0, or None"),
-        ({"match_pix": 0.0}, "sigma_pc and match_pix are positive"),
-        ({"seed": -1}, "seed and margin_pix are >= 0"),
+        ({"match_pix": 0.0}, "match_pix is 0.0; expected > 0"),
+        ({"max_light": float("nan")}, "max_light is nan"),
+        ({"seed": -1}, "seed is -1; expected 0 or more"),
     ],
 )
 def test_a_plan_that_makes_no_sense_is_refused(changes, message: str):

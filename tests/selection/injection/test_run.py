@@ -67,7 +67,7 @@ def test_a_frame_is_made_again_from_its_number(Toy, whole):
 def test_a_source_that_was_there_is_no_recovery(Toy):
     injector = Toy(old=True)()
     x, y = np.array([201.0, 60.0]), np.array([40.0, 60.0])
-    plan = dataclasses.replace(injector.plan, per_frame=2, n_sets=1)
+    plan = dataclasses.replace(injector.plan, per_frame=2, n_clusters=2)
     injector = dataclasses.replace(injector, plan=plan)
     found = injector.pipeline(injector._inject(0, x, y, np.ones(2)))
     table = injector._match(0, x, y, np.ones(2), found)
@@ -138,7 +138,7 @@ def test_what_a_table_depends_on_is_in_its_key(Toy):
 
 def test_a_library_is_long_enough_and_has_magnitudes(Toy):
     injector = Toy()()
-    longer = dataclasses.replace(injector.plan, n_sets=7)
+    longer = dataclasses.replace(injector.plan, n_clusters=84)
     with pytest.raises(ValueError, match="uses rows 0 to 83 of the library, none twice; it has 72"):
         dataclasses.replace(injector, plan=longer)
     mags = injector.library.mags.copy()

@@ -61,8 +61,9 @@ class Toy:
         frame = Frame((BandImage(BAND, data, 1000.0, 25.7),), 29.98)
         rate = 10 ** (-0.4 * (LIMIT + 29.98 - 25.7))
         plan = InjectionPlan(
-            n_sets=self.n_sets,
+            n_clusters=n,
             per_frame=12,
+            group="rows",
             seed=self.seed,
             radii_pc=(1.0,),
             sigma_pc=60.0,
