@@ -240,8 +240,9 @@ def _check(x: np.ndarray, label: np.ndarray, weight: np.ndarray | None) -> None:
 
 def _optimiser(settings: TrainSettings, per_epoch: int) -> optax.GradientTransformation:
     steps = settings.epochs * per_epoch
+    rising = max(1, round(settings.warm_up * steps))
     schedule = optax.warmup_cosine_decay_schedule(
-        0.0, settings.max_rate, max(1, round(settings.warm_up * steps)), steps
+        0.0, settings.max_rate, rising, max(steps, rising + 1)
     )
     return optax.adamw(
         schedule,
@@ -299,7 +300,9 @@ def _epoch(
         if n_masked and dropout:
             x = _hide(x, step_key, dropout, n_masked)
         loss, gradient = jax.value_and_grad(_loss)(parameters, (x, label, weight))
-        updates, state = optimiser.update(gradient, state, parameters)
+        # Optax counts steps in integers and multiplies them with floats.
+        with jax.numpy_dtype_promotion("standard"):
+            updates, state = optimiser.update(gradient, state, parameters)
         return (optax.apply_updates(parameters, updates), state), loss
 
     keys = jax.random.split(key, len(order))

@@ -13,6 +13,10 @@ from ._magnitude import MagnitudeLimit as MagnitudeLimit
 from ._marginal import Marginalised as Marginalised
 from ._marginal import marginalise as marginalise
 from ._network import NetworkSelection as NetworkSelection
+from ._nuisance import Nuisance as Nuisance
+from ._nuisance import background_distribution as background_distribution
+from ._nuisance import independent as independent
+from ._nuisance import radius_distribution as radius_distribution
 from ._photometric import PhotometricNetwork as PhotometricNetwork
 from ._product import ProductSelection as ProductSelection
 from ._recorded import RecordedSelection as RecordedSelection
@@ -21,6 +25,7 @@ from ._recorded import with_outside as with_outside
 from ._store import SelectionFileError as SelectionFileError
 from ._store import load_selection as load_selection
 from ._store import save_selection as save_selection
+from ._store import selection_provenance as selection_provenance
 from .corrections import CorrectedCounts as CorrectedCounts
 from .corrections import corrected_counts as corrected_counts
 from .corrections import marginal_completeness as marginal_completeness

@@ -14,7 +14,8 @@ from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Float
 
 from ..networks import MLP
-from ._network import pack_networks, unpack_networks
+from ._network import pack_networks, unpack_networks, unpack_nuisance
+from ._nuisance import Nuisance
 
 MagSystem = Literal["Vega", "AB"]
 OutsideMags = Literal["refuse", "clip"]
@@ -32,16 +33,20 @@ class PhotometricNetwork(eqx.Module):
 
     **Arguments:**
 
-    - `networks`: at least one `MLP` with one input per band.
+    - `networks`: at least one `MLP` with one input per band, then one for each property of
+      `nuisance`, then, if `masked`, one per band that is 1 where its magnitude is there, else 0.
     - `bands`: names of the bands, in the order of the columns of `mags`.
     - `limits`: `(band, 2)`, the brightest and faintest magnitude at which the network is known.
     - `distance_modulus`: of the galaxy of its training data, mag.
     - `mag_system`: `"Vega"` or `"AB"`.
     - `outside`: beyond `limits`, `"refuse"` raises and `"clip"` moves the magnitude to the limit,
       which is right for a network that has saturated there.
+    - `nuisance`: distribution of the further inputs, over which the probability is averaged.
+    - `masked`: the network was trained with bands left out. NaN then is a band without
+      observation; the network sees that it is not there.
 
-    A magnitude that is not there cannot be passed: NaN and sentinels raise `ValueError`, because a
-    network reads them as a very faint cluster.
+    Without `masked` a magnitude that is not there cannot be passed: NaN raises `ValueError`, as
+    sentinels always do, because a network reads them as a very faint cluster.
     """
 
     networks: tuple[MLP, ...]
@@ -50,13 +55,22 @@ class PhotometricNetwork(eqx.Module):
     distance_modulus: float
     mag_system: MagSystem = "Vega"
     outside: OutsideMags = "refuse"
+    nuisance: Nuisance | None = None
+    masked: bool = eqx.field(static=True, default=False)
 
     def __check_init__(self) -> None:
         n = len(self.bands)
-        if not self.networks or any(network.n_in != n for network in self.networks):
+        more = 0 if self.nuisance is None else len(self.nuisance.names)
+        wanted = n * (1 + self.masked) + more
+        if not self.networks or any(network.n_in != wanted for network in self.networks):
             raise ValueError(
                 f"networks have {[network.n_in for network in self.networks]} inputs; expected at "
-                f"least one network, and one input for each of the {n} bands {self.bands}"
+                f"least one network, and {wanted} inputs: one for each of the {n} bands "
+                f"{self.bands}, {more} nuisance properties, {n * self.masked} of a mask"
+            )
+        if self.nuisance is not None and self.nuisance.mass_radius is not None:
+            raise ValueError(
+                "a network of magnitudes knows no mass; give radii that do not depend on it"
             )
         if self.outside not in ("refuse", "clip"):
             raise ValueError(f'outside is {self.outside!r}; expected "refuse" or "clip"')
@@ -75,7 +89,17 @@ class PhotometricNetwork(eqx.Module):
                 f"mags have shape {values.shape}; expected (n, {len(self.bands)}), one column for "
                 f"each of {', '.join(self.bands)}"
             )
-        _complain(~np.isfinite(values), values, self.bands, "which is not a magnitude")
+        if self.masked:
+            missing = np.isnan(values)
+            _complain(
+                missing & missing.all(axis=1, keepdims=True),
+                values,
+                self.bands,
+                "as every other band; a cluster needs one magnitude at least",
+            )
+            _complain(np.isinf(values), values, self.bands, "which is not a magnitude")
+        else:
+            _complain(~np.isfinite(values), values, self.bands, "which is not a magnitude")
         for sentinel, meaning in SENTINELS.items():
             _complain(
                 np.abs(values - sentinel) < 5e-3,
@@ -92,20 +116,44 @@ class PhotometricNetwork(eqx.Module):
                 'outside the magnitudes of the training data; see `limits`, or use outside="clip"',
             )
 
-    def members(self, mags: ArrayLike) -> Float[Array, "member n"]:
+    def members(
+        self, mags: ArrayLike, further: Float[ArrayLike, "n k"] | None = None
+    ) -> Float[Array, "member n"]:
         """Each network's probability for the rows of `mags`, `(n, band)`; differentiable.
 
-        Under `jit` nothing can be raised: rows with NaN, or outside `limits` where that is
-        refused, are NaN there.
+        `further`: values of the nuisance properties, in the order of `nuisance.names`; None
+        averages over their distribution. Under `jit` nothing can be raised: rows with NaN, or
+        outside `limits` where that is refused, are NaN there.
         """
         if not isinstance(mags, Tracer):
             self.check_mags(mags)
         x = jnp.asarray(mags, jnp.result_type(float))
         low, high = (jnp.asarray(side, x.dtype)[None] for side in np.asarray(self.limits).T)
+        there = ~jnp.isnan(x)
         clipped = jnp.clip(x, low, high)
-        values = jax.nn.sigmoid(jnp.stack([network(clipped) for network in self.networks]))
-        known = jnp.isfinite(x) if self.outside == "clip" else (x >= low) & (x <= high)
+        known = there if self.outside == "clip" else (x >= low) & (x <= high)
+        if self.masked:
+            # What a hidden band is worth: the mean, which is 0 to the network.
+            mean = jnp.asarray(self.networks[0].mean, x.dtype)[None, : len(self.bands)]
+            clipped = jnp.where(there, clipped, mean)
+            known = (known | ~there) & there.any(axis=1, keepdims=True)
+        mask = [there.astype(x.dtype)] if self.masked else []
+        if self.nuisance is None:
+            values = self._probability(jnp.concatenate([clipped, *mask], axis=1))
+        elif further is not None:
+            more = jnp.asarray(further, x.dtype)
+            values = self._probability(jnp.concatenate([clipped, more, *mask], axis=1))
+        else:
+            q = len(self.nuisance.weights)
+            more = jnp.tile(jnp.asarray(self.nuisance.values, x.dtype), (len(x), 1))
+            parts = [jnp.repeat(part, q, axis=0) for part in (clipped, *mask)]
+            each = self._probability(jnp.concatenate([parts[0], more, *parts[1:]], axis=1))
+            weights = np.asarray(self.nuisance.weights / self.nuisance.weights.sum())
+            values = each.reshape(self.n_members, len(x), q) @ jnp.asarray(weights, x.dtype)
         return jnp.where(known.all(axis=1)[None], values, jnp.nan)
+
+    def _probability(self, features: Float[Array, "n k"]) -> Float[Array, "member n"]:
+        return jax.nn.sigmoid(jnp.stack([network(features) for network in self.networks]))
 
     def p_sel(self, mags: ArrayLike) -> Float[Array, "n"]:
         """Ensemble mean of the probability of being catalogued, for `mags` `(n, band)`."""
@@ -114,13 +162,18 @@ class PhotometricNetwork(eqx.Module):
     def to_arrays(self) -> tuple[dict[str, np.ndarray], dict[str, object]]:
         """Plain arrays and JSON-ready metadata, from which `from_arrays` rebuilds the network."""
         arrays = pack_networks(self.networks) | {"limits": np.asarray(self.limits)}
-        return arrays, {
+        metadata: dict[str, object] = {
             "n_networks": len(self.networks),
             "bands": list(self.bands),
             "distance_modulus": self.distance_modulus,
             "mag_system": self.mag_system,
             "outside": self.outside,
+            "masked": self.masked,
         }
+        if self.nuisance is not None:
+            more, metadata["nuisance"] = self.nuisance.to_arrays()
+            arrays |= more
+        return arrays, metadata
 
     @classmethod
     def from_arrays(
@@ -134,6 +187,8 @@ class PhotometricNetwork(eqx.Module):
             distance_modulus=float(metadata["distance_modulus"]),  # pyright: ignore
             mag_system=metadata["mag_system"],  # pyright: ignore
             outside=metadata["outside"],  # pyright: ignore
+            nuisance=unpack_nuisance(arrays, metadata),
+            masked=bool(metadata.get("masked", False)),
         )
 
 

@@ -10,6 +10,8 @@ import json
 import os
 import pathlib
 import tempfile
+from collections.abc import Mapping
+from typing import Any
 
 import h5py
 import numpy as np
@@ -80,9 +82,14 @@ def unpack(arrays: dict[str, np.ndarray], header: dict[str, object]) -> Storable
         ) from error
 
 
-def save_selection(operator: Storable, path: str | os.PathLike[str]) -> None:
+def save_selection(
+    operator: Storable,
+    path: str | os.PathLike[str],
+    provenance: Mapping[str, object] | None = None,
+) -> None:
     """Write an operator; an existing file is replaced in one step, or left as it was.
 
+    `provenance`: JSON-ready facts of where it comes from, which `selection_provenance` reads.
     Raises `TypeError` for an operator that cannot be stored, `FileNotFoundError` for a folder that
     is not there.
     """
@@ -97,6 +104,8 @@ def save_selection(operator: Storable, path: str | os.PathLike[str]) -> None:
             file.attrs["starcensus_kind"] = header["kind"]
             file.attrs["format_version"] = FORMAT_VERSION
             file.attrs["metadata"] = json.dumps(header["metadata"], allow_nan=False)
+            if provenance is not None:
+                file.attrs["provenance"] = json.dumps(provenance, allow_nan=False, sort_keys=True)
             for name, values in arrays.items():
                 file.create_dataset(name, data=values)
         umask = os.umask(0)
@@ -107,6 +116,13 @@ def save_selection(operator: Storable, path: str | os.PathLike[str]) -> None:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
         raise
+
+
+def selection_provenance(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The facts saved with an operator; empty where there are none. Raises as `load_selection`."""
+    load_selection(path)
+    with h5py.File(path, "r") as file:
+        return json.loads(str(file.attrs.get("provenance", "{}")))
 
 
 def load_selection(path: str | os.PathLike[str]) -> Storable:

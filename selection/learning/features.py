@@ -1,0 +1,84 @@
+"""What a network of the selection sees of an injection."""
+
+import dataclasses
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float
+
+from .._nuisance import BACKGROUND, R_EFF
+from ..injection import InjectionTable
+
+# A sky-subtracted mosaic has skies below zero; electrons/s/pixel.
+_FAINTEST_SKY = 1e-4
+
+
+@dataclasses.dataclass(frozen=True)
+class Inputs:
+    """Which properties a network takes.
+
+    **Arguments:**
+
+    - `kind`: `"physical"` for log_mass, log_age and a_v; `"photometric"` for the true apparent
+      magnitudes in the bands of the table.
+    - `r_eff`, `background`: also log10 of the half-light radius (pc) and of the local sky.
+    - `masked`: photometric; bands may be missing.
+    """
+
+    kind: Literal["physical", "photometric"] = "physical"
+    r_eff: bool = False
+    background: bool = False
+    masked: bool = False
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("physical", "photometric"):
+            raise ValueError(f'kind is {self.kind!r}; expected "physical" or "photometric"')
+        if self.masked and self.kind == "physical":
+            raise ValueError("masked is for magnitudes; the physical properties are all there")
+
+    @property
+    def nuisances(self) -> tuple[str, ...]:
+        return (R_EFF,) * self.r_eff + (BACKGROUND,) * self.background
+
+
+def nuisance_columns(table: InjectionTable, names: tuple[str, ...]) -> Float[np.ndarray, "n k"]:
+    """The nuisance properties of each injection, `(n, property)`."""
+    columns = {
+        R_EFF: lambda: np.log10(table.r_eff_pc),
+        BACKGROUND: lambda: np.log10(np.maximum(table.background, _FAINTEST_SKY)),
+    }
+    each = [columns[name]() for name in names]
+    return np.stack(each, axis=1) if each else np.empty((len(table), 0))
+
+
+def magnitude_limits(table: InjectionTable) -> Float[np.ndarray, "band 2"]:
+    """Brightest and faintest finite magnitude in each band.
+
+    Raises `ValueError` for a band in which no cluster gives light.
+    """
+    finite = np.isfinite(table.true_mags)
+    if not finite.any(axis=0).all():
+        dark = table.bands[int(np.argmin(finite.any(axis=0)))]
+        raise ValueError(f"no cluster of the table gives light in {dark}; leave the band out")
+    low = np.where(finite, table.true_mags, np.inf).min(axis=0)
+    high = np.where(finite, table.true_mags, -np.inf).max(axis=0)
+    return np.stack([low, high], axis=1)
+
+
+def features(
+    table: InjectionTable,
+    inputs: Inputs,
+    limits: Float[np.ndarray, "band 2"] | None = None,
+) -> Float[np.ndarray, "n k"]:
+    """The inputs of each row, in the order that the operators expect.
+
+    `limits`: magnitudes are clipped to these; by default to `magnitude_limits`. A mask, if there is
+    one, is all ones.
+    """
+    more = nuisance_columns(table, inputs.nuisances)
+    if inputs.kind == "physical":
+        return np.column_stack([table.log_mass, table.log_age, table.a_v, more])
+    limits = magnitude_limits(table) if limits is None else limits
+    mags = np.clip(table.true_mags, *limits.T)
+    mask = np.ones((len(table), len(table.bands) * inputs.masked))
+    return np.column_stack([mags, more, mask])

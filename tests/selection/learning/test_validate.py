@@ -1,0 +1,118 @@
+"""The checks themselves: they pass what is right and catch what is wrong."""
+
+import numpy as np
+import pytest
+from scipy import stats
+from scipy.special import expit, logit
+
+from starcensus.selection.learning import TestSet, TransitionDesign, log_loss, reliability
+
+
+def probabilities(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    p = expit(rng.normal(0, 3, n))
+    return p, rng.random(n) < p
+
+
+def test_the_log_loss_of_the_truth_is_its_entropy():
+    p, label = probabilities(200_000, 0)
+    entropy = -(p * np.log(p) + (1 - p) * np.log1p(-p)).mean()
+    assert log_loss(p, label) == pytest.approx(entropy, abs=3e-3)
+    assert log_loss(expit(1.3 * logit(p)), label) > entropy + 3e-3
+    half = np.arange(len(p)) % 2
+    assert log_loss(p, label, half.astype(float)) == pytest.approx(
+        log_loss(p[half == 1], label[half == 1])
+    )
+
+
+def test_reliability_rejects_as_often_as_it_says():
+    """Over 300 right ones the p-values are uniform; a false alarm once in 1,000."""
+    values = [reliability(*probabilities(4000, seed)).p_value for seed in range(300)]
+    assert stats.kstest(values, "uniform").pvalue > 1e-3
+
+
+def test_reliability_sees_probabilities_that_are_too_sure_or_weighted():
+    p, label = probabilities(40_000, 1)
+    assert reliability(p, label).p_value > 1e-3
+    assert reliability(expit(1.2 * logit(p)), label).p_value < 1e-6
+    # What class weights of 2 to 1 would do.
+    weighted = reliability(expit(logit(p) + np.log(2)), label)
+    assert weighted.p_value < 1e-6 and (weighted.observed < weighted.predicted).all()
+
+
+@pytest.fixture(scope="module")
+def repeated(made_table):
+    table, p = made_table(3000, seed=4, repeats=40)
+    order = np.random.default_rng(0).permutation(len(table))
+    return TestSet.of(table.take(order)), p[:3000]
+
+
+def test_repeats_are_gathered_by_cluster_and_their_noise_is_known(repeated):
+    test, p = repeated
+    assert test.n_repeats == 40 and len(test) == 3000
+    np.testing.assert_array_equal(test.first.cluster, np.arange(3000))
+    assert np.abs(test.p_true - p).max() < 0.4
+    miss = np.abs(test.p_true - p)
+    assert (test.noise**2).mean() == pytest.approx((miss**2).mean(), rel=0.1)
+    np.testing.assert_allclose(test.noise_percentiles(), test.error_percentiles(p), atol=0.012)
+
+
+def test_neighbours_come_near_the_truth_without_seeing_a_clusters_own(repeated):
+    test, p = repeated
+    rows = test.first
+    x = np.column_stack([rows.log_mass, rows.log_age, rows.a_v, np.log10(rows.r_eff_pc)])
+    found = test.neighbour_regression(x, 30)
+    assert np.abs(found - p).mean() < 0.03
+    # Clusters without any relation to x are no better than a guess.
+    guess = test.neighbour_regression(np.random.default_rng(0).normal(size=(3000, 2)), 30)
+    assert np.abs(guess - p).mean() > 0.25
+
+
+def test_bins_hold_means_and_small_ones_are_left_out(repeated):
+    test, p = repeated
+    rows = test.binned(test.first.log_mass, p, 20)
+    inside = np.abs(test.first.log_mass - rows["middle"][5]) < 0.12
+    assert rows["p"][5] == pytest.approx(p[inside].mean(), abs=0.02)
+    np.testing.assert_allclose(rows["p"], rows["p_true"], atol=0.03)
+    assert not len(test.binned(test.first.log_mass, p, 200)["n"])
+
+
+def test_unequal_repeats_are_refused(made_table):
+    table, _ = made_table(50, repeats=3)
+    with pytest.raises(ValueError, match="injected 2 to 3 times"):
+        TestSet.of(table.take(slice(0, 149)))
+
+
+def pool(n: int = 50_000):
+    rng = np.random.default_rng(5)
+    z = rng.uniform(-20, 20, n)
+    members = expit(z[None] + rng.normal(0, 0.3, (5, n)))
+    return z, members
+
+
+def test_a_design_goes_where_the_outcome_is_open():
+    z, members = pool()
+    design = TransitionDesign.choose(members, 5000)
+    assert len(design.rows) == pytest.approx(5000, abs=4 * 5000**0.5)
+    assert (np.abs(z[design.rows]) < 4).mean() > 0.55
+    assert (np.abs(z) < 4).mean() < 0.25
+    assert len(np.unique(design.rows)) == len(design.rows)
+
+
+def test_its_weights_make_it_stand_for_the_pool():
+    z, members = pool()
+    design = TransitionDesign.choose(members, 10_000, seed=2)
+    truth, found = np.abs(z).mean(), np.abs(z[design.rows])
+    spread = np.sqrt((design.weights**2 * (found - truth) ** 2).sum()) / len(found)
+    assert abs(np.average(found, weights=design.weights) - truth) < 4 * spread
+    assert abs(found.mean() - truth) > 10 * spread
+
+
+def test_a_design_needs_a_pilot_and_a_pool():
+    _, members = pool(100)
+    with pytest.raises(ValueError, match="at least two networks"):
+        TransitionDesign.choose(members[:1], 10)
+    with pytest.raises(ValueError, match="a pool of 100 rows for 101"):
+        TransitionDesign.choose(members, 101)
+    whole = TransitionDesign.choose(members, 100)
+    assert len(whole.rows) == 100 and (whole.inclusion == 1).all()
