@@ -28,4 +28,5 @@ from ._store import save_selection as save_selection
 from ._store import selection_provenance as selection_provenance
 from .corrections import CorrectedCounts as CorrectedCounts
 from .corrections import corrected_counts as corrected_counts
+from .corrections import extinction_density as extinction_density
 from .corrections import marginal_completeness as marginal_completeness

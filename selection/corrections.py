@@ -83,6 +83,58 @@ def marginal_completeness(
     return result
 
 
+def extinction_density(
+    selection: AbstractSelection,
+    log_mass: Float[np.ndarray, "n"],
+    log_age: Float[np.ndarray, "n"],
+    a_v: Float[np.ndarray, "n"],
+    edges: Float[np.ndarray, "edge"],
+    *,
+    least: float = 0.5,
+    min_clusters: int = 30,
+) -> Density:
+    """p(A_V) from the catalogued clusters that would be catalogued at any extinction (C-4, 4.4).
+
+    Those are the clusters of whose mass and age p_sel exceeds `least` at the last of `edges`. Among
+    them extinction decides little of what is catalogued, at most a factor 1/`least`, so their
+    histogram stands for the population's, if extinction depends on neither mass nor age.
+
+    **Arguments:**
+
+    - `edges`: of the histogram, mag, from 0 or more up; inside the operator's domain.
+
+    Raises `ValueError` for fewer than `min_clusters` such clusters, and `SelectionDomainError`.
+    """
+    x, t, a, borders = (np.asarray(each, float) for each in (log_mass, log_age, a_v, edges))
+    if not (x.shape == t.shape == a.shape and x.ndim == 1):
+        raise ValueError(f"log_mass, log_age and a_v have shapes {x.shape}, {t.shape}, {a.shape}")
+    if borders.ndim != 1 or len(borders) < 2 or not (np.diff(borders) > 0).all():
+        raise ValueError("edges must be two or more increasing numbers")
+    dustiest = np.full(len(x), borders[-1])
+    selection.check_points(x, t, dustiest)
+    anyway = np.asarray(selection.p_sel(x, t, dustiest)) > least
+    if anyway.sum() < min_clusters:
+        raise ValueError(
+            f"{int(anyway.sum())} of {len(x)} clusters have p_sel > {least:g} at A_V = "
+            f"{borders[-1]:g}; expected {min_clusters} or more. Lower `least` or the last edge, or "
+            "fit the extinction with the population"
+        )
+    counts, _ = np.histogram(a[anyway], borders)
+    if not counts.sum():
+        raise ValueError(
+            f"no such cluster has A_V between {borders[0]:g} and {borders[-1]:g}; widen the edges"
+        )
+    height = counts / counts.sum() / np.diff(borders)
+
+    def density(at: np.ndarray) -> np.ndarray:
+        which = np.searchsorted(borders, at, side="right") - 1
+        which = np.where(at == borders[-1], len(height) - 1, which)
+        inside = (which >= 0) & (which < len(height))
+        return np.where(inside, height[np.clip(which, 0, len(height) - 1)], 0.0)
+
+    return density
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class CorrectedCounts:
     """Counts per bin, as observed and corrected.

@@ -9,6 +9,7 @@ from starcensus.selection import (
     SelectionDomainError,
     complete,
     corrected_counts,
+    extinction_density,
     marginal_completeness,
 )
 
@@ -111,3 +112,37 @@ def test_correction_recovers_the_truth():
     )
     error = counts.n_corrected / np.sqrt(counts.n_raw)
     assert (np.abs(counts.n_corrected - 4000) < 4.5 * error + 0.03 * 4000).all()
+
+
+def catalogued(n: int = 60_000) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Clusters of A_V ~ exponential, cut at 3, that `linear_logit` lets through."""
+    rng = np.random.default_rng(3)
+    mass, age = rng.uniform(2, 6, n), rng.uniform(6, 10, n)
+    a_v = -np.log(1 - rng.random(n) * (1 - np.exp(-3)))
+    kept = rng.random(n) < np.asarray(linear_logit().p_sel(mass, age, a_v))
+    return mass[kept], age[kept], a_v[kept]
+
+
+def test_extinction_comes_from_clusters_that_dust_cannot_hide():
+    mass, age, a_v = catalogued()
+    edges = np.linspace(0, 3, 7)
+    middle = (edges[1:] + edges[:-1]) / 2
+    true = -np.diff(np.exp(-edges)) / (1 - np.exp(-3)) / 0.5
+    found = extinction_density(linear_logit(), mass, age, a_v, edges, least=0.9)(middle)
+    n = (np.asarray(linear_logit().p_sel(mass, age, np.full(len(mass), 3.0))) > 0.9).sum()
+    # Five standard deviations of a bin's count, and the tenth that dust still hides.
+    assert (np.abs(found - true) < 5 * np.sqrt(true / n / 0.5) + 0.06 * true).all()
+    assert found.sum() * 0.5 == pytest.approx(1)
+    raw = np.histogram(a_v, edges, density=True)[0]
+    assert raw[-1] < 0.7 * true[-1]
+
+
+def test_extinction_needs_clusters_that_dust_cannot_hide():
+    mass, age, a_v = catalogued(2000)
+    edges = np.linspace(0, 3, 7)
+    with pytest.raises(ValueError, match="expected 30 or more"):
+        extinction_density(linear_logit(), mass, age, a_v, edges, least=0.999)
+    with pytest.raises(SelectionDomainError):
+        extinction_density(linear_logit(), mass, age, a_v, np.linspace(0, 4, 5))
+    with pytest.raises(ValueError, match="increasing numbers"):
+        extinction_density(linear_logit(), mass, age, a_v, edges[::-1])

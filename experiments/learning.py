@@ -1,0 +1,214 @@
+"""Runs of `starcensus selection train` and `evaluate`: from injection tables to operators."""
+
+import dataclasses
+import pathlib
+import time
+import tomllib
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import numpy as np
+import pydantic
+
+from starcensus.experiments.config import ConfigError, Strict, _only_fields, explain
+from starcensus.experiments.library import FlatConfig, MassRadiusConfig
+from starcensus.experiments.provenance import command_line, provenance
+from starcensus.experiments.run import prepare_folder, write_json
+from starcensus.networks import TrainSettings
+from starcensus.selection import (
+    NetworkSelection,
+    PhotometricNetwork,
+    load_selection,
+    save_selection,
+)
+from starcensus.selection.injection import InjectionTable
+from starcensus.selection.learning import (
+    Inputs,
+    LearnSettings,
+    TestSet,
+    features,
+    learn,
+    log_loss,
+    reliability,
+)
+from starcensus.selection.learning.learn import predict
+
+Progress = Callable[[str], None]
+
+
+class LearningConfig(Strict):
+    """A learning file.
+
+    - `tables`: injection tables, relative to the file. `search`: as in `LearnSettings`.
+    - `distance_modulus`: where the tables do not say it.
+    - `[radius]`: as in library files; distribution to average over, by default the tables'.
+    """
+
+    title: str = ""
+    tables: Annotated[tuple[str, ...], pydantic.Field(min_length=1)]
+    inputs: Annotated[Inputs, _only_fields(Inputs)] = Inputs()
+    train: Annotated[TrainSettings, _only_fields(TrainSettings)] = TrainSettings()
+    search: bool = False
+    distance_modulus: float | None = None
+    radius: (
+        Annotated[FlatConfig | MassRadiusConfig, pydantic.Field(discriminator="kind")] | None
+    ) = None
+
+
+def load_learning(path: pathlib.Path) -> tuple[LearningConfig, str]:
+    """The checked learning file and its text; `ConfigError` naming file, key and value."""
+    if not path.is_file():
+        raise ConfigError(f"{path}: there is no such learning file")
+    try:
+        text = path.read_text()
+        return LearningConfig.model_validate(tomllib.loads(text)), text
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from error
+    except pydantic.ValidationError as error:
+        raise ConfigError(f"{path}: {explain(error)}") from error
+
+
+def load_tables(paths: list[pathlib.Path]) -> InjectionTable:
+    """Injection tables, joined; `ConfigError` for one that is not there."""
+    for path in paths:
+        if not path.is_file():
+            raise ConfigError(f"{path}: there is no such injection table")
+    return InjectionTable.concatenate(*(InjectionTable.load(path) for path in paths))
+
+
+def run_training(
+    path: pathlib.Path, out: pathlib.Path, progress: Progress = lambda _: None
+) -> dict[str, object]:
+    """Train the operator of a learning file and write it to `out`, a summary beside it.
+
+    Raises `ConfigError`, and `ValueError` for tables that cannot be learned from.
+    """
+    config, text = load_learning(path)
+    paths = [path.resolve().parent / name for name in config.tables]
+    prepare_folder(out.parent)
+    progress("reading tables")
+    table = load_tables(paths)
+    began = time.perf_counter()
+
+    def show(member: int, epoch: int, train: float, validation: float) -> None:
+        progress(
+            f"network {member + 1} of {config.train.n_members}, epoch {epoch + 1}: loss "
+            f"{train:.4f}, held out {validation:.4f}"
+        )
+
+    learned = learn(
+        table,
+        LearnSettings(config.inputs, config.train, config.search),
+        radius=None if config.radius is None else config.radius.radius(),
+        distance_modulus=config.distance_modulus,
+        progress=show,
+    )
+    label = table.catalogued[learned.held_out]
+    check = reliability(learned.p, label)
+    facts = provenance(text, config.train.seed, paths, command_line())
+    kept = {**learned.provenance(), "inputs": facts["inputs"], "version": facts["version"]}
+    kept |= {"injections": dict(table.meta), "title": config.title}
+    save_selection(learned.operator, out, kept)
+    summary: dict[str, object] = {
+        "n_injections": len(table),
+        "n_catalogued": int(table.catalogued.sum()),
+        "held_out.n": len(label),
+        "held_out.log_loss": log_loss(learned.p, label),
+        "held_out.reliability_p_value": check.p_value,
+        "held_out.largest_z": float(np.abs(check.z).max()),
+        "final_train_loss": float(learned.trained.train_loss[:, -1].mean()),
+        "final_validation_loss": float(learned.trained.validation_loss[:, -1].mean()),
+        "max_rate": learned.settings.train.max_rate,
+        "weight_decay": learned.settings.train.weight_decay,
+        "wall_s": time.perf_counter() - began,
+    }
+    write_json(out.with_suffix(".provenance.json"), {**facts, **kept})
+    write_json(out.with_suffix(".summary.json"), summary)
+    return summary
+
+
+def run_evaluation(
+    operator_path: pathlib.Path,
+    tables: list[pathlib.Path],
+    out: pathlib.Path,
+    neighbours: int = 20,
+) -> dict[str, object]:
+    """Compare an operator with injections that it was not trained on; writes summary and figures.
+
+    Tables with repeats give |p − p_true| for each cluster, its floor and a yardstick (see
+    `TestSet`); others the log-loss and the reliability alone.
+
+    Raises `ConfigError` for an operator that no network is in, or for its own training table.
+    """
+    loaded = load_selection(operator_path)
+    if not isinstance(loaded, NetworkSelection | PhotometricNetwork):
+        raise ConfigError(
+            f"{operator_path}: holds a {type(loaded).__name__}; expected learned networks"
+        )
+    if isinstance(loaded, PhotometricNetwork):
+        loaded = dataclasses.replace(loaded, outside="clip")
+    table = load_tables(tables)
+    if isinstance(loaded, PhotometricNetwork) and loaded.bands != table.bands:
+        raise ConfigError(
+            f"the operator's bands are {', '.join(loaded.bands)}, those of the table "
+            f"{', '.join(table.bands)}"
+        )
+    _refuse_own_table(operator_path, table)
+    prepare_folder(out)
+    p = predict(loaded, table)
+    check = reliability(p, table.catalogued)
+    summary: dict[str, object] = {
+        "n_injections": len(table),
+        "log_loss": log_loss(p, table.catalogued),
+        "reliability_p_value": check.p_value,
+    }
+    from starcensus.experiments.figures_selection import evaluation_figures  # loads Matplotlib
+
+    test = None
+    if table.repeat.max() > 0:
+        test = TestSet.of(table)
+        at = predict(loaded, test.first)
+        x = features(test.first, _inputs(loaded))
+        near = test.neighbour_regression(x[:, : _n_informative(loaded)], neighbours)
+        summary |= {"n_clusters": len(test), "n_repeats": test.n_repeats}
+        for name, values in (
+            ("error", test.error_percentiles(at)),
+            ("neighbours", test.error_percentiles(near)),
+            ("repeat_noise", test.noise_percentiles()),
+        ):
+            summary |= {f"{name}.p{q}": float(v) for q, v in zip((50, 90, 95), values, strict=True)}
+        evaluation_figures(out, check, test, at)
+    else:
+        evaluation_figures(out, check, None, p)
+    write_json(out / "summary.json", summary)
+    files = [operator_path, *tables]
+    write_json(out / "provenance.json", provenance("", 0, files, command_line()))
+    return summary
+
+
+def _refuse_own_table(operator_path: pathlib.Path, table: InjectionTable) -> None:
+    from starcensus.selection import selection_provenance
+
+    facts: dict[str, Any] = selection_provenance(operator_path)
+    if facts.get("injection_table_sha256") == table.sha256():
+        raise ConfigError(
+            f"{operator_path} was trained on this table; evaluate it on injections that it has "
+            "not seen"
+        )
+
+
+def _inputs(operator: NetworkSelection | PhotometricNetwork) -> Inputs:
+    names = () if operator.nuisance is None else operator.nuisance.names
+    return Inputs(
+        "photometric" if isinstance(operator, PhotometricNetwork) else "physical",
+        r_eff="log_r_eff_pc" in names,
+        background="log_background" in names,
+        masked=isinstance(operator, PhotometricNetwork) and operator.masked,
+    )
+
+
+def _n_informative(operator: NetworkSelection | PhotometricNetwork) -> int:
+    """Columns of the features that differ between clusters: p_true averages over the sky."""
+    first = len(operator.bands) if isinstance(operator, PhotometricNetwork) else 3
+    names = () if operator.nuisance is None else operator.nuisance.names
+    return first + ("log_r_eff_pc" in names)
