@@ -114,12 +114,18 @@ def test_correction_recovers_the_truth():
     assert (np.abs(counts.n_corrected - 4000) < 4.5 * error + 0.03 * 4000).all()
 
 
+def steep() -> GridSelection:
+    """logit p = 6 (log_mass − 4) − 2 a_v."""
+    mass, _, a_v = np.meshgrid(*NODES, indexing="ij")
+    return GridSelection.from_probabilities(NODES, 1 / (1 + np.exp(-(6 * (mass - 4) - 2 * a_v))))
+
+
 def catalogued(n: int = 60_000) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Clusters of A_V ~ exponential, cut at 3, that `linear_logit` lets through."""
+    """Clusters of A_V ~ exponential, cut at 3, that `steep` lets through."""
     rng = np.random.default_rng(3)
     mass, age = rng.uniform(2, 6, n), rng.uniform(6, 10, n)
     a_v = -np.log(1 - rng.random(n) * (1 - np.exp(-3)))
-    kept = rng.random(n) < np.asarray(linear_logit().p_sel(mass, age, a_v))
+    kept = rng.random(n) < np.asarray(steep().p_sel(mass, age, a_v))
     return mass[kept], age[kept], a_v[kept]
 
 
@@ -128,8 +134,8 @@ def test_extinction_comes_from_clusters_that_dust_cannot_hide():
     edges = np.linspace(0, 3, 7)
     middle = (edges[1:] + edges[:-1]) / 2
     true = -np.diff(np.exp(-edges)) / (1 - np.exp(-3)) / 0.5
-    found = extinction_density(linear_logit(), mass, age, a_v, edges, least=0.9)(middle)
-    n = (np.asarray(linear_logit().p_sel(mass, age, np.full(len(mass), 3.0))) > 0.9).sum()
+    found = extinction_density(steep(), mass, age, a_v, edges, least=0.9)(middle)
+    n = (np.asarray(steep().p_sel(mass, age, np.full(len(mass), 3.0))) > 0.9).sum()
     # Five standard deviations of a bin's count, and the tenth that dust still hides.
     assert (np.abs(found - true) < 5 * np.sqrt(true / n / 0.5) + 0.06 * true).all()
     assert found.sum() * 0.5 == pytest.approx(1)
@@ -141,8 +147,8 @@ def test_extinction_needs_clusters_that_dust_cannot_hide():
     mass, age, a_v = catalogued(2000)
     edges = np.linspace(0, 3, 7)
     with pytest.raises(ValueError, match="expected 30 or more"):
-        extinction_density(linear_logit(), mass, age, a_v, edges, least=0.999)
+        extinction_density(steep(), mass, age, a_v, edges, least=0.999)
     with pytest.raises(SelectionDomainError):
-        extinction_density(linear_logit(), mass, age, a_v, np.linspace(0, 4, 5))
+        extinction_density(steep(), mass, age, a_v, np.linspace(0, 4, 5))
     with pytest.raises(ValueError, match="increasing numbers"):
-        extinction_density(linear_logit(), mass, age, a_v, edges[::-1])
+        extinction_density(steep(), mass, age, a_v, edges[::-1])
