@@ -2,6 +2,7 @@
 
 from .frames import Injector as Injector
 from .match import match_one_to_one as match_one_to_one
+from .own import catalogued_clusters as catalogued_clusters
 from .plan import InjectionPlan as InjectionPlan
 from .run import run_injections as run_injections
 from .table import InjectionTable as InjectionTable

@@ -1,0 +1,45 @@
+"""Own clusters of a galaxy: each source stands for one cluster, and field sources for none."""
+
+import numpy as np
+
+from starcensus.selection.injection import catalogued_clusters
+from starcensus.selection.pipeline import Detections
+
+
+def detections(x: list[float], y: list[float], kept: list[bool] | None = None) -> Detections:
+    n = len(x)
+    nothing = np.zeros((n, 1))
+    cuts = {"kept": np.ones(n, bool) if kept is None else np.array(kept)}
+    where = np.array(x, float), np.array(y, float)
+    return Detections(("ACS_F555W",), *where, nothing, nothing, np.zeros(n), cuts)
+
+
+X = np.array([10.0, 10.5, 50.0, 80.0, 99.0])
+Y = np.array([20.0, 20.0, 60.0, 30.0, 99.0])
+V = np.array([22.0, 26.0, 21.0, 20.0, 19.0])
+NONE = detections([], [])
+
+
+def test_a_source_belongs_to_the_brightest_cluster_within_reach():
+    # The fainter one is closer.
+    found = detections([10.6, 51.0], [20.0, 60.0])
+    assert catalogued_clusters(X, Y, V, found, NONE).tolist() == [0, -1, 1, -1, -1]
+    fainter = np.array([27.0, 26.0, 21.0, 20.0, 19.0])
+    assert catalogued_clusters(X, Y, fainter, found, NONE).tolist() == [-1, 0, 1, -1, -1]
+
+
+def test_a_cluster_takes_the_nearest_of_two_sources():
+    found = detections([51.5, 50.2], [60.0, 60.0])
+    assert catalogued_clusters(X, Y, V, found, NONE).tolist() == [-1, -1, 1, -1, -1]
+
+
+def test_sources_of_the_field_and_sources_that_were_cut_do_not_count():
+    found = detections([80.0, 99.0, 10.0], [30.0, 99.0, 20.0], [True, True, False])
+    field = detections([81.0], [31.0])
+    assert catalogued_clusters(X, Y, V, found, field).tolist() == [-1, -1, -1, -1, 1]
+    without = detections([81.0], [31.0], [False])
+    assert catalogued_clusters(X, Y, V, found, without).tolist() == [-1, -1, -1, 0, 1]
+
+
+def test_an_empty_catalogue_has_no_clusters():
+    assert (catalogued_clusters(X, Y, V, NONE, NONE) == -1).all()
