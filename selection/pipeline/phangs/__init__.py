@@ -17,7 +17,6 @@ from .hits import ModelRegions as ModelRegions
 from .hits import hit_map as hit_map
 from .hits import hit_regions as hit_regions
 from .models import ModelSettings as ModelSettings
-from .models import core_radius as core_radius
 from .models import crossing_time_myr as crossing_time_myr
 from .models import half_light_radius as half_light_radius
 from .models import mean_magnitudes as mean_magnitudes

@@ -75,11 +75,6 @@ class ModelSettings:
         return len(self.morphologies) * self.n_per_morphology
 
 
-def core_radius(fwhm: float, eta: float) -> float:
-    """a of (1 + r²/a²)^(−η), in the unit of `fwhm`."""
-    return fwhm / 2 / float(np.sqrt(np.expm1(np.log(2) / eta)))
-
-
 def half_light_radius(fwhm: float, eta: float) -> float:
     """Half-light radius of an endless profile, in the unit of `fwhm`; NaN for η ≤ 1."""
     return Moffat(fwhm, eta).half_light_radius if eta > 1 else float("nan")
@@ -95,7 +90,12 @@ def crossing_time_myr(
 def mean_magnitudes(
     population: StellarPopulation, band: str, settings: ModelSettings
 ) -> Float[np.ndarray, "age a_v"]:
-    """Absolute magnitude of the expected light of 1 M_sun, at each age and A_V of the grid."""
+    """Absolute magnitude of the expected light of 1 M_sun, at each age and A_V of the grid.
+
+    Raises `ValueError` for a band that the population lacks.
+    """
+    if band not in population.bands:
+        raise ValueError(f"there is no band {band}; there are {', '.join(population.bands)}")
     light = population.band_flux(population.mean_light(np.array(settings.log_ages)))
     log_flux = np.log(light[:, population.bands.index(band)])
     knots = population.grid.a_v

@@ -34,6 +34,8 @@ class PhangsSettings:
       (MCI_in, MCI_out). `noise_correlation`: see `multi_scale_errors`.
     - `bottom`: lowest MCI_out of the polygon, or None for `crop_mci_out` of the distance.
       `full_within_mpc`†: see there.
+    - `exclusion_level`: of the stellar exclusion region that `PhangsPipeline.for_field` makes, as a
+      share of the peak of the stars' density.
     - `ci_floor`: least CI(1, 3) of the morphology route, mag, or None. 1.3 to 1.4 stands for a
       stellar exclusion region where there is none.
     - `hd_limit_m_v`, `hd_mci_in`: of the super-H-D route.
@@ -61,6 +63,7 @@ class PhangsSettings:
     noise_correlation: float = 1.0
     bottom: float | None = None
     full_within_mpc: float = 5.0
+    exclusion_level: float = 0.5
     ci_floor: float | None = None
     hd_limit_m_v: float = HD_LIMIT_M_V
     hd_mci_in: tuple[float, float] = HD_MCI_IN
@@ -92,6 +95,8 @@ class PhangsSettings:
                 f"back_size_pix is {self.back_size_pix} and min_bands {self.min_bands}; expected "
                 ">= 8 and >= 1"
             )
+        if not 0 < self.exclusion_level < 1:
+            raise ValueError(f"exclusion_level is {self.exclusion_level}; expected 0 to 1")
         for name in ("sharpness_range", "roundness_range", "hd_mci_in"):
             low, high = getattr(self, name)
             if not low < high:

@@ -127,8 +127,8 @@ class PhangsPipeline:
             found = human(frame)
             snr = found.columns["detection_snr"]
             stars = clean_stars(frame.image(v), psfs[v], found.x, found.y, snr)
-            columns = found.columns
-            exclusion = stellar_exclusion(columns["mci_in"][stars], columns["mci_out"][stars])
+            mci = (found.columns[name][stars] for name in ("mci_in", "mci_out"))
+            exclusion = stellar_exclusion(*mci, level=settings.exclusion_level)
         return cls(settings, regions, exclusion)
 
     def describe(self) -> dict[str, Any]:
