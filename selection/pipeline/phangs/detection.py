@@ -3,7 +3,8 @@
 The survey's list is DOLPHOT's, simultaneous PSF fits on all exposures, augmented by DAOStarFinder
 with a wider kernel. DOLPHOT is a program of its own: here a DAOStarFinder list with a kernel as
 narrow as the PSF, fitted over 3.4 pixels, stands for it, and the height over its noise for its S/N.
-Its crowding parameter has no counterpart, so that the cut at 0.667 mag is left out.
+Its crowding parameter has no counterpart, so that the cut at 0.667 mag is left out, and two stars
+closer than 3.5 pixels are one source, which DOLPHOT takes apart.
 """
 
 import dataclasses

@@ -11,6 +11,7 @@ import pytest
 from scipy import ndimage
 from scipy.spatial import KDTree
 
+from starcensus.selection.injection import InjectionPlan, Injector
 from starcensus.selection.pipeline import Detections, PhangsPipeline, PhangsSettings, Pipeline
 from starcensus.selection.pipeline.phangs import (
     HitMap,
@@ -24,10 +25,11 @@ from starcensus.selection.pipeline.phangs import (
     multi_scale,
     stellar_exclusion,
 )
+from starcensus.simulate import ClusterLibrary
 from starcensus.simulate.image import BandImage, Frame
 from starcensus.simulate.profiles import EFF, Moffat
 from starcensus.simulate.psf import PSF, optical_psf
-from starcensus.simulate.render import add_sources, make_template
+from starcensus.simulate.render import TemplateBank, add_sources, make_template
 
 BANDS = ("WFC3_UVIS_F438W", "WFC3_UVIS_F555W", "WFC3_UVIS_F814W")
 V = BANDS[1]
@@ -113,6 +115,27 @@ def test_clusters_enter_the_catalogue_and_stars_do_not(templates, star_field, ps
     assert recovered(catalogue, stars).mean() < 0.1
 
 
+@pytest.mark.parametrize(
+    ("m_v", "r_eff_pc", "share"),
+    [(-8.5, 4.0, (0.9, 1)), (-8.5, 0.0, (0, 0.2)), (-4.0, 4.0, (0, 0.05))],
+)
+def test_an_artificial_cluster_test_of_it(
+    star_field, psfs, m_v: float, r_eff_pc: float, share: tuple[float, float]
+):
+    # Through injection and matching, with the magnitudes of a library: clusters of 4 pc are found,
+    # those too faint and point sources are not.
+    frame, _ = star_field
+    pipeline = PhangsPipeline.for_field(frame, psfs, PhangsSettings(exclusion_level=0.05))
+    n = 40
+    theta = np.full(n, 4.0), np.full(n, 8.0), np.zeros(n)
+    mags = np.full((n, 3), m_v)
+    library = ClusterLibrary(*theta, BANDS, mags, np.zeros(n), r_eff_pc=np.full(n, r_eff_pc))
+    plan = InjectionPlan(n_sets=1, per_frame=n, radii_pc=(r_eff_pc,) if r_eff_pc else None)
+    bank = TemplateBank(psfs, frame.pc_per_pixel)
+    table = Injector(frame, library, bank, pipeline, plan).run(0)
+    assert share[0] <= table.catalogued.mean() <= share[1]
+
+
 def test_half_of_the_peak_leaves_stars_among_the_candidates(templates, star_field, pipeline):
     # Half of a Gaussian's points lie outside the survey's contour, and most of these, where sky and
     # pixel phase scatter them to the left, in the polygon: 0.39 of all were measured.
@@ -187,10 +210,10 @@ def test_super_hd_ignores_the_errors_of_morphology(templates, pipeline):
 
 
 def test_the_fainter_of_a_double_goes(templates, pipeline):
-    # 3 pixels apart, so that both are found, and with a limit above and below that.
-    pair = np.array([100.0, 103.0]), np.full(2, 200.0), np.array([50.0, 40.0])
+    # 4 pixels apart, as two closer than 3.5 are found as one, with a limit below and above that.
+    pair = np.array([100.0, 104.0]), np.full(2, 200.0), np.array([50.0, 30.0])
     frame = make_frame(templates, {"star": pair})
-    for doubles_pix, kept in [(2.5, [True, True]), (3.5, [True, False])]:
+    for doubles_pix, kept in [(2.5, [True, True]), (4.5, [True, False])]:
         settings = dataclasses.replace(
             pipeline.settings, doubles_pix=doubles_pix, hd_limit_m_v=-5.0, hd_mci_in=(-2.0, 2.0)
         )
