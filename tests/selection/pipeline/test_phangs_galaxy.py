@@ -66,7 +66,7 @@ def test_each_coarser_region_adds_a_quarter(run):
         total = int((good & inside).sum())
         added.append((total - before) / total)
         before = total
-    print(f"in the finest region {before}; each coarser one adds", np.round(added[1:], 3))
+    print(f"in all regions {before}; each coarser one adds", np.round(added[1:], 3))
     assert all(0.15 < share < 0.40 for share in added[1:])
 
 
