@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+from jaxtyping import TypeCheckError
 from scipy import ndimage
 from scipy.spatial import KDTree
 
@@ -348,7 +349,6 @@ def test_a_region_of_another_field_is_taken_as_it_is(psfs, templates):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"sample": "both"}, "both"),
         ({"threshold_sigma": 0.0}, "threshold_sigma is 0.0; expected more than 0"),
         ({"exclusion_level": 1.5}, "exclusion_level is 1.5; expected 0 to 1"),
         ({"back_size_pix": 4}, "back_size_pix is 4 and min_bands 3"),
@@ -358,8 +358,14 @@ def test_a_region_of_another_field_is_taken_as_it_is(psfs, templates):
     ],
 )
 def test_settings_that_mean_nothing_are_refused(changes, message: str):
-    with pytest.raises(Exception, match=message):
+    with pytest.raises(ValueError, match=message):
         PhangsSettings(**changes)
+
+
+def test_there_are_two_samples():
+    # The type checker of the session speaks first.
+    with pytest.raises((ValueError, TypeCheckError), match="'both'"):
+        PhangsSettings(sample="both")
 
 
 def test_importing_the_survey_loads_no_image_library():

@@ -89,6 +89,30 @@ def test_the_ml_sample_is_larger(run):
     assert 0.2 < counts["human"]["single"] / counts["human"]["photometry"] < 0.6
 
 
+def test_the_wide_kernel_adds_few_candidates(run):
+    # The survey: usually 1% or less.
+    _, _, _, found = run
+    share = found.columns["added_by_dao"][found.catalogued].mean()
+    print(f"share of candidates that the wide kernel added {share:.4f}")
+    assert share < 0.02
+
+
+def test_bright_clusters_are_catalogued(run):
+    galaxy, _, _, found = run
+    candidates = found.take(found.catalogued)
+    tree = KDTree(np.column_stack([candidates.x, candidates.y]))
+    distance, _ = tree.query(np.column_stack([galaxy.x, galaxy.y]))
+    clusters = galaxy.clusters
+    v = clusters.mags[:, clusters.bands.index("ACS_F555W")] + galaxy.frame.distance_modulus
+    complete = [
+        float((distance[(v >= low) & (v < high)] < 2).mean())
+        for low, high in ((18, 21), (21, 22), (22, 23), (23, 24), (24, 25))
+    ]
+    print("catalogued, V < 21 and in steps of a magnitude to 25", np.round(complete, 2))
+    assert complete == sorted(complete, reverse=True)
+    assert complete[0] > 0.95 and complete[-1] < 0.2
+
+
 def test_purity_rises_with_luminosity(run):
     galaxy, _, _, found = run
     candidates = found.take(found.catalogued)

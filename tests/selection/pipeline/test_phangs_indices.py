@@ -211,6 +211,21 @@ def test_errors_of_mci_are_the_scatter_of_repeated_noise(dx: float, dy: float, r
         assert np.std(values) / np.median(error) == pytest.approx(1.0, abs=0.08)
 
 
+def test_errors_of_mci_follow_the_correlation_of_the_noise():
+    t = 1000.0
+    data = np.random.default_rng(0).normal(100.0, 1.0, (40, 40))
+    data[17:24, 17:24] += 10.0
+    image = BandImage(V, data.astype(np.float32), t, 25.0)
+    at = np.array([20.2]), np.array([19.7])
+    measured = aperture_photometry(image, *at, RADII_PIX)
+    alone, four = (
+        multi_scale_errors(image, *at, measured, CI_TABLE_1, correlation)
+        for correlation in (1.0, 4.0)
+    )
+    # The source's own photons, 0.01 of the sky's variance, are not correlated.
+    np.testing.assert_allclose(np.divide(four, alone).ravel(), 2.0, rtol=0.01)
+
+
 @pytest.mark.shared
 @pytest.mark.parametrize("plane", [0, 12, 54])
 def test_an_empirical_psf_gives_nearly_the_optical_models_fiducial(shared, plane: int):

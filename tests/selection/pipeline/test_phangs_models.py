@@ -13,10 +13,7 @@ from starcensus.selection.pipeline.phangs import (
     crossing_time_myr,
     fiducial_ci,
     half_light_radius,
-    in_polygon,
     mean_magnitudes,
-    model_regions,
-    polygon,
     synthetic_clusters,
 )
 from starcensus.simulate import StellarGrid, StellarPopulation, draw_clusters
@@ -197,17 +194,3 @@ def test_an_ml_pipeline_needs_model_clusters(psf):
     frame = Frame((sky(),), 29.98)
     with pytest.raises(ValueError, match="sample is 'ml' and magnitudes is None"):
         PhangsPipeline.for_field(frame, {V: psf}, PhangsSettings(sample="ml"))
-
-
-@pytest.mark.slow
-def test_model_regions_hold_the_polygon(psf, fiducial, population):
-    # A tenth of the survey's masses: 453,600 clusters, about a minute.
-    settings = ModelSettings(n_masses=100)
-    magnitudes = mean_magnitudes(population, V, settings)
-    regions = model_regions(sky(), psf, 29.98, 1.9, magnitudes, settings, 0, fiducial)
-    low, high = polygon(-1.1).min(0), polygon(-1.1).max(0)
-    points = np.random.default_rng(0).uniform(low[:, None], high[:, None], (2, 50_000))
-    inside = in_polygon(points[0], points[1], -1.1)
-    shares = [each.contains(*points)[inside].mean() for each in regions.maps]
-    assert shares == sorted(shares)
-    assert regions.contains(*points)[inside].mean() > 0.5
