@@ -12,7 +12,7 @@ from ....simulate.image import V_FILTERS, Frame, band_of
 from ....simulate.psf import PSF
 from .._base import Detections
 from ..legus import aperture_corrections
-from ..photometry import aperture_photometry, magnitudes
+from ..photometry import Apertures, aperture_photometry, magnitudes
 from .concentration import RADII_PIX, SKY_PIX, concentration, fiducial_ci, multi_scale
 from .detection import find_sources
 from .duplicates import keep_brightest
@@ -148,8 +148,9 @@ class PhangsPipeline:
     def __call__(self, frame: Frame) -> Detections:
         """Run on a frame; it must have a V band, and `min_bands` bands.
 
-        Columns: `mci_in`, `mci_out`, their errors, the six `ci_*`, `detection_snr`, `snr_v`,
-        `sky_v`, and booleans of the routes.
+        Its `ci` is CI(1, 3). Columns: `mci_in` and `mci_out` with `_error`, `detection_snr`,
+        `snr_v` (within 4 pixels), `sky_v` (electrons/s/pixel), and True or False for `in_polygon`,
+        `excluded`, `morphology`, `super_hd` and `added_by_dao`.
 
         Raises `ValueError` for a frame that lacks them, and for a band without an aperture
         correction or the V band without fiducial CI.
@@ -170,17 +171,10 @@ class PhangsPipeline:
         fiducial = _fiducial(s, v.band)
         sources = find_sources(v, s)
         n, v_at = len(sources), frame.index(v.band)
-        mags, errors = np.empty((n, len(frame.bands))), np.empty((n, len(frame.bands)))
-        for column, image in enumerate(frame):
-            if image is v:
-                continue
-            one = aperture_photometry(image, sources.x, sources.y, (_MAG_PIX,), SKY_PIX)
-            mags[:, column], errors[:, column] = magnitudes(image, one.flux[:, 0], one.error[:, 0])
-        seven = aperture_photometry(v, sources.x, sources.y, RADII_PIX, SKY_PIX)
+        mags, errors, seven = _photometry(frame, v_at, sources.x, sources.y)
+        mags += np.array([s.aperture_correction[band] for band in frame.bands])
         at_4 = RADII_PIX.index(_MAG_PIX)
         rate, rate_error = seven.flux[:, at_4], seven.error[:, at_4]
-        mags[:, v_at], errors[:, v_at] = magnitudes(v, rate, rate_error)
-        mags += np.array([s.aperture_correction[band] for band in frame.bands])
         ci = concentration(seven.flux)
         mci_in, mci_out = multi_scale(ci, fiducial)
         in_error, out_error = multi_scale_errors(
@@ -234,6 +228,24 @@ class PhangsPipeline:
             "added_by_dao": sources.added,
         }
         return Detections(frame.bands, sources.x, sources.y, mags, errors, ci_13, cuts, columns)
+
+
+def _photometry(
+    frame: Frame, v_at: int, x: Float[np.ndarray, "n"], y: Float[np.ndarray, "n"]
+) -> tuple[Float[np.ndarray, "n band"], Float[np.ndarray, "n band"], Apertures]:
+    """Magnitudes within 4 pixels and their errors, and all seven apertures in V."""
+    radii = [(_MAG_PIX,)] * len(frame.bands)
+    radii[v_at] = RADII_PIX
+    measured = [
+        aperture_photometry(image, x, y, each, SKY_PIX)
+        for image, each in zip(frame, radii, strict=True)
+    ]
+    pairs = []
+    for image, each, apertures in zip(frame, radii, measured, strict=True):
+        column = each.index(_MAG_PIX)
+        pairs.append(magnitudes(image, apertures.flux[:, column], apertures.error[:, column]))
+    mags, errors = (np.stack(columns, axis=1) for columns in zip(*pairs, strict=True))
+    return mags, errors, measured[v_at]
 
 
 def _fiducial(settings: PhangsSettings, band: str) -> tuple[float, ...]:
