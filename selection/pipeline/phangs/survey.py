@@ -234,7 +234,7 @@ def _photometry(
     frame: Frame, v_at: int, x: Float[np.ndarray, "n"], y: Float[np.ndarray, "n"]
 ) -> tuple[Float[np.ndarray, "n band"], Float[np.ndarray, "n band"], Apertures]:
     """Magnitudes within 4 pixels and their errors, and all seven apertures in V."""
-    radii = [(_MAG_PIX,)] * len(frame.bands)
+    radii: list[tuple[float, ...]] = [(_MAG_PIX,)] * len(frame.bands)
     radii[v_at] = RADII_PIX
     measured = [
         aperture_photometry(image, x, y, each, SKY_PIX)
