@@ -15,6 +15,11 @@ from .dust import ExtinctionCurve as ExtinctionCurve
 from .dust import attenuate as attenuate
 from .dust import extinction_curve as extinction_curve
 from .dust import tabulated_curve as tabulated_curve
+from .fits import ReadOptions as ReadOptions
+from .fits import read_band as read_band
+from .fits import read_frame as read_frame
+from .fits import write_band as write_band
+from .fits import write_frame as write_frame
 from .image import BandImage as BandImage
 from .image import Frame as Frame
 from .imf import Chabrier as Chabrier
