@@ -6,17 +6,16 @@ import os
 import pathlib
 import sys
 import time
-from collections.abc import Iterator
 from typing import Annotated
 
 import jax
-import numpy as np
 import typer
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 import starcensus
+from starcensus.experiments.selection import selection_app
 from starcensus.experiments.simulate import simulate_app
+from starcensus.experiments.terminal import Out, stages
 
 app = typer.Typer(
     name="starcensus",
@@ -25,13 +24,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-selection_app = typer.Typer(help="Selection operators: import, marginalise, look at.")
 app.add_typer(selection_app, name="selection", no_args_is_help=True)
 app.add_typer(simulate_app, name="simulate", no_args_is_help=True)
 bench_app = typer.Typer(help="Benchmarks: one JSON line each.")
 app.add_typer(bench_app, name="bench", no_args_is_help=True)
 
-Out = Annotated[pathlib.Path, typer.Option("--out", help="Folder for the results; made if absent.")]
 Data = Annotated[
     pathlib.Path | None,
     typer.Option("--data", help="Folder that holds the catalogues, as their owners publish them."),
@@ -72,19 +69,6 @@ def _is_users(error: Exception) -> bool:
         trace = trace.tb_next
     module = trace.tb_frame.f_globals.get("__name__", "") if trace else ""
     return module.startswith("starcensus.")
-
-
-@contextlib.contextmanager
-def stages() -> Iterator:
-    """A function that shows the current stage; a spinner on a terminal, silence elsewhere."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield lambda _: None
-        return
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("starting", total=None)
-        yield lambda text: bar.update(task, description=text)
 
 
 @app.callback(invoke_without_command=True)
@@ -242,119 +226,6 @@ def report(folder: Annotated[pathlib.Path, typer.Argument(help="Folder of a run.
     from starcensus.experiments.report import write_report
 
     typer.echo(str(write_report(folder)))
-
-
-@selection_app.command("import-c4")
-def import_c4_command(
-    out: Out,
-    source: Annotated[
-        pathlib.Path | None,
-        typer.Option(help="Wheel or folder of cluster-completeness-pipeline 0.1.0."),
-    ] = None,
-) -> None:
-    """Convert the published C-4 networks: c4_physical.h5 and c4_photometric.h5."""
-    from starcensus.experiments.run import prepare_folder
-    from starcensus.selection import import_c4, save_selection
-
-    prepare_folder(out)
-    for name, operator in zip(("c4_physical", "c4_photometric"), import_c4(source), strict=True):
-        save_selection(operator, out / f"{name}.h5")
-        typer.echo(str(out / f"{name}.h5"))
-
-
-@selection_app.command("marginalise")
-def marginalise_command(
-    out: Annotated[pathlib.Path, typer.Option("--out", help="Operator file to write (.h5).")],
-    network: Annotated[
-        pathlib.Path, typer.Option(help="Operator of magnitudes, e.g. c4_photometric.h5.")
-    ],
-    library: Annotated[
-        list[str],
-        typer.Option(
-            help="SLUG v2 library: the path before _cluster_prop.fits and _cluster_phot.fits; "
-            "repeat to join several."
-        ),
-    ],
-    bands: Annotated[
-        str, typer.Option(help="Library columns for the network's bands, in its order.")
-    ] = "WFC3_UVIS_F275W,WFC3_UVIS_F336W,ACS_F435W,ACS_F555W,ACS_F814W",
-    zeropoints: Annotated[
-        pathlib.Path | None,
-        typer.Option(help="AB minus Vega of the library's Vega, per band; converts to VEGAMAG."),
-    ] = None,
-    log_mass: Annotated[str, typer.Option(help="low,high,step of the grid, dex.")] = "2,6,0.25",
-    log_age: Annotated[str, typer.Option(help="low,high,step of the grid, dex.")] = "6,10.1,0.1",
-    a_v: Annotated[str, typer.Option(help="low,high,step of the grid, mag.")] = "0,3,0.5",
-    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
-) -> None:
-    """Average an operator of magnitudes over the stochastic light of simulated clusters."""
-    import dataclasses
-
-    from starcensus.experiments.config import ConfigError
-    from starcensus.selection import PhotometricNetwork, load_selection, marginalise, save_selection
-    from starcensus.simulate import VEGAMAG, ClusterLibrary, read_slug2, read_zeropoints
-
-    loaded = load_selection(network)
-    if not isinstance(loaded, PhotometricNetwork):
-        raise ConfigError(f"{network}: holds a {type(loaded).__name__}, not one of magnitudes")
-    names = [name.strip() for name in bands.split(",")]
-    convert = None
-    if zeropoints is not None:
-        given = read_zeropoints(zeropoints)
-        if missing := [name for name in names if name not in given or name not in VEGAMAG]:
-            raise ConfigError(f"{zeropoints}: no zero points for {', '.join(missing)}")
-        convert = {name: (given[name], VEGAMAG[name]) for name in names}
-    parts = [
-        read_slug2(
-            f"{stem}_cluster_prop.fits", f"{stem}_cluster_phot.fits", names, "neb_ex", convert
-        )
-        for stem in library
-    ]
-    # Beyond the training magnitudes the network is saturated: 0 below, 1 above.
-    clipped = dataclasses.replace(loaded, outside="clip")
-    result = marginalise(
-        clipped,
-        ClusterLibrary.concatenate(*parts),
-        *(
-            _axis(text, name)
-            for text, name in ((log_mass, "log-mass"), (log_age, "log-age"), (a_v, "a-v"))
-        ),
-        key=jax.random.key(seed),
-    )
-    save_selection(result.selection, out)
-    typer.echo(
-        f"{out}: median standard error of p_sel {float(np.median(result.standard_error)):.4f}, "
-        f"largest {float(result.standard_error.max()):.3f}"
-    )
-
-
-def _axis(text: str, name: str) -> np.ndarray:
-    from starcensus.experiments.config import ConfigError
-
-    try:
-        low, high, step = (float(part) for part in text.split(","))
-        return np.linspace(low, high, round((high - low) / step) + 1)
-    except ValueError as error:
-        raise ConfigError(f"--{name} is {text!r}; expected low,high,step") from error
-
-
-@selection_app.command("predict")
-def predict_command(
-    operator: Annotated[pathlib.Path, typer.Argument(help="Operator file.")],
-    log_mass: Annotated[float, typer.Option(help="log10 of the mass, M_sun.")],
-    log_age: Annotated[float, typer.Option(help="log10 of the age, yr.")],
-    a_v: Annotated[float, typer.Option(help="V-band extinction, mag.")],
-) -> None:
-    """Print p_sel at one mass, age and extinction, and its spread over the ensemble."""
-    from starcensus.experiments.config import ConfigError
-    from starcensus.selection import AbstractSelection, load_selection
-
-    loaded = load_selection(operator)
-    if not isinstance(loaded, AbstractSelection):
-        raise ConfigError(f"{operator}: holds an operator of magnitudes, not of θ")
-    loaded.check_points(log_mass, log_age, a_v)
-    members = loaded.members(log_mass, log_age, a_v)
-    typer.echo(f"p_sel = {float(members.mean()):.6f} (ensemble spread {float(members.std()):.2g})")
 
 
 @bench_app.command("slug")

@@ -1,20 +1,11 @@
 """Commands `starcensus simulate …`: stars, clusters, galaxies."""
 
-import contextlib
 import pathlib
-from collections.abc import Callable, Iterator
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+
+from starcensus.experiments.terminal import counted, stages
 
 simulate_app = typer.Typer(help="Simulate: stellar grids and libraries of stochastic clusters.")
 
@@ -50,7 +41,7 @@ def library_command(
     from starcensus.simulate.run import RunSettings
 
     settings = RunSettings(workers=workers, scheduler=scheduler, shard_rows=shard_rows)
-    with _rows() as show:
+    with counted("clusters") as show:
         summary = run_library_file(design, out, settings, engine, slug_data, show)
     before = summary["n_drawn_before"]
     typer.echo(
@@ -109,7 +100,6 @@ def grid_command(
     ] = float("inf"),
 ) -> None:
     """Build a stellar grid: magnitudes of stars of all masses and ages behind any extinction."""
-    from starcensus.experiments.cli import stages
     from starcensus.experiments.grid import GridFiles, run_grid
 
     try:
@@ -174,26 +164,6 @@ def ssp_command(
         every = stars.log_age[stars.log_age <= 10.0]
         plot(compare_files(stars, chosen, references, every), figure)
         typer.echo(f"wrote {figure}")
-
-
-@contextlib.contextmanager
-def _rows() -> Iterator[Callable[[int, int], None]]:
-    """A function that shows how many rows of all are done; a bar on a terminal, else silence."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield lambda done, n: None
-        return
-    with Progress(
-        TextColumn("clusters"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-    ) as bar:
-        task = bar.add_task("clusters", total=None)
-        yield lambda done, n: bar.update(task, completed=done, total=n)
 
 
 @simulate_app.command("figures")
