@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 import starcensus
+from starcensus.experiments.images import detect_command, galaxy_command, inject_command
 from starcensus.experiments.selection import selection_app
 from starcensus.experiments.simulate import simulate_app
 from starcensus.experiments.terminal import Out, stages
@@ -26,6 +27,9 @@ app = typer.Typer(
 )
 app.add_typer(selection_app, name="selection", no_args_is_help=True)
 app.add_typer(simulate_app, name="simulate", no_args_is_help=True)
+simulate_app.command("galaxy")(galaxy_command)
+app.command("detect")(detect_command)
+app.command("inject")(inject_command)
 bench_app = typer.Typer(help="Benchmarks: one JSON line each.")
 app.add_typer(bench_app, name="bench", no_args_is_help=True)
 
@@ -278,6 +282,22 @@ def bench_simulate_command(
     program = None if slug is None or slug_data is None else SlugProgram(slug, slug_data)
     for line in bench_simulate(n, seed, program, large, processes):
         typer.echo(json.dumps(line))
+
+
+@bench_app.command("inject")
+def bench_inject_command(
+    frames: Annotated[int, typer.Option(help="Frames of the measurement.", min=1)] = 3,
+    side: Annotated[int, typer.Option(help="Rows and columns of the galaxy.", min=128)] = 2048,
+    per_frame: Annotated[int, typer.Option(help="Most clusters in a frame.", min=1)] = 250,
+    seed: Annotated[int, typer.Option(help="Of galaxy, clusters and positions.", min=0)] = 0,
+) -> None:
+    """How fast clusters are injected into five bands and go through the LEGUS pipeline."""
+    import json
+
+    from starcensus.experiments.bench.inject import bench_inject
+
+    with stages() as show:
+        typer.echo(json.dumps(bench_inject(frames, side, per_frame, seed, show)))
 
 
 @bench_app.command("fit")

@@ -45,8 +45,9 @@ class Strict(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
 
 
-def _only_fields(cls: type) -> Any:
-    names = [f.name for f in dataclasses.fields(cls)]
+def _only_fields(cls: type, without: tuple[str, ...] = ()) -> Any:
+    """Refuses keys that are no fields of a dataclass, or among `without`."""
+    names = [f.name for f in dataclasses.fields(cls) if f.name not in without]
 
     def check(value: object) -> object:
         if isinstance(value, dict) and (unknown := sorted(set(value) - set(names))):

@@ -235,6 +235,8 @@ def _read(
             bad |= no_data
         elif not has_mask:
             bad |= _hdus.zeros(data, found, options.zeros)
+        if bad.all():
+            raise ValueError(f"{path}[{found.extension}]: no pixel has a finite value and a weight")
         data[~np.isfinite(data)] = 0.0
         if weight is not None:
             weight = weight / np.float32(factor**2) if factor != 1.0 else weight

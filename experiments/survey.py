@@ -1,0 +1,353 @@
+"""Survey files: images, their PSFs, a pipeline, and artificial cluster tests of it (TOML)."""
+
+import dataclasses
+import functools
+import importlib.util
+import pathlib
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, NamedTuple
+
+import pydantic
+
+from starcensus.experiments.config import ConfigError, Strict, _only_fields, explain
+from starcensus.selection.injection import InjectionPlan, Injector
+from starcensus.selection.pipeline import (
+    LegusPipeline,
+    LegusSettings,
+    Pipeline,
+    aperture_corrections,
+)
+from starcensus.simulate import (
+    PSF,
+    ClusterLibrary,
+    Frame,
+    ReadOptions,
+    TemplateBank,
+    optical_psf,
+    read_frame,
+    read_psf,
+)
+
+_SUFFIXES = (".fits", ".fits.gz", ".fits.fz", ".fit")
+
+
+class PsfConfig(Strict):
+    """A PSF from a FITS image, see `read_psf`; a path alone stands for `{path = "…"}`.
+
+    `path` is relative to the survey file. `oversampling` is in image pixels per pixel of the
+    survey's images, by default the header's OVERSAMP.
+    """
+
+    path: str
+    oversampling: Annotated[int, pydantic.Field(ge=1)] | None = None
+    extension: int = 0
+    plane: int | None = None
+    pixel_integrated: bool = True
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _path_alone(cls, value: object) -> object:
+        return {"path": value} if isinstance(value, str) else value
+
+    def psf(self, band: str, pixel_scale_arcsec: float, folder: pathlib.Path) -> PSF:
+        path = folder / self.path
+        if not path.is_file():
+            raise ConfigError(f"psf.{band}: there is no file {path}")
+        oversampling = self.oversampling or self._from_header(band, path)
+        return read_psf(
+            path,
+            band,
+            oversampling,
+            pixel_scale_arcsec,
+            extension=self.extension,
+            plane=self.plane,
+            pixel_integrated=self.pixel_integrated,
+        )
+
+    def _from_header(self, band: str, path: pathlib.Path) -> int:
+        from astropy.io import fits
+
+        try:
+            value = fits.getheader(path, self.extension).get("OVERSAMP")
+        except (OSError, IndexError) as error:
+            raise ConfigError(f"psf.{band}: {path} cannot be read as FITS ({error})") from error
+        if isinstance(value, int) and value >= 1:
+            return value
+        raise ConfigError(
+            f"psf.{band}: {path} has no OVERSAMP; give {{path = ..., oversampling = ...}}, image "
+            "pixels per pixel of the survey"
+        )
+
+
+def make_psfs(
+    given: Mapping[str, PsfConfig],
+    bands: tuple[str, ...],
+    pixel_scale_arcsec: float,
+    folder: pathlib.Path,
+) -> dict[str, PSF]:
+    """PSF of each band, the embedded model where none is given."""
+    if unknown := [band for band in given if band not in bands]:
+        raise ConfigError(f"psf: no band {', '.join(unknown)}; there are {', '.join(bands)}")
+    return {
+        band: given[band].psf(band, pixel_scale_arcsec, folder)
+        if band in given
+        else _embedded_psf(band, pixel_scale_arcsec)
+        for band in bands
+    }
+
+
+@functools.lru_cache(maxsize=16)
+def _embedded_psf(band: str, pixel_scale_arcsec: float) -> PSF:
+    return optical_psf(band, pixel_scale_arcsec)
+
+
+Read = Annotated[ReadOptions, _only_fields(ReadOptions)]
+
+
+class ImagesConfig(Strict):
+    """The images: `paths` is a folder, a list of files, or a table BAND = "file".
+
+    Paths are relative to the survey file. `bands` chooses some, in its order; by default all, by
+    wavelength. `read` and, for a band alone, `read_band` settle what files do not say (fields of
+    `ReadOptions`). `distance_modulus` (mag) and `pixel_scale_arcsec` are the files' by default.
+    """
+
+    paths: str | tuple[str, ...] | dict[str, str]
+    distance_modulus: float | None = None
+    pixel_scale_arcsec: float | None = None
+    bands: tuple[str, ...] | None = None
+    read: Read = ReadOptions()
+    read_band: dict[str, Read] = pydantic.Field({})
+
+    def files(self, folder: pathlib.Path) -> list[pathlib.Path]:
+        """The images; `ConfigError` for a folder that is not there or has none."""
+        if isinstance(self.paths, dict):
+            return [folder / path for path in self.paths.values()]
+        if not isinstance(self.paths, str):
+            return [folder / path for path in self.paths]
+        path = folder / self.paths
+        if path.is_file():
+            return [path]
+        if not path.is_dir():
+            raise ConfigError(f"images.paths: there is no folder or file {path}")
+        found = sorted(p for p in path.iterdir() if p.name.endswith(_SUFFIXES))
+        found = [p for p in found if not p.name.startswith(".")]
+        if not found:
+            raise ConfigError(
+                f"images.paths: the folder {path} has no image ({', '.join(_SUFFIXES)})"
+            )
+        return found
+
+    def frame(self, folder: pathlib.Path) -> Frame:
+        """The images of the bands."""
+        files = self.files(folder)
+        named = isinstance(self.paths, dict)
+        frame = read_frame(
+            dict(zip(self.paths, files, strict=True)) if named else files,
+            self.distance_modulus,
+            self.pixel_scale_arcsec,
+            self._anchored(self.read, folder),
+            {
+                band: self._anchored(self._over(self.read, own), folder)
+                for band, own in self.read_band.items()
+            },
+        )
+        return frame.select(self.bands or tuple(sorted(frame.bands, key=_wavelength)))
+
+    @staticmethod
+    def _over(common: ReadOptions, own: ReadOptions) -> ReadOptions:
+        default = ReadOptions()
+        names = (field.name for field in dataclasses.fields(ReadOptions))
+        changed = {n: getattr(own, n) for n in names if getattr(own, n) != getattr(default, n)}
+        return dataclasses.replace(common, **changed)
+
+    @staticmethod
+    def _anchored(options: ReadOptions, folder: pathlib.Path) -> ReadOptions:
+        if options.weight is None:
+            return options
+        return dataclasses.replace(options, weight=str(folder / options.weight))
+
+
+def _wavelength(band: str) -> tuple[int, str]:
+    """F275W before F1100W, and names without a number last."""
+    number = re.search(r"F(\d+)[A-Z]*$", band)
+    return int(number[1]) if number else 10**9, band
+
+
+def _legus(
+    settings: LegusSettings, frame: Frame, psfs: Mapping[str, PSF], eta: float
+) -> LegusPipeline:
+    """Bands without an aperture correction get that of an isolated model cluster."""
+    given = dict(settings.aperture_correction)
+    if unknown := [band for band in given if band not in frame.bands]:
+        raise ConfigError(
+            f"pipeline.aperture_correction: no band {', '.join(unknown)}; there are "
+            f"{', '.join(frame.bands)}"
+        )
+    rest = {band: psf for band, psf in psfs.items() if band not in given}
+    made = aperture_corrections(
+        rest,
+        frame.pc_per_pixel,
+        eta=eta,
+        aperture_pix=settings.aperture_pix,
+        sky_pix=settings.sky_pix,
+    )
+    return LegusPipeline(dataclasses.replace(settings, aperture_correction=made | given))
+
+
+class _Kind(NamedTuple):
+    """A pydantic adapter of a [pipeline]'s settings, and what makes the pipeline from them."""
+
+    settings: Any
+    make: Callable[[Any, Frame, Mapping[str, PSF], float], Pipeline]
+
+
+def _adapter(cls: type) -> Any:
+    return pydantic.TypeAdapter(Annotated[cls, _only_fields(cls)])  # pyright: ignore
+
+
+_PIPELINES = {"legus": _Kind(_adapter(LegusSettings), _legus)}
+
+
+def _pipeline_settings(value: object) -> object:
+    """Kind and settings of a [pipeline] table."""
+    if not isinstance(value, dict):
+        return value
+    kind = value.get("kind")
+    if kind not in _PIPELINES:
+        raise ValueError(f"kind is {kind!r}; expected one of {', '.join(_PIPELINES)}")
+    settings = {name: setting for name, setting in value.items() if name != "kind"}
+    try:
+        made = _PIPELINES[kind].settings.validate_python(settings)
+    except pydantic.ValidationError as error:
+        raise ValueError(explain(error)) from error
+    return {"kind": kind, "settings": made}
+
+
+def _own_radii(value: object) -> object:
+    """TOML has no null: `radii_pc = "library"` takes each cluster's own radius."""
+    if isinstance(value, dict) and value.get("radii_pc") == "library":
+        return {**value, "radii_pc": None}
+    return value
+
+
+class ProfileConfig(Strict):
+    """Model clusters: (1 + r²/a²)^(−eta), their radii rounded to steps of `step_dex`."""
+
+    eta: Annotated[float, pydantic.Field(gt=0.5)] = 1.5
+    step_dex: Annotated[float, pydantic.Field(gt=0)] = 0.02
+
+
+class LibraryFile(Strict):
+    """A cluster library; `path` is relative to the survey file."""
+
+    path: str
+
+
+class SurveyConfig(Strict):
+    """A whole survey file.
+
+    `pipeline` has the `kind` (legus) and the fields of its settings. [profile], [library] and
+    [plan] (fields of `InjectionPlan`) are of `starcensus inject`; the slope is of the aperture
+    corrections too.
+    """
+
+    title: str = ""
+    images: ImagesConfig
+    psf: dict[str, PsfConfig] = pydantic.Field({})
+    profile: ProfileConfig = ProfileConfig()
+    pipeline: Annotated[dict[str, Any], pydantic.BeforeValidator(_pipeline_settings)]
+    library: LibraryFile | None = None
+    plan: Annotated[
+        InjectionPlan, _only_fields(InjectionPlan), pydantic.BeforeValidator(_own_radii)
+    ] = InjectionPlan()
+
+    def psfs(self, frame: Frame, folder: pathlib.Path) -> dict[str, PSF]:
+        return make_psfs(self.psf, frame.bands, frame.pixel_scale_arcsec, folder)
+
+    def make_pipeline(self, frame: Frame, psfs: Mapping[str, PSF]) -> Pipeline:
+        kind = _PIPELINES[self.pipeline["kind"]]
+        return kind.make(self.pipeline["settings"], frame, psfs, self.profile.eta)
+
+    def injector(self, folder: pathlib.Path) -> Injector:
+        """The test that [library] and [plan] ask for."""
+        if self.library is None:
+            raise ConfigError("[library] is missing; expected the path of a cluster library (.h5)")
+        frame = self.images.frame(folder)
+        library = ClusterLibrary.load(folder / self.library.path, frame.bands)
+        psfs = self.psfs(frame, folder)
+        bank = TemplateBank(psfs, frame.pc_per_pixel, **self.profile.model_dump())
+        if self.plan.radii_pc is not None:
+            bank.exact = self.plan.radii_pc
+        return Injector(frame, library, bank, self.make_pipeline(frame, psfs), self.plan)
+
+    def inputs(self, folder: pathlib.Path) -> list[pathlib.Path]:
+        """Files that the survey is made of."""
+        files = self.images.files(folder)
+        files += [folder / psf.path for psf in self.psf.values()]
+        if self.library is not None:
+            files.append(folder / self.library.path)
+        return files
+
+
+@dataclasses.dataclass(frozen=True)
+class SurveyBuild:
+    """Makes the injector of a survey file's text; paths in it start from `folder`.
+
+    Raises `ConfigError` naming the file.
+    """
+
+    path: str
+    folder: str
+    text: str
+
+    def __call__(self) -> Injector:
+        config = parse_survey(self.text, self.path)
+        try:
+            return config.injector(pathlib.Path(self.folder))
+        except ValueError as error:
+            raise ConfigError(f"{self.path}: {error}") from error
+
+
+def load_survey(path: pathlib.Path) -> tuple[SurveyConfig, str]:
+    """The checked survey file and its text.
+
+    Raises `ConfigError` for a missing file, bad TOML, or a key or value that does not fit.
+    """
+    text = read_text(path, "survey")
+    return parse_survey(text, str(path)), text
+
+
+def parse_survey(text: str, source: str) -> SurveyConfig:
+    return parse(SurveyConfig, text, source)
+
+
+def read_text(path: pathlib.Path, what: str) -> str:
+    if not path.is_file():
+        raise ConfigError(f"{path}: there is no such {what} file")
+    try:
+        return path.read_text()
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from error
+
+
+def parse[T: pydantic.BaseModel](model: type[T], text: str, source: str) -> T:
+    """The text of a TOML file as a configuration; `ConfigError` naming file, key and remedy."""
+    try:
+        return model.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{source}: not valid TOML: {error}") from error
+    except pydantic.ValidationError as error:
+        raise ConfigError(f"{source}: {explain(error)}") from error
+
+
+def require_images() -> None:
+    """`ConfigError` where what images need is not installed."""
+    missing = [name for name in ("galsim", "sep") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ConfigError(
+            f"{' and '.join(missing)} is not installed; images need `pip install "
+            "'starcensus[images]'`"
+        )
