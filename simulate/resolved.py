@@ -244,8 +244,10 @@ def _nebular_flux(
     if not settings.nebular:
         return np.zeros(len(population.bands))
     mass, age, dust = (np.array([float(value)]) for value in (log_mass, log_age, a_v))
+    # Without a dtype NumPy makes a seed above 2⁶³ a ulonglong, which is not its uint64.
+    key = np.array([seed], np.uint64)
     with_gas, without = (
-        10 ** (-0.4 * draw_clusters(population, mass, age, dust, np.array([seed]), choice).mags[0])
+        10 ** (-0.4 * draw_clusters(population, mass, age, dust, key, choice).mags[0])
         for choice in (settings, dataclasses.replace(settings, nebular=False))
     )
     return np.maximum(with_gas - without, 0.0)
