@@ -41,7 +41,7 @@ from starcensus.simulate.imf import AbstractImf
 from starcensus.simulate.population import StellarPopulation
 
 _NUMBER, _THETA = 11, 12  # random streams of the clusters' number and θ
-_PICTURE_SIDE = 640
+_PICTURE_SIDE, _SOFTENING = 640, 20.0
 
 
 class OwnClusters(PopulationConfig):
@@ -265,12 +265,13 @@ def colour_picture(frame: Frame, side: int = _PICTURE_SIDE) -> UInt8[np.ndarray,
 
 def _stretch(light: Float[np.ndarray, "row col 3"]) -> UInt8[np.ndarray, "row col 3"]:
     total = light.mean(2)
-    top = max(float(np.percentile(total, 99.7)), 1e-30)
-    shown = np.arcsinh(total * 8 / top) / np.arcsinh(8)
+    top = max(float(np.percentile(total, 99.95)), 1e-30)
+    shown = np.arcsinh(total * _SOFTENING / top) / np.arcsinh(_SOFTENING)
     rgb = light * (shown / np.maximum(total, 1e-30))[:, :, None]
     # Colours that do not fit keep their ratios.
     rgb /= np.maximum(rgb.max(2), 1.0)[:, :, None]
-    return np.round(rgb * 255).astype(np.uint8)
+    # Noise takes most of a PNG; nobody sees its last two bits.
+    return (np.round(rgb * 63) * (255 / 63)).astype(np.uint8)
 
 
 def write_picture(frame: Frame, path: pathlib.Path, side: int = _PICTURE_SIDE) -> None:
