@@ -287,7 +287,7 @@ def bench_simulate_command(
 @bench_app.command("inject")
 def bench_inject_command(
     frames: Annotated[int, typer.Option(help="Frames of the measurement.", min=1)] = 3,
-    side: Annotated[int, typer.Option(help="Rows and columns of the galaxy.", min=128)] = 2048,
+    side: Annotated[int, typer.Option(help="Rows and columns of the galaxy.", min=256)] = 2048,
     per_frame: Annotated[int, typer.Option(help="Most clusters in a frame.", min=1)] = 250,
     seed: Annotated[int, typer.Option(help="Of galaxy, clusters and positions.", min=0)] = 0,
 ) -> None:

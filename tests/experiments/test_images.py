@@ -479,7 +479,7 @@ def test_mistakes(name, copy, monkeypatch, capfd):
 
 
 def test_the_benchmark_says_where_the_time_goes():
-    line = bench_inject(frames=1, side=128, per_frame=10)
+    line = bench_inject(frames=1, side=256, per_frame=10)
     assert line["n_injected"] == 10 and line["n_bands"] == 5
     spent = sum(line[f"{stage}_wall_s_per_frame"] for stage in STAGES)
     assert line["injections_per_s"] == pytest.approx(10 / spent, rel=0.01)
