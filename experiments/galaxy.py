@@ -149,12 +149,19 @@ def run_galaxy(
     settings, folder = config.settings, path.resolve().parent
     prepare_folder(out)
     _refuse_others(out, settings.bands)
+    if not config.field and (out / "field").exists():
+        raise ConfigError(f"{out / 'field'} is of another galaxy; name another --out")
     start = time.perf_counter()
     try:
         progress("stars and PSFs")
         stars = _stars(
             None if config.grid == "default" else str(folder / config.grid), config.imf.imf()
         )
+        if unknown := [band for band in settings.bands if band not in stars.bands]:
+            raise ConfigError(
+                f"exposures: the stellar grid has no {', '.join(unknown)}; it has "
+                f"{', '.join(stars.bands)}"
+            )
         psfs = make_psfs(config.psf, settings.bands, settings.pixel_scale_arcsec, folder)
         progress("clusters")
         clusters = config.clusters(stars)
@@ -217,6 +224,7 @@ def write_clusters(galaxy: Galaxy, truth: dict[str, float], out: pathlib.Path) -
     columns: dict[str, Any] = {"x": galaxy.x, "y": galaxy.y}
     names = ("log_mass", "log_age", "a_v", "r_eff_pc")
     if clusters is None:
+        (out / "clusters.h5").unlink(missing_ok=True)
         columns |= {name: np.empty(0) for name in names}
         columns |= {f"mag_{band}": np.empty(0) for band in frame.bands}
     else:

@@ -171,6 +171,18 @@ def test_clusters_star_by_star_in_the_same_field(copy, monkeypatch):
         assert read_band(out / f"{band}.fits").data.sum() > read_band(after).data.sum()
 
 
+def test_a_galaxy_without_clusters(copy, monkeypatch):
+    start, stop = GALAXY.index("[population]"), GALAXY.index("[radius]")
+    (copy / "galaxy.toml").write_text(GALAXY[:start] + GALAXY[stop:])
+    out = copy / "galaxy"
+    assert run(monkeypatch, "simulate", "galaxy", str(copy / "galaxy.toml"), "--out", str(out)) == 0
+    for band in BANDS:
+        assert (out / f"{band}.fits").read_bytes() == (out / f"field/{band}.fits").read_bytes()
+    assert len(Table.read(out / "clusters.ecsv", format="ascii.ecsv")) == 0
+    assert not (out / "clusters.h5").exists()
+    assert json.loads((out / "summary.json").read_text())["n_clusters"] == 0
+
+
 def test_a_catalogue(project, tmp_path, monkeypatch, capfd):
     out = tmp_path / "catalogue"
     assert run(monkeypatch, "detect", str(project / "survey.toml"), "--out", str(out)) == 0
@@ -293,6 +305,14 @@ def replace(old: str, new: str, name: str = "survey.toml") -> Callable[[pathlib.
 
 def galaxy(old: str, new: str) -> Callable[[pathlib.Path], None]:
     return replace(old, new, "galaxy.toml")
+
+
+def both(*changes: Callable[[pathlib.Path], None]) -> Callable[[pathlib.Path], None]:
+    def change(folder: pathlib.Path) -> None:
+        for one in changes:
+            one(folder)
+
+    return change
 
 
 def header(keyword: str, value: object, extension: str | int = 0) -> Callable:
@@ -445,7 +465,17 @@ MISTAKES: dict[str, tuple[str, Callable[[pathlib.Path], None], str]] = {
     "unknown band": (
         "simulate",
         galaxy('band = "ACS_F435W"', 'band = "ACS_F475W"'),
-        r"galaxy\.toml: psf: no band ACS_F435W; there are ACS_F475W",
+        r"galaxy\.toml: exposures: the stellar grid has no ACS_F475W; it has WFC3_UVIS_F275W",
+    ),
+    "PSF of no exposure": (
+        "simulate",
+        galaxy("[psf]", '[psf]\nACS_F606W = "a.fits"'),
+        r"galaxy\.toml: psf: no band ACS_F606W; there are ACS_F435W",
+    ),
+    "another field": (
+        "simulate",
+        both(galaxy("field = true", ""), lambda folder: (folder / "out/field").mkdir(parents=True)),
+        r"out/field is of another galaxy; name another --out",
     ),
     "ages": (
         "simulate",
