@@ -16,19 +16,25 @@ from starcensus.selection.injection import InjectionPlan, Injector
 from starcensus.selection.pipeline import (
     LegusPipeline,
     LegusSettings,
+    PhangsPipeline,
+    PhangsSettings,
     Pipeline,
     aperture_corrections,
 )
+from starcensus.selection.pipeline.phangs import ModelSettings, mean_magnitudes
 from starcensus.simulate import (
     PSF,
     ClusterLibrary,
     Frame,
     ReadOptions,
+    StellarGrid,
+    StellarPopulation,
     TemplateBank,
     optical_psf,
     read_frame,
     read_psf,
 )
+from starcensus.simulate.image import V_FILTERS, band_of
 
 _SUFFIXES = (".fits", ".fits.gz", ".fits.fz", ".fit")
 
@@ -197,6 +203,21 @@ def _legus(
     return LegusPipeline(dataclasses.replace(settings, aperture_correction=made | given))
 
 
+def _phangs(
+    settings: PhangsSettings, frame: Frame, psfs: Mapping[str, PSF], eta: float
+) -> PhangsPipeline:
+    """With what the survey derives from the frame: model clusters for the sample `"ml"`, and the
+    region of its stars, unless `ci_floor` stands for one."""
+    magnitudes = None
+    if settings.sample == "ml":
+        stars = StellarPopulation(StellarGrid.default())
+        magnitudes = mean_magnitudes(stars, band_of(frame.bands, V_FILTERS), ModelSettings())
+    exclusion = "field" if settings.ci_floor is None else None
+    return PhangsPipeline.for_field(
+        frame, psfs, settings, magnitudes=magnitudes, exclusion=exclusion
+    )
+
+
 class _Kind(NamedTuple):
     """A pydantic adapter of a [pipeline]'s settings, and what makes the pipeline from them."""
 
@@ -208,7 +229,10 @@ def _adapter(cls: type) -> Any:
     return pydantic.TypeAdapter(Annotated[cls, _only_fields(cls)])  # pyright: ignore
 
 
-_PIPELINES = {"legus": _Kind(_adapter(LegusSettings), _legus)}
+_PIPELINES = {
+    "legus": _Kind(_adapter(LegusSettings), _legus),
+    "phangs": _Kind(_adapter(PhangsSettings), _phangs),
+}
 
 
 def _pipeline_settings(value: object) -> object:
@@ -249,9 +273,9 @@ class LibraryFile(Strict):
 class SurveyConfig(Strict):
     """A whole survey file.
 
-    `pipeline` has the `kind` (legus) and the fields of its settings. [profile], [library] and
-    [plan] (fields of `InjectionPlan`) are of `starcensus inject`; the slope is of the aperture
-    corrections too.
+    `pipeline` has the `kind` (legus, phangs) and the fields of its settings. [profile], [library]
+    and [plan] (fields of `InjectionPlan`) are of `starcensus inject`; the slope is of LEGUS's
+    aperture corrections too.
     """
 
     title: str = ""

@@ -208,6 +208,21 @@ def test_a_catalogue(project, tmp_path, monkeypatch, capfd):
     assert nearest["mag_ACS_F555W"] == pytest.approx(brightest["mag_ACS_F555W"], abs=0.3)
 
 
+def test_a_catalogue_of_phangs(copy, monkeypatch, capfd):
+    replace('"legus"\ndetection_sigma = 5.0', '"phangs"')(copy)
+    arguments = "detect", str(copy / "survey.toml"), "--out", str(copy / "out")
+    assert run(monkeypatch, *arguments) == 2
+    assert re.search(r"survey\.toml: .*stars do not make .*set `ci_floor`", capfd.readouterr().err)
+    replace("min_bands", "ci_floor = 1.3\nmin_bands")(copy)
+    assert run(monkeypatch, *arguments) == 0
+    made = Table.read(copy / "out" / "catalogue.ecsv", format="ascii.ecsv")
+    assert {"cut_candidate", "mci_in", "super_hd"} <= set(made.colnames) and made[
+        "catalogued"
+    ].any()
+    summary = json.loads((copy / "out" / "summary.json").read_text())
+    assert summary["n_after.single"] == summary["n_catalogued"] == made["catalogued"].sum()
+
+
 def test_bad_pixels_and_the_sky(copy, monkeypatch):
     wcs = WCS(naxis=2)
     wcs.wcs.ctype, wcs.wcs.crval, wcs.wcs.crpix = ["RA---TAN", "DEC--TAN"], [24.2, 15.8], [80, 60]
