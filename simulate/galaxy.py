@@ -251,7 +251,7 @@ def _maps(settings: GalaxySettings, rng: np.random.Generator) -> dict[str, np.nd
         for scale in scales_pc:
             noise = rng.standard_normal(settings.shape, dtype=np.float32)
             smooth = _smooth(noise, scale / settings.pc_per_pixel)
-            field += smooth / smooth.std()
+            field += (smooth - smooth.mean()) / smooth.std()
         field /= np.float32(len(scales_pc) ** 0.5)
         return 10 ** (np.float32(dex) * field)
 

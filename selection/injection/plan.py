@@ -140,7 +140,7 @@ def place(
         else:
             raise ValueError(
                 f"no place was found for cluster {i} of {n} in {_TRIES} tries, {min_separation:g} "
-                "half-light radii and {min_separation_pix:g} pixels from the others; inject fewer "
+                f"half-light radii and {min_separation_pix:g} pixels from the others; inject fewer "
                 "per frame"
             )
     return x, y
