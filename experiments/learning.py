@@ -112,6 +112,7 @@ def run_training(
     summary: dict[str, object] = {
         "n_injections": len(table),
         "n_catalogued": int(table.catalogued.sum()),
+        "vacancy": learned.operator.vacancy,
         "held_out.n": len(label),
         "held_out.log_loss": log_loss(learned.p, label),
         "held_out.reliability_p_value": check.p_value,
@@ -155,11 +156,13 @@ def run_evaluation(
         )
     _refuse_own_table(operator_path, table)
     prepare_folder(out)
-    p = predict(loaded, table)
-    check = reliability(p, table.catalogued)
+    free = table.take(~table.already_there)
+    p = predict(loaded, free)
+    check = reliability(p, free.catalogued)
     summary: dict[str, object] = {
         "n_injections": len(table),
-        "log_loss": log_loss(p, table.catalogued),
+        "n_free": len(free),
+        "log_loss": log_loss(p, free.catalogued),
         "reliability_p_value": check.p_value,
     }
     from starcensus.experiments.figures_selection import evaluation_figures  # loads Matplotlib
