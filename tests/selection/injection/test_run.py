@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+import os
 import pathlib
 import signal
 import subprocess
@@ -18,11 +19,16 @@ LIMIT = -9.0
 
 
 @pytest.fixture(scope="module")
-def Toy():
+def toy_survey():
     with pytest.MonkeyPatch.context() as patch:
         # Worker processes find the module on the path too.
         patch.syspath_prepend(HERE)
-        yield importlib.import_module("toy_survey").Toy
+        yield importlib.import_module("toy_survey")
+
+
+@pytest.fixture(scope="module")
+def Toy(toy_survey):
+    return toy_survey.Toy
 
 
 @pytest.fixture(scope="module")
@@ -82,13 +88,46 @@ def test_two_processes_make_the_same_table(Toy, whole, tmp_path):
     assert (tmp_path / "two.h5").read_bytes() == whole.read_bytes()
 
 
-def test_dask_makes_the_same_table(Toy, whole, tmp_path):
+@pytest.fixture(scope="module")
+def scheduler(toy_survey, tmp_path_factory):
+    """Address of a Dask scheduler with two worker processes, which come back when they die."""
     distributed = pytest.importorskip("distributed")
     with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None
+        n_workers=2,
+        threads_per_worker=1,
+        processes=True,
+        dashboard_address=None,
+        local_directory=str(tmp_path_factory.mktemp("dask")),
     ) as cluster:
-        run_injections(Toy(), tmp_path / "dask.h5", scheduler=cluster.scheduler_address)
-    assert (tmp_path / "dask.h5").read_bytes() == whole.read_bytes()
+        yield cluster.scheduler_address
+
+
+def test_two_processes_of_dask_make_the_same_table(toy_survey, scheduler, whole, tmp_path):
+    """Both processes run frames; the table is that of one process to the byte."""
+    pids = tmp_path / "pids"
+    pids.mkdir()
+    out = tmp_path / "dask.h5"
+    build = toy_survey.Watched(pids, together=2)
+    run_injections(build, out, scheduler=scheduler, shard_frames=1)
+    assert out.read_bytes() == whole.read_bytes()
+    assert len(list(pids.iterdir())) == 2 and not (pids / str(os.getpid())).exists()
+
+
+def test_a_worker_that_is_killed_loses_nothing(toy_survey, scheduler, whole, tmp_path):
+    """A worker process of Dask is killed in the middle of a frame; the table is the same."""
+    pids = tmp_path / "pids"
+    pids.mkdir()
+    out, seen = tmp_path / "dask.h5", []
+    run_injections(
+        toy_survey.Watched(pids, together=2, deadly_frame=3),
+        out,
+        scheduler=scheduler,
+        shard_frames=1,
+        progress=lambda done, n: seen.append(done),
+    )
+    assert out.read_bytes() == whole.read_bytes() and seen == list(range(7))
+    killed = int((tmp_path / "killed").read_text())
+    assert (pids / str(killed)).exists() and killed != os.getpid()
 
 
 def test_an_interrupted_run_goes_on_where_it_was(Toy, whole, tmp_path):

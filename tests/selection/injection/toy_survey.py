@@ -1,10 +1,15 @@
 """A survey of one band that catalogues what is brighter than a limit, and its test."""
 
 import dataclasses
+import os
+import pathlib
+import signal
+import time
 
 import numpy as np
 
-from starcensus.selection.injection import InjectionPlan, Injector
+from starcensus.selection.injection import InjectionPlan, InjectionTable, Injector
+from starcensus.selection.injection.frames import Clock
 from starcensus.selection.pipeline import Detections
 from starcensus.simulate import ClusterLibrary, Frame, TemplateBank
 from starcensus.simulate.image import BandImage
@@ -71,3 +76,43 @@ class Toy:
         )
         bank = TemplateBank({BAND: point_psf()}, frame.pc_per_pixel)
         return Injector(frame, library, bank, ToySurvey(0.75 * rate), plan)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class WatchedInjector(Injector):
+    """An injector that leaves its process's number, and kills the process once, at one frame."""
+
+    watch: "Watched"
+
+    def run(self, number: int, clock: Clock = lambda stage, seconds: None) -> InjectionTable:
+        (self.watch.pids / str(os.getpid())).touch()
+        # However fast the first process is, no frame is done before the others have begun.
+        deadline = time.monotonic() + 60
+        while len(list(self.watch.pids.iterdir())) < self.watch.together:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        killed = self.watch.pids.parent / "killed"
+        if number == self.watch.deadly_frame and not killed.exists():
+            killed.write_text(str(os.getpid()))
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().run(number, clock)
+
+
+@dataclasses.dataclass(frozen=True)
+class Watched:
+    """Builds the injector of `Toy()` in another class, whose table is the same.
+
+    **Arguments:**
+
+    - `pids`: folder for the numbers of the processes. `together`: processes to wait for.
+    - `deadly_frame`: whose process is killed, once.
+    """
+
+    pids: pathlib.Path
+    together: int = 1
+    deadly_frame: int = -1
+
+    def __call__(self) -> Injector:
+        toy = Toy()()
+        fields = {field.name: getattr(toy, field.name) for field in dataclasses.fields(toy)}
+        return WatchedInjector(**fields, watch=self)
