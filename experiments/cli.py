@@ -300,6 +300,36 @@ def bench_inject_command(
         typer.echo(json.dumps(bench_inject(frames, side, per_frame, seed, show)))
 
 
+@bench_app.command("design")
+def bench_design_command(
+    table: Annotated[list[pathlib.Path], typer.Option(help="Injection table; may be repeated.")],
+    kind: Annotated[str, typer.Option(help="physical or photometric.")] = "photometric",
+    r_eff: Annotated[bool, typer.Option(help="Networks also take the half-light radius.")] = True,
+    sizes: Annotated[
+        str, typer.Option(help="Numbers of injections, separated by commas.")
+    ] = "10000,20000,40000,80000,160000",
+    pilot: Annotated[int, typer.Option(help="Uniform injections of the pilot.", min=100)] = 10_000,
+    seed: Annotated[int, typer.Option(help="Of choices and networks.", min=0)] = 0,
+) -> None:
+    """Learning curves of transition-focused against uniform artificial cluster tests."""
+    import json
+
+    from starcensus.experiments.bench.design import bench_design
+    from starcensus.experiments.config import ConfigError
+    from starcensus.selection.learning import Inputs
+
+    try:
+        numbers = tuple(int(word) for word in sizes.split(","))
+    except ValueError:
+        raise ConfigError(f"--sizes is {sizes!r}; expected whole numbers and commas") from None
+    inputs = Inputs("photometric" if kind == "photometric" else "physical", r_eff=r_eff)
+    if kind not in ("photometric", "physical"):
+        raise ConfigError(f"--kind is {kind!r}; expected physical or photometric")
+    with stages() as show:
+        for line in bench_design(table, inputs, numbers, pilot, seed, show):
+            typer.echo(json.dumps(line))
+
+
 @bench_app.command("fit")
 def bench_fit_command(
     sizes: Annotated[

@@ -201,12 +201,17 @@ class FitConfig(Strict):
 
 
 class MockConfig(Strict):
-    """A mock catalogue: the true parameters, and which operator and population make it."""
+    """A mock catalogue: the true parameters, and which operator and population make it.
+
+    `sigma`: Gaussian errors (dex, dex, mag) of the recorded values, for an operator that acts on
+    the truth.
+    """
 
     selection: str
     population: str
     truth: dict[str, float | tuple[float, ...]]
     seed: int
+    sigma: Triple | None = None
 
 
 class CalibrationCase(Strict):

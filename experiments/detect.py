@@ -7,20 +7,26 @@ from typing import Any
 import numpy as np
 
 from starcensus.experiments.config import ConfigError
+from starcensus.experiments.known import Known, known_catalogue
 from starcensus.experiments.provenance import command_line, provenance
 from starcensus.experiments.run import Progress, prepare_folder, write_json
 from starcensus.experiments.survey import load_survey, require_images
 from starcensus.inference import write_atomic
+from starcensus.selection.catalogue import write_catalogue as write_known
 from starcensus.selection.pipeline import Detections
 from starcensus.simulate import Frame
 
 
 def run_detect(
-    path: pathlib.Path, out: pathlib.Path, progress: Progress = lambda _: None
+    path: pathlib.Path,
+    out: pathlib.Path,
+    progress: Progress = lambda _: None,
+    known: Known | None = None,
 ) -> dict[str, object]:
     """Run the pipeline of a survey file and write `catalogue.ecsv`, summary and provenance.
 
-    Raises `ConfigError` naming the file and the key.
+    With `known` also `known.ecsv`, the synthetic galaxy's own clusters of the catalogue. Raises
+    `ConfigError` naming the file and the key.
     """
     require_images()
     config, text = load_survey(path)
@@ -35,6 +41,11 @@ def run_detect(
         progress("detection and photometry")
         found = run_pipeline(pipeline, frame)
         inputs = [path, *config.inputs(folder)]
+        own = None
+        if known is not None:
+            progress("the galaxy without its clusters")
+            own = known_catalogue(known, found, pipeline, config.images, frame)
+            write_known(own, out / "known.ecsv")
     except ValueError as error:
         raise ConfigError(f"{path}: {error}") from error
     write_catalogue(found, frame, pipeline.describe(), out / "catalogue.ecsv")
@@ -48,6 +59,8 @@ def run_detect(
         "pixel_scale_arcsec": frame.pixel_scale_arcsec,
         "wall_s": time.perf_counter() - start,
     }
+    if own is not None:
+        summary["n_own_catalogued"] = len(own)
     facts = provenance(text, 0, inputs, command_line())
     write_json(out / "provenance.json", {**facts, "pipeline": pipeline.describe()})
     write_json(out / "summary.json", summary)

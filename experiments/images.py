@@ -26,16 +26,41 @@ def galaxy_command(
     )
 
 
-def detect_command(survey: Survey, out: Out) -> None:
+def detect_command(
+    survey: Survey,
+    out: Out,
+    truth: Annotated[
+        pathlib.Path | None,
+        typer.Option(
+            help="Synthetic galaxy (folder) whose images these are: also writes known.ecsv, its "
+            "own clusters of the catalogue, for a fit."
+        ),
+    ] = None,
+    sigma: Annotated[
+        str, typer.Option(help="With --truth: errors of log mass, log age and A_V.")
+    ] = "0.1,0.1,0.1",
+    seed: Annotated[int, typer.Option(help="With --truth: of the errors.")] = 0,
+) -> None:
     """Run a survey's pipeline over images: a catalogue with a flag for every cut."""
+    from starcensus.experiments.config import ConfigError
     from starcensus.experiments.detect import run_detect
+    from starcensus.experiments.known import Known
 
+    known = None
+    if truth is not None:
+        try:
+            mass, age, a_v = (float(word) for word in sigma.split(","))
+        except ValueError:
+            raise ConfigError(f"--sigma is {sigma!r}; expected three numbers") from None
+        known = Known(truth, (mass, age, a_v), seed)
     with stages() as show:
-        summary = run_detect(survey, out, show)
+        summary = run_detect(survey, out, show, known)
     for name, value in summary.items():
         if name.startswith("n_after."):
             typer.echo(f"  {name.removeprefix('n_after.'):16s} {value}")
     typer.echo(f"{out / 'catalogue.ecsv'}: {summary['n_catalogued']} catalogued")
+    if known is not None:
+        typer.echo(f"{out / 'known.ecsv'}: {summary['n_own_catalogued']} of the galaxy's clusters")
 
 
 def inject_command(

@@ -72,7 +72,7 @@ def load_tables(paths: list[pathlib.Path]) -> InjectionTable:
     """Injection tables, joined; `ConfigError` for one that is not there."""
     for path in paths:
         if not path.is_file():
-            raise ConfigError(f"{path}: there is no such injection table")
+            raise ConfigError(f"{path}: there is no injection table of this name")
     return InjectionTable.concatenate(*(InjectionTable.load(path) for path in paths))
 
 
@@ -156,7 +156,8 @@ def run_evaluation(
         )
     _refuse_own_table(operator_path, table)
     prepare_folder(out)
-    free = table.take(~table.already_there)
+    # Repeats of a cluster share its light, so only one of each counts as an independent outcome.
+    free = table.take(~table.already_there & (table.repeat == 0))
     p = predict(loaded, free)
     check = reliability(p, free.catalogued)
     summary: dict[str, object] = {

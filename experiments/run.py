@@ -181,10 +181,10 @@ def make_mock(
         experiment.selections[config.selection], population.box, roots, None
     )
     with jax.enable_x64(True):
-        mock = mock_catalogue(jax.random.key(config.seed), population, selection, source=stem)
-    catalogue = dataclasses.replace(
-        mock.catalogue, meta={"truth": mock.truth, "n_drawn": mock.n_drawn, "seed": config.seed}
-    )
+        key = jax.random.key(config.seed)
+        mock = mock_catalogue(key, population, selection, config.sigma, source=stem)
+    facts = {"truth": mock.truth, "n_drawn": mock.n_drawn, "seed": config.seed}
+    catalogue = dataclasses.replace(mock.catalogue, meta={**mock.catalogue.meta, **facts})
     paths = (out / f"{stem}.ecsv", out / f"{stem}_operator.h5")
     write_catalogue(catalogue, paths[0])
     save_selection(selection, paths[1])

@@ -1,4 +1,4 @@
-"""Commands `starcensus selection …`: import, marginalise and look at operators."""
+"""Commands `starcensus selection …`: train, evaluate, import, marginalise, look at operators."""
 
 import pathlib
 from typing import Annotated
@@ -7,9 +7,46 @@ import jax
 import numpy as np
 import typer
 
-from starcensus.experiments.terminal import Out
+from starcensus.experiments.terminal import Out, stages
 
-selection_app = typer.Typer(help="Selection operators: import, marginalise, look at.")
+selection_app = typer.Typer(help="Selection operators: train, evaluate, import, marginalise.")
+
+
+@selection_app.command("train")
+def train_command(
+    learning: Annotated[
+        pathlib.Path, typer.Argument(help="Learning file (TOML): tables, \\[inputs], \\[train].")
+    ],
+    out: Annotated[pathlib.Path, typer.Option("--out", help="Operator file to write (.h5).")],
+) -> None:
+    """Train an operator on artificial cluster tests."""
+    from starcensus.experiments.learning import run_training
+
+    with stages() as show:
+        summary = run_training(learning, out, show)
+    for name, value in summary.items():
+        typer.echo(f"  {name:32s} {value:.6g}")
+    typer.echo(f"wrote {out}")
+
+
+@selection_app.command("evaluate")
+def evaluate_command(
+    operator: Annotated[pathlib.Path, typer.Argument(help="Operator file of learned networks.")],
+    table: Annotated[
+        list[pathlib.Path],
+        typer.Option(help="Injection table that it was not trained on; repeat to join several."),
+    ],
+    out: Out,
+) -> None:
+    """Compare an operator with injections: errors, reliability, figures."""
+    from starcensus.experiments.learning import run_evaluation
+
+    with stages() as show:
+        show("evaluating")
+        summary = run_evaluation(operator, table, out)
+    for name, value in summary.items():
+        typer.echo(f"  {name:32s} {value:.6g}")
+    typer.echo(f"wrote {out}")
 
 
 @selection_app.command("import-c4")

@@ -99,6 +99,7 @@ def mock_catalogue(
         theta_low=recorded - np.asarray(sigma),
         theta_high=recorded + np.asarray(sigma),
         steps=(Step("selection", n, int(chosen.sum()), "catalogued by the mock survey"),),
+        meta={"recorded": "gaussian"} if any(sigma) else {},
     )
     return Mock(catalogue, theta, n, flat_values(population))
 

@@ -40,7 +40,8 @@ class Catalogue:
     - `columns`: further per-cluster columns by name (`class_mode`, `concentration_index`,
         `n_filters`, `x`, `y`, `ra`, `dec`, ...), each of length n.
     - `steps`: what was done to the rows so far.
-    - `meta`: distance modulus and other facts about the whole catalogue.
+    - `meta`: distance modulus and other facts about the whole catalogue. `recorded = "gaussian"`
+        says that θ is the truth plus Gaussian noise of the given errors; a_v may then be negative.
     """
 
     source: str

@@ -1,0 +1,135 @@
+"""`selection train`, `selection evaluate`, `detect --truth`, `bench design`."""
+
+import json
+import pathlib
+
+import numpy as np
+import pytest
+
+from starcensus.experiments import cli
+from starcensus.experiments.bench.design import bench_design
+from starcensus.selection import NetworkSelection, load_selection, selection_provenance
+from starcensus.selection.injection import InjectionTable
+from starcensus.selection.learning import Inputs
+
+LEARNING = """
+title = "made"
+tables = ["tables/one.h5", "tables/two.h5"]
+[inputs]
+r_eff = true
+[train]
+widths = [32, 32]
+n_members = 2
+epochs = 30
+batch_size = 512
+[radius]
+kind = "flat"
+low = 2
+high = 5
+whole = true
+"""
+
+
+def run(monkeypatch, *arguments: str) -> int | str | None:
+    monkeypatch.setattr("sys.argv", ["starcensus", *arguments])
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    return stopped.value.code
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory, made_table) -> pathlib.Path:
+    folder = tmp_path_factory.mktemp("learning")
+    (folder / "tables").mkdir()
+    for seed, name in enumerate(("one", "two")):
+        made_table(6000, seed)[0].save(folder / "tables" / f"{name}.h5")
+    made_table(1200, 7, repeats=20)[0].save(folder / "tables" / "test.h5")
+    (folder / "learn.toml").write_text(LEARNING)
+    with pytest.MonkeyPatch.context() as patch:
+        files = str(folder / "learn.toml"), "--out", str(folder / "out" / "operator.h5")
+        assert run(patch, "selection", "train", *files) == 0
+    return folder
+
+
+def test_an_operator_with_its_summary_and_provenance(project, p_of):
+    operator = load_selection(project / "out" / "operator.h5")
+    assert isinstance(operator, NetworkSelection) and operator.n_members == 2
+    mass = np.linspace(3, 6, 13)
+    expected = np.mean([p_of(mass, 8.0, 1.0, r) for r in (2, 3, 4, 5)], axis=0)
+    found = np.asarray(operator.p_sel(mass, np.full(13, 8.0), np.full(13, 1.0)))
+    assert np.abs(found - expected).max() < 0.08
+    summary = json.loads((project / "out" / "operator.summary.json").read_text())
+    assert summary["n_injections"] == 12_000 and summary["held_out.reliability_p_value"] > 1e-3
+    facts = selection_provenance(project / "out" / "operator.h5")
+    tables = [InjectionTable.load(project / "tables" / f"{name}.h5") for name in ("one", "two")]
+    assert facts["injection_table_sha256"] == InjectionTable.concatenate(*tables).sha256()
+    assert set(facts["inputs"]) == {"one.h5", "two.h5"} and facts["title"] == "made"
+
+
+def test_repeated_injections_say_how_good_it_is(project, monkeypatch):
+    files = str(project / "out" / "operator.h5"), "--out", str(project / "check")
+    table = str(project / "tables" / "test.h5")
+    assert run(monkeypatch, "selection", "evaluate", *files, "--table", table) == 0
+    summary = json.loads((project / "check" / "summary.json").read_text())
+    assert summary["n_clusters"] == 1200 and summary["n_repeats"] == 20
+    assert 0.8 * summary["repeat_noise.p90"] < summary["error.p90"]
+    assert summary["error.p90"] < 1.25 * summary["neighbours.p90"]
+    assert summary["reliability_p_value"] > 1e-4
+    for name in ("reliability.png", "binned.png", "errors.png"):
+        assert (project / "check" / name).stat().st_size > 5000
+
+
+def test_it_is_not_judged_by_what_it_was_trained_on(project, monkeypatch, capsys):
+    files = str(project / "out" / "operator.h5"), "--out", str(project / "own")
+    tables = [f"--table={project / 'tables' / name}.h5" for name in ("one", "two")]
+    assert run(monkeypatch, "selection", "evaluate", *files, *tables) == 2
+    assert "was trained on this table" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (('"tables/two.h5"', '"tables/none.h5"'), "there is no injection table of this name"),
+        (("epochs = 30", "epoch = 30"), "unknown key"),
+        (("widths = [32, 32]", "widths = []"), "at least one hidden layer"),
+        (("low = 2", "low = 0.5\n#"), "the network knows 1 to 10 pc"),
+        (("r_eff = true", "r_eff = false"), "radius is for networks that take r_eff"),
+        (("r_eff = true", "masked = true"), "masked is for magnitudes"),
+        (('tables = ["tables/one.h5", "tables/two.h5"]', "tables = []"), "tables"),
+        (('"tables/one.h5"', '"learn.toml"'), "cannot be read as HDF5"),
+        (("[train]", "[train"), "not valid TOML"),
+    ],
+)
+def test_mistakes_in_a_learning_file(project, monkeypatch, capsys, change, message):
+    text = LEARNING.replace(*change)
+    if "low = 0.5" in text:
+        text = text.replace("whole = true", "")
+    (project / "broken.toml").write_text(text)
+    files = str(project / "broken.toml"), "--out", str(project / "o.h5")
+    assert run(monkeypatch, "selection", "train", *files) == 2
+    said = capsys.readouterr().err
+    assert message in said and said.startswith("starcensus:")
+    assert not (project / "o.h5").exists()
+
+
+def test_an_operator_that_was_not_learned_has_nothing_to_evaluate(project, monkeypatch, capsys):
+    from starcensus.selection import Box, complete, save_selection
+
+    box = Box((2.0, 7.0), (6.0, 10.0), (0.0, 3.0))
+    save_selection(complete(box), project / "complete.h5")
+    table = str(project / "tables" / "test.h5")
+    files = str(project / "complete.h5"), "--table", table, "--out", str(project / "no")
+    assert run(monkeypatch, "selection", "evaluate", *files) == 2
+    assert "expected learned networks" in capsys.readouterr().err
+
+
+def test_learning_curves_of_both_designs(project):
+    lines = list(
+        bench_design([project / "tables" / "one.h5"], Inputs(r_eff=True), (600, 1500), pilot=600)
+    )
+    assert [(line["design"], line["n"]) for line in lines[:2]] == [
+        ("uniform", 600),
+        ("uniform", 1500),
+    ]
+    assert lines[2]["design"] == "focused" and abs(int(str(lines[2]["n"])) - 1500) < 150
+    assert all(0 < float(str(line["held_out_loss"])) < 0.6 for line in lines)
