@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from starcensus.experiments.config import ConfigError
-from starcensus.experiments.known import Known, known_catalogue
+from starcensus.experiments.known import Known
 from starcensus.experiments.provenance import command_line, provenance
 from starcensus.experiments.run import Progress, prepare_folder, write_json
 from starcensus.experiments.survey import load_survey, require_images
@@ -43,8 +43,7 @@ def run_detect(
         inputs = [path, *config.inputs(folder)]
         own = None
         if known is not None:
-            progress("the galaxy without its clusters")
-            own = known_catalogue(known, found, pipeline, config.images, frame)
+            own = known.catalogue(found, frame)
             write_known(own, out / "known.ecsv")
     except ValueError as error:
         raise ConfigError(f"{path}: {error}") from error

@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 
 from starcensus.experiments.config import ConfigError
-from starcensus.experiments.survey import ImagesConfig
 from starcensus.selection.catalogue import Catalogue, Step
 from starcensus.selection.injection import catalogued_clusters
-from starcensus.selection.pipeline import Detections, Pipeline
+from starcensus.selection.pipeline import Detections
 from starcensus.simulate import Frame
 from starcensus.simulate.image import V_FILTERS, band_of
 
@@ -26,8 +25,8 @@ THETA = ("log_mass", "log_age", "a_v")
 class Known:
     """A synthetic galaxy's truth and what is recorded of it.
 
-    `galaxy`: folder that `starcensus simulate galaxy` wrote, with `field = true`. `sigma`: Gaussian
-    errors (dex, dex, mag). `seed`: of the errors.
+    `galaxy`: folder that `starcensus simulate galaxy` wrote. `sigma`: Gaussian errors (dex, dex,
+    mag). `seed`: of the errors.
     """
 
     galaxy: pathlib.Path
@@ -37,26 +36,21 @@ class Known:
     def __post_init__(self) -> None:
         if min(self.sigma) <= 0:
             raise ConfigError(f"--sigma is {self.sigma}; expected three errors above 0")
-        for name in ("clusters.ecsv", "field"):
-            if not (self.galaxy / name).exists():
-                raise ConfigError(
-                    f"{self.galaxy} has no {name}; expected a galaxy with clusters of its own that "
-                    "`starcensus simulate galaxy` wrote with `field = true`"
-                )
+        if not (self.galaxy / "clusters.ecsv").exists():
+            raise ConfigError(
+                f"{self.galaxy} has no clusters.ecsv; expected a galaxy with clusters of its own "
+                "that `starcensus simulate galaxy` wrote"
+            )
 
-    def field(self, images: ImagesConfig) -> Frame:
-        """The galaxy without its clusters, read like its images."""
-        paths = {"paths": str((self.galaxy / "field").resolve())}
-        return images.model_copy(update=paths).frame(self.galaxy)
-
-    def catalogue(self, found: Detections, field: Detections, frame: Frame) -> Catalogue:
+    def catalogue(self, found: Detections, frame: Frame) -> Catalogue:
         """The catalogued clusters with recorded θ; the true parameters go into `meta`."""
         from astropy.table import Table
 
         table = Table.read(self.galaxy / "clusters.ecsv", format="ascii.ecsv")
         columns: dict[str, Any] = {name: np.asarray(table[name], float) for name in table.colnames}
-        v = columns[f"mag_{band_of(frame.bands, V_FILTERS)}"]
-        source = catalogued_clusters(columns["x"], columns["y"], v, found, field)
+        band = band_of(frame.bands, V_FILTERS)
+        v, measured = columns[f"mag_{band}"], found.mags[:, frame.index(band)]
+        source = catalogued_clusters(columns["x"], columns["y"], v, found, measured)
         rows = np.flatnonzero(source >= 0)
         if not len(rows):
             raise ConfigError(f"{self.galaxy}: none of its {len(table)} clusters is catalogued")
@@ -80,10 +74,3 @@ class Known:
                 "seed": self.seed,
             },
         )
-
-
-def known_catalogue(
-    known: Known, found: Detections, pipeline: Pipeline, images: ImagesConfig, frame: Frame
-) -> Catalogue:
-    """Run the pipeline on the galaxy without clusters too, and match."""
-    return known.catalogue(found, pipeline(known.field(images)), frame)

@@ -112,7 +112,6 @@ def run_training(
     summary: dict[str, object] = {
         "n_injections": len(table),
         "n_catalogued": int(table.catalogued.sum()),
-        "vacancy": learned.operator.vacancy,
         "held_out.n": len(label),
         "held_out.log_loss": log_loss(learned.p, label),
         "held_out.reliability_p_value": check.p_value,
@@ -157,13 +156,12 @@ def run_evaluation(
     _refuse_own_table(operator_path, table)
     prepare_folder(out)
     # Repeats of a cluster share its light, so only one of each counts as an independent outcome.
-    free = table.take(~table.already_there & (table.repeat == 0))
-    p = predict(loaded, free)
-    check = reliability(p, free.catalogued)
+    once = table.take(table.repeat == table.repeat.min())
+    p = predict(loaded, once)
+    check = reliability(p, once.catalogued)
     summary: dict[str, object] = {
         "n_injections": len(table),
-        "n_free": len(free),
-        "log_loss": log_loss(p, free.catalogued),
+        "log_loss": log_loss(p, once.catalogued),
         "reliability_p_value": check.p_value,
     }
     from starcensus.experiments.figures_selection import evaluation_figures  # loads Matplotlib

@@ -27,8 +27,6 @@ class NetworkSelection(AbstractSelection):
     - `inputs`: what the networks were trained on: `"log"` for (log10 mass/M_sun, log10 age/yr,
       A_V), `"linear"` for (mass in M_sun, age in yr, A_V). Callers always pass θ in logs.
     - `nuisance`: distribution of the further inputs, over which the probability is averaged.
-    - `vacancy`: share of the places that no other source of the catalogue takes. The networks give
-      the probability where a place is free.
     """
 
     networks: tuple[MLP, ...]
@@ -37,10 +35,8 @@ class NetworkSelection(AbstractSelection):
     outside: Outside = "refuse"
     acts_on: ActsOn = "data"
     nuisance: Nuisance | None = None
-    vacancy: float = eqx.field(static=True, default=1.0)
 
     def __check_init__(self) -> None:
-        check_vacancy(self.vacancy)
         if not self.networks:
             raise ValueError("NetworkSelection got no networks; expected at least one MLP")
         for index, network in enumerate(self.networks):
@@ -81,14 +77,13 @@ class NetworkSelection(AbstractSelection):
         self, log_mass: Float[Array, "n"], log_age: Float[Array, "n"], a_v: Float[Array, "n"]
     ) -> Float[Array, "member n"]:
         if self.nuisance is None:
-            return self.vacancy * jax.nn.sigmoid(self.logits(log_mass, log_age, a_v))
+            return jax.nn.sigmoid(self.logits(log_mass, log_age, a_v))
         q = len(self.nuisance.weights)
         mass, age, a_v = (jnp.repeat(x, q) for x in (log_mass, log_age, a_v))
         further = jnp.tile(jnp.asarray(self.nuisance.values), (len(log_mass), 1))
         p = jax.nn.sigmoid(self.logits(mass, age, a_v, further))
         weights = self.nuisance.weights_at(log_mass)
-        mean = (p.reshape(self.n_members, len(log_mass), q) * weights[None]).sum(-1)
-        return self.vacancy * mean
+        return (p.reshape(self.n_members, len(log_mass), q) * weights[None]).sum(-1)
 
     def to_arrays(self) -> tuple[dict[str, np.ndarray], dict[str, object]]:
         arrays = pack_networks(self.networks)
@@ -98,7 +93,6 @@ class NetworkSelection(AbstractSelection):
             "domain": self.domain.as_dict(),
             "outside": self.outside,
             "acts_on": self.acts_on,
-            "vacancy": self.vacancy,
         }
         if self.nuisance is not None:
             more, metadata["nuisance"] = self.nuisance.to_arrays()
@@ -116,14 +110,7 @@ class NetworkSelection(AbstractSelection):
             outside=metadata["outside"],  # pyright: ignore
             acts_on=metadata["acts_on"],  # pyright: ignore
             nuisance=unpack_nuisance(arrays, metadata),
-            vacancy=float(metadata.get("vacancy", 1.0)),  # pyright: ignore
         )
-
-
-def check_vacancy(vacancy: float) -> None:
-    """Raise `ValueError` unless it is a share above 0."""
-    if not 0 < vacancy <= 1:
-        raise ValueError(f"vacancy is {vacancy}; expected a share above 0 and at most 1")
 
 
 def unpack_nuisance(arrays: dict[str, np.ndarray], metadata: dict[str, object]) -> Nuisance | None:

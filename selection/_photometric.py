@@ -14,7 +14,7 @@ from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Float
 
 from ..networks import MLP
-from ._network import check_vacancy, pack_networks, unpack_networks, unpack_nuisance
+from ._network import pack_networks, unpack_networks, unpack_nuisance
 from ._nuisance import Nuisance
 
 MagSystem = Literal["Vega", "AB"]
@@ -42,8 +42,6 @@ class PhotometricNetwork(eqx.Module):
     - `outside`: beyond `limits`, `"refuse"` raises and `"clip"` moves the magnitude to the limit,
       which is right for a network that has saturated there.
     - `nuisance`: distribution of the further inputs, over which the probability is averaged.
-    - `vacancy`: share of the places that no other source of the catalogue takes, as in
-      `NetworkSelection`.
     - `masked`: the network was trained with bands left out. NaN then is a band without
       observation; the network sees that it is not there.
 
@@ -59,10 +57,8 @@ class PhotometricNetwork(eqx.Module):
     outside: OutsideMags = "refuse"
     nuisance: Nuisance | None = None
     masked: bool = eqx.field(static=True, default=False)
-    vacancy: float = eqx.field(static=True, default=1.0)
 
     def __check_init__(self) -> None:
-        check_vacancy(self.vacancy)
         n = len(self.bands)
         more = 0 if self.nuisance is None else len(self.nuisance.names)
         wanted = n * (1 + self.masked) + more
@@ -158,7 +154,7 @@ class PhotometricNetwork(eqx.Module):
 
     def _probability(self, features: Float[Array, "n k"]) -> Float[Array, "member n"]:
         logits = jnp.stack([network(features) for network in self.networks])
-        return self.vacancy * jax.nn.sigmoid(logits)
+        return jax.nn.sigmoid(logits)
 
     def p_sel(self, mags: ArrayLike) -> Float[Array, "n"]:
         """Ensemble mean of the probability of being catalogued, for `mags` `(n, band)`."""
@@ -174,7 +170,6 @@ class PhotometricNetwork(eqx.Module):
             "mag_system": self.mag_system,
             "outside": self.outside,
             "masked": self.masked,
-            "vacancy": self.vacancy,
         }
         if self.nuisance is not None:
             more, metadata["nuisance"] = self.nuisance.to_arrays()
@@ -195,7 +190,6 @@ class PhotometricNetwork(eqx.Module):
             outside=metadata["outside"],  # pyright: ignore
             nuisance=unpack_nuisance(arrays, metadata),
             masked=bool(metadata.get("masked", False)),
-            vacancy=float(metadata.get("vacancy", 1.0)),  # pyright: ignore
         )
 
 

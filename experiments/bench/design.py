@@ -28,13 +28,12 @@ def bench_design(
 ) -> Iterator[dict[str, object]]:
     """Held-out loss of ensembles trained on so many injections of a table, chosen either way.
 
-    A fifth of the table's free places is held out, for all alike; the rest is the pool. A focused
+    A fifth of the table is held out, for all alike; the rest is the pool. A focused
     design is `pilot` uniform rows and then those that `TransitionDesign` chooses with the pilot's
     ensemble; both count. Networks take `_STEPS` steps, or
     `_EPOCHS` passes where those are fewer.
     """
     table = load_tables(tables)
-    table = table.take(~table.already_there)
     x, label = features(table, inputs), table.catalogued
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(x))

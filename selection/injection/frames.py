@@ -18,7 +18,7 @@ from ...simulate.render import TemplateBank, add_sources, photon_noise
 from ...simulate.white import placement_density
 from ..pipeline._base import Detections, Pipeline
 from ..pipeline.photometry import annulus_sky
-from .match import count_within, match_one_to_one, nearest_distance
+from .match import count_within, match_one_to_one, nearest_distance, owns
 from .plan import InjectionPlan, place
 from .table import InjectionTable
 
@@ -123,6 +123,7 @@ class Injector:
             light.update(name.encode())
             light.update(np.ascontiguousarray(values).tobytes())
         return {
+            "label": "in the catalogue, with half of the V light or more",
             "plan": self.plan.describe(),
             "pipeline": self.pipeline.describe(),
             "templates": self.bank.describe(),
@@ -216,7 +217,7 @@ class Injector:
         control, reach = self.control, self.plan.match_pix
         rows = self.rows(number)
         old = control.catalogued
-        # A source of the untouched frame whose centre moved a little is no recovery.
+        # A source of the untouched frame whose centre moved a little is the last to be matched.
         from_old = nearest_distance(found.x, found.y, control.x[old], control.y[old])
         from_new = nearest_distance(found.x, found.y, x, y)
         kept = np.flatnonzero(found.catalogued & ~((from_old <= reach) & (from_old < from_new)))
@@ -242,6 +243,9 @@ class Injector:
         library = self.library
         image = self.frame.image(self.v_band)
         n = len(x)
+        true_mags = library.mags[rows] + self.frame.distance_modulus
+        v = self.frame.bands.index(self.v_band)
+        measured_v = of_source(found.mags[:, v], np.nan)
         return InjectionTable(
             bands=self.frame.bands,
             frame=np.full(n, number),
@@ -251,7 +255,7 @@ class Injector:
             log_age=library.log_age[rows],
             a_v=library.a_v[rows],
             r_eff_pc=radii,
-            true_mags=library.mags[rows] + self.frame.distance_modulus,
+            true_mags=true_mags,
             x=x,
             y=y,
             background=annulus_sky(image, x, y, BACKGROUND_PIX)[0],
@@ -259,7 +263,7 @@ class Injector:
             log_density=library.log_density[rows],
             detected=there & ~known,
             already_there=already,
-            catalogued=is_in & ~already,
+            catalogued=of_source(found.catalogued, False) & owns(true_mags[:, v], measured_v),
             measured_mags=of_source(found.mags, np.nan),
             measured_errors=of_source(found.mag_errors, np.nan),
             ci=of_source(found.ci, np.nan),

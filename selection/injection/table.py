@@ -40,8 +40,7 @@ class InjectionTable:
     - `detected`: `(n,)`, the pipeline detected something within the matching radius where it
       detects nothing without injections. `already_there`: something there is in the catalogue of
       the untouched frame. `catalogued`: the label; a source that passes every cut is matched to
-      this injection and to no other, and nothing is already there. An injection that lifts a known
-      source into the catalogue is catalogued and not `detected`.
+      this injection and to no other, and the injection gives at least half of its V light.
     - `measured_mags`, `measured_errors` `(n, band)`, `ci` `(n,)`, `cuts` `(n,)` each: of the
       matched source; NaN and False where there is none.
     - `meta`: plan, pipeline, checksums; JSON.

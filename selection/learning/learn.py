@@ -1,10 +1,4 @@
-"""From a table of artificial cluster tests to a selection operator.
-
-Where the catalogue of the untouched frame has a source already, no injection counts, whatever its
-properties. Networks learn from the other rows, and the share of those is the operator's `vacancy`:
-p_sel = vacancy × p(catalogued | θ, free place). Without the split a constant share of the labels
-would be noise to the networks.
-"""
+"""From a table of artificial cluster tests to a selection operator."""
 
 import dataclasses
 import hashlib
@@ -51,8 +45,8 @@ class Learned:
     **Arguments:**
 
     - `operator`: averages over the nuisance properties, if it has any. `trained`: the ensemble.
-    - `held_out`: rows of the table with free places that no network saw. `p`: the ensemble's mean
-      probability of these rows, each with its own nuisance properties, at a free place.
+    - `held_out`: rows of the table that no network saw. `p`: the ensemble's mean probability of
+      these rows, each with its own nuisance properties.
     - `settings`: as used, with what a search chose. `table_sha256`: of the table.
     """
 
@@ -104,11 +98,6 @@ def learn(
     without a distance modulus where one is needed.
     """
     inputs = settings.inputs
-    free = np.flatnonzero(~table.already_there)
-    vacancy, sha256, everything = len(free) / len(table), table.sha256(), table
-    table = table.take(free)
-    if weight is not None:
-        weight = weight[free]
     limits = magnitude_limits(table) if inputs.kind == "photometric" else None
     x = features(table, inputs, limits)
     if not 0 < table.catalogued.sum() < len(table):
@@ -140,7 +129,6 @@ def learn(
             domain=_domain(table),
             acts_on="truth",
             nuisance=nuisance,
-            vacancy=vacancy,
         )
     else:
         assert limits is not None and modulus is not None
@@ -152,22 +140,20 @@ def learn(
             outside="clip",
             nuisance=nuisance,
             masked=inputs.masked,
-            vacancy=vacancy,
         )
-    held_out = free[trained.held_out]
-    p = predict(operator, everything.take(held_out))
-    return Learned(operator, trained, held_out, p, settings, sha256)
+    p = predict(operator, table.take(trained.held_out))
+    return Learned(operator, trained, trained.held_out, p, settings, table.sha256())
 
 
 def predict(
     operator: NetworkSelection | PhotometricNetwork, table: InjectionTable
 ) -> Float[np.ndarray, "n"]:
-    """The ensemble's mean probability of each row at a free place, with its nuisance properties."""
+    """The ensemble's mean probability of each row with its own nuisance properties."""
     names = () if operator.nuisance is None else operator.nuisance.names
     further = jnp.asarray(nuisance_columns(table, names)) if names else None
     if isinstance(operator, PhotometricNetwork):
         mags = np.where(np.isposinf(table.true_mags), operator.limits[:, 1], table.true_mags)
-        return np.asarray(operator.members(mags, further).mean(axis=0), float) / operator.vacancy
+        return np.asarray(operator.members(mags, further).mean(axis=0), float)
     mass, age, a_v = (jnp.asarray(x) for x in (table.log_mass, table.log_age, table.a_v))
     logits = operator.logits(mass, age, a_v, further)
     return np.asarray(1 / (1 + np.exp(-np.asarray(logits, float)))).mean(axis=0)

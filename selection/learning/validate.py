@@ -67,14 +67,13 @@ def reliability(
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TestSet:
-    """Clusters that were injected many times: completeness of each, as measured at free places.
+    """Clusters that were injected many times: completeness of each, as measured.
 
     **Arguments:**
 
-    - `first`: one row of each cluster. `p_true`: `(n,)`, share of its injections that were
-      catalogued (C-4, equation 10), of those where no source was in the catalogue already.
-    - `noise`: `(n,)`, half the difference of the shares of even and odd repeats, which has the
-      variance of the noise in `p_true`. `n_repeats`: of each cluster, with places that were taken.
+    - `first`: one row of each cluster. `p_true`: `(n,)`, share of its repeats that were catalogued
+      (C-4, equation 10). `noise`: `(n,)`, half the difference of the shares of even and odd
+      repeats, which has the variance of the noise in `p_true`. `n_repeats`: of each cluster.
     """
 
     __test__ = False
@@ -86,10 +85,9 @@ class TestSet:
 
     @classmethod
     def of(cls, table: InjectionTable) -> "TestSet":
-        """From a table of repeats.
+        """From a table of repeats; `ValueError` unless all clusters have equally many, two or more.
 
-        Raises `ValueError` unless all clusters have equally many repeats, and a free place among
-        the even ones and among the odd ones.
+        An odd last repeat counts for `p_true` and not for `noise`.
         """
         order = np.lexsort((table.repeat, table.cluster))
         clusters, counts = np.unique(table.cluster, return_counts=True)
@@ -99,23 +97,10 @@ class TestSet:
                 f"clusters were injected {int(counts.min())} to {int(counts.max())} times; a test "
                 "set needs as many repeats, two or more, of each"
             )
-        shape = len(clusters), repeats
-        found = table.catalogued[order].reshape(shape)
-        free = ~table.already_there[order].reshape(shape)
-        halves = [free[:, half::2].sum(1) for half in (0, 1)]
-        if min(half.min() for half in halves) < 1:
-            raise ValueError(
-                f"with {repeats} repeats some clusters never came to a free place; inject more"
-            )
-        even, odd = (
-            (found & free)[:, half::2].sum(1) / n for half, n in zip((0, 1), halves, strict=True)
-        )
-        return cls(
-            table.take(order[::repeats]),
-            (found & free).sum(1) / free.sum(1),
-            np.abs(even - odd) / 2,
-            repeats,
-        )
+        found = table.catalogued[order].reshape(len(clusters), repeats).astype(float)
+        even = repeats // 2 * 2
+        halves = found[:, :even:2].mean(1) - found[:, 1:even:2].mean(1)
+        return cls(table.take(order[::repeats]), found.mean(1), np.abs(halves) / 2, repeats)
 
     def __len__(self) -> int:
         return len(self.p_true)

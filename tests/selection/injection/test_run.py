@@ -79,7 +79,8 @@ def test_a_source_that_was_there_is_no_recovery(Toy):
     table = injector._match(0, x, y, np.ones(2), found)
     assert table.already_there.tolist() == [True, False]
     assert not table.catalogued[0]
-    # Without the look at the untouched frame it would count.
+    # A source of the catalogue is there; only its light says whose it is.
+    assert table.cuts["bright"][0]
     assert (np.hypot(found.x - x[0], found.y - y[0]) <= plan.match_pix).any()
 
 

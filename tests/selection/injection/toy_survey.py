@@ -34,9 +34,9 @@ class ToySurvey:
         total = ndimage.uniform_filter(frame.images[0].data.astype(float), 5) * 25
         peak = (total == ndimage.maximum_filter(total, 9)) & (total > self.threshold)
         y, x = (values.astype(float) for values in np.nonzero(peak))
-        nothing = np.zeros((len(x), 1))
+        mags = frame.images[0].mag(total[peak])[:, None]
         cuts = {"bright": np.ones(len(x), bool)}
-        return Detections((BAND,), x, y, nothing, nothing, np.zeros(len(x)), cuts)
+        return Detections((BAND,), x, y, mags, np.zeros_like(mags), np.zeros(len(x)), cuts)
 
 
 def point_psf() -> PSF:

@@ -67,21 +67,6 @@ def test_held_out_injections_find_the_probabilities_right(physical, table):
     assert log_loss(physical.p, label) == pytest.approx(entropy, abs=6e-3)
 
 
-def test_places_that_are_taken_cost_every_cluster_alike(table, averaged):
-    rows, _ = table
-    taken = np.random.default_rng(3).random(len(rows)) < 0.2
-    crowded = dataclasses.replace(rows, already_there=taken, catalogued=rows.catalogued & ~taken)
-    learned = learn(crowded, LearnSettings(Inputs(r_eff=True), TRAIN))
-    operator = learned.operator
-    assert isinstance(operator, NetworkSelection)
-    assert operator.vacancy == 1 - taken.mean()
-    assert not taken[learned.held_out].any()
-    at = theta()
-    found = np.asarray(operator.p_sel(*at))
-    assert np.abs(found - operator.vacancy * averaged(at)).mean() < 0.015
-    assert reliability(learned.p, crowded.catalogued[learned.held_out]).p_value > 1e-3
-
-
 def test_labels_of_other_rows_would_be_seen(table):
     """A separable catalogue is learned to 99.9%; with rows out of step it is not."""
     rows, p = table
@@ -111,7 +96,6 @@ def test_magnitudes_with_radius_and_a_mask(table, tmp_path):
     assert facts["injection_table_sha256"] == table[0].sha256()
     assert facts["settings"]["train"]["dropout"] == 0.2
     again = load_selection(tmp_path / "o.h5")
-    assert again.vacancy == operator.vacancy  # pyright: ignore
     mags = np.array([[28.0, np.nan], [28.0, 27.9]])
     np.testing.assert_array_equal(operator.p_sel(mags), again.p_sel(mags))  # pyright: ignore
     # A band less tells less, but what is left is still right on average.

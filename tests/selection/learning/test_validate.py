@@ -1,7 +1,5 @@
 """The checks themselves: they pass what is right and catch what is wrong."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 from scipy import stats
@@ -77,17 +75,6 @@ def test_bins_hold_means_and_small_ones_are_left_out(repeated):
     assert rows["p"][5] == pytest.approx(p[inside].mean(), abs=0.02)
     np.testing.assert_allclose(rows["p"], rows["p_true"], atol=0.03)
     assert not len(test.binned(test.first.log_mass, p, 200)["n"])
-
-
-def test_places_that_were_taken_do_not_count(made_table):
-    table, _ = made_table(400, seed=6, repeats=60)
-    taken = np.random.default_rng(1).random(len(table)) < 0.3
-    crowded = dataclasses.replace(table, already_there=taken, catalogued=table.catalogued & ~taken)
-    clean = TestSet.of(dataclasses.replace(table, already_there=np.zeros(len(table), bool)))
-    found = TestSet.of(crowded)
-    assert (found.p_true - clean.p_true).mean() == pytest.approx(0, abs=0.01)
-    with pytest.raises(ValueError, match="never came to a free place"):
-        TestSet.of(dataclasses.replace(crowded, already_there=np.ones(len(table), bool)))
 
 
 def test_unequal_repeats_are_refused(made_table):
