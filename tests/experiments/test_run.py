@@ -26,7 +26,7 @@ def test_carried_mock_is_what_the_experiment_makes(tmp_path):
     theta = (np.linspace(3, 6, 5), 7.5, 0.3)
     np.testing.assert_allclose(
         load_selection(operator).p_sel(*theta),
-        load_selection(EXPERIMENTS / "data" / "quickstart_operator.h5").p_sel(*theta),
+        load_selection(EXPERIMENTS / "data" / "legus_synthetic.h5").p_sel(*theta),
         atol=1e-12,
     )
 
