@@ -1,7 +1,6 @@
 """From a table of artificial cluster tests to a selection operator."""
 
 import dataclasses
-import hashlib
 from typing import Any
 
 import jax.numpy as jnp
@@ -9,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from ...networks import Trained, TrainSettings, search_grid, train_ensemble
-from ...networks.training import Progress
+from ...networks.training import Progress, checksum
 from ...simulate.design import FlatRadius, MassRadius
 from .._box import Box
 from .._network import NetworkSelection
@@ -59,17 +58,13 @@ class Learned:
 
     def provenance(self) -> dict[str, Any]:
         """Facts to save with the operator, JSON-ready."""
-        digest = hashlib.sha256()
-        for network in self.trained.networks:
-            for name, values in sorted(network.to_arrays().items()):
-                digest.update(name.encode() + np.ascontiguousarray(values).tobytes())
         return {
             "injection_table_sha256": self.table_sha256,
             "settings": dataclasses.asdict(self.settings),
             "train_loss": [float(x) for x in self.trained.train_loss[:, -1]],
             "validation_loss": [float(x) for x in self.trained.validation_loss[:, -1]],
             "n_held_out": len(self.held_out),
-            "networks_sha256": digest.hexdigest(),
+            "networks_sha256": checksum(self.trained.networks),
         }
 
 
