@@ -528,3 +528,32 @@ def test_the_benchmark_says_where_the_time_goes():
     assert line["n_injected"] == 10 and line["n_bands"] == 5
     spent = sum(line[f"{stage}_wall_s_per_frame"] for stage in STAGES)
     assert line["injections_per_s"] == pytest.approx(10 / spent, rel=0.01)
+
+
+def test_the_galaxys_own_clusters_of_a_catalogue(project, monkeypatch, capsys):
+    from starcensus.selection.catalogue import read_catalogue
+
+    survey, out = str(project / "survey.toml"), project / "own"
+    truth = "--truth", str(project / "galaxy")
+    sigma = "--sigma", "0.2,0.1,0.05"
+    assert run(monkeypatch, "detect", survey, "--out", str(out), *truth, *sigma) == 0
+    known = read_catalogue(out / "known.ecsv", "starcensus")
+    clusters = Table.read(project / "galaxy" / "clusters.ecsv", format="ascii.ecsv")
+    assert 0 < len(known) <= len(clusters) and known.meta["n_drawn"] == len(clusters)
+    rows = known.ids.astype(int)
+    np.testing.assert_allclose(known.columns["true_log_mass"], clusters["log_mass"][rows])
+    away = known.theta - np.stack([clusters[n][rows] for n in ("log_mass", "log_age", "a_v")], 1)
+    assert (np.abs(away) < 5 * np.array([0.2, 0.1, 0.05])).all() and away.any()
+    np.testing.assert_allclose(known.theta_high - known.theta, [[0.2, 0.1, 0.05]] * len(known))
+    # Each stands for a source of the catalogue.
+    found = Table.read(out / "catalogue.ecsv", format="ascii.ecsv")
+    found = found[found["catalogued"]]
+    for x, y in zip(known.columns["x"], known.columns["y"], strict=True):
+        assert np.hypot(found["x"] - x, found["y"] - y).min() <= 3
+    for wrong, message in (
+        ((*truth, "--sigma", "0.1,0.1"), "expected three numbers"),
+        ((*truth, "--sigma", "0.1,0,0.1"), "three errors above 0"),
+        (("--truth", str(project)), "has no clusters.ecsv"),
+    ):
+        assert run(monkeypatch, "detect", survey, "--out", str(out), *wrong) == 2
+        assert message in capsys.readouterr().err
