@@ -131,7 +131,8 @@ def test_an_artificial_cluster_test_of_it(
     theta = np.full(n, 4.0), np.full(n, 8.0), np.zeros(n)
     mags = np.full((n, 3), m_v)
     library = ClusterLibrary(*theta, BANDS, mags, np.zeros(n), r_eff_pc=np.full(n, r_eff_pc))
-    plan = InjectionPlan(n_sets=1, per_frame=n, radii_pc=(r_eff_pc,) if r_eff_pc else None)
+    radii = (r_eff_pc,) if r_eff_pc else None
+    plan = InjectionPlan(n_clusters=n, per_frame=n, min_per_frame=n, radii_pc=radii)
     bank = TemplateBank(psfs, frame.pc_per_pixel)
     table = Injector(frame, library, bank, pipeline, plan).run(0)
     assert share[0] <= table.catalogued.mean() <= share[1]
