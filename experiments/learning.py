@@ -3,17 +3,17 @@
 import dataclasses
 import pathlib
 import time
-import tomllib
 from collections.abc import Callable
 from typing import Annotated, Any
 
 import numpy as np
 import pydantic
 
-from starcensus.experiments.config import ConfigError, Strict, _only_fields, explain
+from starcensus.experiments.config import ConfigError, Strict, _only_fields
 from starcensus.experiments.library import FlatConfig, MassRadiusConfig
 from starcensus.experiments.provenance import command_line, provenance
 from starcensus.experiments.run import prepare_folder, write_json
+from starcensus.experiments.survey import parse, read_text
 from starcensus.networks import TrainSettings
 from starcensus.selection import (
     NetworkSelection,
@@ -57,15 +57,8 @@ class LearningConfig(Strict):
 
 def load_learning(path: pathlib.Path) -> tuple[LearningConfig, str]:
     """The checked learning file and its text; `ConfigError` naming file, key and value."""
-    if not path.is_file():
-        raise ConfigError(f"{path}: there is no such learning file")
-    try:
-        text = path.read_text()
-        return LearningConfig.model_validate(tomllib.loads(text)), text
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not valid TOML: {error}") from error
-    except pydantic.ValidationError as error:
-        raise ConfigError(f"{path}: {explain(error)}") from error
+    text = read_text(path, "learning")
+    return parse(LearningConfig, text, str(path)), text
 
 
 def load_tables(paths: list[pathlib.Path]) -> InjectionTable:

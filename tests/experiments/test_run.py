@@ -38,6 +38,20 @@ def test_every_carried_experiment_file_is_valid():
         assert load_experiment(path)[0].title
 
 
+def test_the_files_of_the_completeness_experiment_are_valid():
+    from starcensus.experiments.galaxy import GalaxyConfig
+    from starcensus.experiments.learning import load_learning
+    from starcensus.experiments.library import load_design
+    from starcensus.experiments.survey import load_survey, parse, read_text
+
+    folder = EXPERIMENTS / "completeness"
+    readers = {"closure": load_experiment, "library": load_design}
+    readers |= dict.fromkeys(("training", "test", "survey"), load_survey)
+    readers["galaxy"] = lambda path: [parse(GalaxyConfig, read_text(path, "galaxy"), str(path))]
+    for path in sorted(folder.glob("*.toml")):
+        assert readers.get(path.stem, load_learning)(path)[0].title
+
+
 TINY = {
     "title": "tiny",
     "seed": 3,
