@@ -302,19 +302,33 @@ def bench_inject_command(
 
 @bench_app.command("design")
 def bench_design_command(
-    table: Annotated[list[pathlib.Path], typer.Option(help="Injection table; may be repeated.")],
+    table: Annotated[
+        list[pathlib.Path] | None, typer.Option(help="Injection table; may be repeated.")
+    ] = None,
+    test: Annotated[
+        list[pathlib.Path] | None,
+        typer.Option(help="Table of repeats to test with; without it a fifth is held out."),
+    ] = None,
+    oracle: Annotated[
+        pathlib.Path | None,
+        typer.Option(help="Operator of mass, age and A_V, taken for the truth instead of a table."),
+    ] = None,
     kind: Annotated[str, typer.Option(help="physical or photometric.")] = "photometric",
     r_eff: Annotated[bool, typer.Option(help="Networks also take the half-light radius.")] = True,
     sizes: Annotated[
         str, typer.Option(help="Numbers of injections, separated by commas.")
     ] = "10000,20000,40000,80000,160000",
-    pilot: Annotated[int, typer.Option(help="Uniform injections of the pilot.", min=100)] = 10_000,
+    pilot: Annotated[
+        float, typer.Option(help="Share of a focused design that is uniform.", min=0.01, max=0.9)
+    ] = 0.25,
+    repeats: Annotated[int, typer.Option(help="Trainings of each point.", min=1)] = 1,
     seed: Annotated[int, typer.Option(help="Of choices and networks.", min=0)] = 0,
+    figure: Annotated[pathlib.Path | None, typer.Option(help="PNG of the curves.")] = None,
 ) -> None:
     """Learning curves of transition-focused against uniform artificial cluster tests."""
     import json
 
-    from starcensus.experiments.bench.design import bench_design
+    from starcensus.experiments.bench import design
     from starcensus.experiments.config import ConfigError
     from starcensus.selection.learning import Inputs
 
@@ -325,9 +339,25 @@ def bench_design_command(
     inputs = Inputs("photometric" if kind == "photometric" else "physical", r_eff=r_eff)
     if kind not in ("photometric", "physical"):
         raise ConfigError(f"--kind is {kind!r}; expected physical or photometric")
+    if (table is None) == (oracle is None):
+        raise ConfigError("give either --table or --oracle")
+    if test and oracle:
+        raise ConfigError("--test goes with --table; an oracle knows its probabilities")
     with stages() as show:
-        for line in bench_design(table, inputs, numbers, pilot, seed, show):
+        if oracle is not None:
+            population = design.oracle_population(oracle, 5 * max(numbers), seed)
+        else:
+            population = design.table_population(table or [], inputs, test or [], seed)
+        lines = []
+        for line in design.bench_design(population, numbers, pilot, repeats, seed, show):
+            lines.append(line)
             typer.echo(json.dumps(line))
+    if (share := design.open_share(population)) is not None:
+        typer.echo(json.dumps({"open_share": share, "bound_of_worth": 1 / share}))
+    if figure is not None:
+        from starcensus.experiments.figures_selection import learning_curve_figure
+
+        learning_curve_figure(figure, lines)
 
 
 @bench_app.command("fit")

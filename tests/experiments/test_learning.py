@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from starcensus.experiments import cli
-from starcensus.experiments.bench.design import bench_design
+from starcensus.experiments.bench import design
 from starcensus.selection import NetworkSelection, load_selection, selection_provenance
 from starcensus.selection.injection import InjectionTable
 from starcensus.selection.learning import Inputs
 
+EXPERIMENTS = pathlib.Path(__file__).parents[2] / "experiments"
 LEARNING = """
 title = "made"
 tables = ["tables/one.h5", "tables/two.h5"]
@@ -124,12 +125,54 @@ def test_an_operator_that_was_not_learned_has_nothing_to_evaluate(project, monke
 
 
 def test_learning_curves_of_both_designs(project):
-    lines = list(
-        bench_design([project / "tables" / "one.h5"], Inputs(r_eff=True), (600, 1500), pilot=600)
-    )
+    tables, test = [project / "tables" / "one.h5"], [project / "tables" / "test.h5"]
+    inputs = Inputs(r_eff=True)
+    population = design.table_population(tables, inputs, test, seed=0)
+    lines = list(design.bench_design(population, (600, 1500)))
     assert [(line["design"], line["n"]) for line in lines[:2]] == [
         ("uniform", 600),
         ("uniform", 1500),
     ]
-    assert lines[2]["design"] == "focused" and abs(int(str(lines[2]["n"])) - 1500) < 150
+    assert lines[3]["design"] == "focused" and abs(int(str(lines[3]["n"])) - 1500) < 150
     assert all(0 < float(str(line["held_out_loss"])) < 0.6 for line in lines)
+    held = design.table_population(tables, inputs, [], seed=0)
+    n = len(population.x)
+    assert len(held.x) == n - round(0.2 * n) and set(held.p_test) == {0.0, 1.0}
+
+
+def test_an_oracle_gives_the_loss_without_noise():
+    oracle = EXPERIMENTS / "data" / "legus_synthetic.h5"
+    population = design.oracle_population(oracle, 4000, seed=0)
+    assert population.loss(population.p_test) < 1e-6
+    # Of predictions that are off by 0.1 in the logit: half of the squared error, times p(1 - p).
+    p = population.p_test
+    off = 1 / (1 + np.exp(-(np.log(p / (1 - p)) + 0.1)))
+    assert population.loss(off) == pytest.approx((p * (1 - p) * 0.1**2 / 2).mean(), rel=0.05)
+    assert population.known is not None
+    share = abs(population.label.mean() - population.known.mean())
+    assert share < 4 * (0.25 / 4000) ** 0.5
+    lines = list(design.bench_design(population, (400, 800)))
+    assert [line["design"] for line in lines] == ["uniform"] * 2 + ["focused"] * 2 + ["known"] * 2
+    assert all(float(str(line["excess_loss"])) > 0 for line in lines)
+    assert 0.1 < (design.open_share(population) or 0) < 0.5
+
+
+def test_worth_is_read_off_the_uniform_curve():
+    # Excess as 1/n, known at powers of two, of a design that needs a third of the rows.
+    curve = [(1000 * 2**k, 0.016 / 2**k) for k in range(5)]
+    assert design._worth(curve, 2000.0, 0.004) == pytest.approx(2.0)
+    assert design._worth(curve, 2000.0, 0.003) == pytest.approx(2 * 2**0.5)
+    assert design._worth(curve, 2000.0, 0.1) is None and design._worth(curve, 9000.0, 1e-4) is None
+
+
+def test_mistakes_in_learning_curves(project, monkeypatch, capsys):
+    table = str(project / "tables" / "one.h5")
+    for options, message in (
+        ([], "either --table or --oracle"),
+        (["--table", table, "--oracle", table], "either --table or --oracle"),
+        (["--table", table, "--sizes", "many"], "expected whole numbers"),
+        (["--table", table, "--kind", "chemical"], "expected physical or photometric"),
+        (["--table", table, "--sizes", "100,9999999"], "9999999"),
+    ):
+        assert run(monkeypatch, "bench", "design", *options) == 2
+        assert message in capsys.readouterr().err
