@@ -217,7 +217,8 @@ def _members(
     if isinstance(operator, PhotometricNetwork):
         there = np.where(np.isposinf(mags), operator.limits[:, 1], mags)
         return np.asarray(operator.members(there, more), float)
-    logits = operator.logits(*(jnp.asarray(x) for x in theta.T), more)
+    mass, age, a_v = (jnp.asarray(x) for x in theta.T)
+    logits = operator.logits(mass, age, a_v, more)
     return 1 / (1 + np.exp(-np.asarray(logits, float)))
 
 
