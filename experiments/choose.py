@@ -27,6 +27,8 @@ class ChoiceSettings:
 
     - `uniform`, `disagreement`, `seed`: as in `TransitionDesign.choose`.
     - `start_row`: first row of the pool that may be chosen; a pilot may have used those before it.
+
+    Raises `ConfigError` for a negative number, or none to choose.
     """
 
     n: int
@@ -34,6 +36,11 @@ class ChoiceSettings:
     disagreement: float = 4.0
     seed: int = 0
     start_row: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in {"n": 1, "seed": 0, "start_row": 0}.items():
+            if getattr(self, name) < least:
+                raise ConfigError(f"{name} is {getattr(self, name)}; expected {least} or more")
 
 
 def run_choice(

@@ -35,19 +35,18 @@ def train_command(
 def choose_command(
     pilot: Annotated[pathlib.Path, typer.Argument(help="Operator file of two or more networks.")],
     library: Annotated[pathlib.Path, typer.Option(help="Cluster library to choose from (.h5).")],
-    n: Annotated[int, typer.Option("--n", help="How many clusters, within chance.", min=1)],
+    n: Annotated[int, typer.Option("--n", help="How many clusters, within chance.")],
     out: Annotated[pathlib.Path, typer.Option("--out", help="Cluster library to write (.h5).")],
     uniform: Annotated[
         float, typer.Option(help="Share of the draws that every cluster has alike.")
     ] = 0.05,
-    seed: Annotated[int, typer.Option(help="Seed of the draws.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
     exclude: Annotated[
         list[pathlib.Path] | None,
         typer.Option(help="Library chosen before, whose clusters are left out; may be repeated."),
     ] = None,
     start_row: Annotated[
-        int,
-        typer.Option(help="First row that may be chosen; a pilot may have used the rest.", min=0),
+        int, typer.Option(help="First row that may be chosen; a pilot used those before it.")
     ] = 0,
 ) -> None:
     """Choose the clusters of a library that are worth injecting: where the outcome is open."""
