@@ -296,7 +296,11 @@ def _nuisance(
 
 
 def _pool_weight(table: InjectionTable) -> Float[np.ndarray, "n"] | None:
-    """Weights under which chosen rows stand for their pool; rows that were not chosen have 1."""
+    """Weights under which the rows stand for a pool; rows that no choice was made of have 1.
+
+    This is exact for one choice that left the others out of account. Of several rounds, clusters
+    that an earlier one was unlikely to choose count up to twice.
+    """
     if table.inclusion is None:
         return None
     return 1 / np.where(np.isnan(table.inclusion), 1.0, table.inclusion)
