@@ -1,4 +1,4 @@
-"""Commands `starcensus selection …`: train, evaluate, import, marginalise, look at operators."""
+"""Commands `starcensus selection …`: train, choose, evaluate, import, marginalise, predict."""
 
 import pathlib
 from typing import Annotated
@@ -9,7 +9,9 @@ import typer
 
 from starcensus.experiments.terminal import Out, stages
 
-selection_app = typer.Typer(help="Selection operators: train, evaluate, import, marginalise.")
+selection_app = typer.Typer(
+    help="Selection operators: train, choose, evaluate, import, marginalise."
+)
 
 
 @selection_app.command("train")
@@ -24,6 +26,35 @@ def train_command(
 
     with stages() as show:
         summary = run_training(learning, out, show)
+    for name, value in summary.items():
+        typer.echo(f"  {name:32s} {value:.6g}")
+    typer.echo(f"wrote {out}")
+
+
+@selection_app.command("choose")
+def choose_command(
+    pilot: Annotated[pathlib.Path, typer.Argument(help="Operator file of two or more networks.")],
+    library: Annotated[pathlib.Path, typer.Option(help="Cluster library to choose from (.h5).")],
+    n: Annotated[int, typer.Option("--n", help="How many clusters, within chance.")],
+    out: Annotated[pathlib.Path, typer.Option("--out", help="Cluster library to write (.h5).")],
+    uniform: Annotated[
+        float, typer.Option(help="Share of the draws that every cluster has alike.")
+    ] = 0.05,
+    seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
+    exclude: Annotated[
+        list[pathlib.Path] | None,
+        typer.Option(help="Library chosen before, whose clusters are left out; may be repeated."),
+    ] = None,
+    start_row: Annotated[
+        int, typer.Option(help="First row that may be chosen; a pilot used those before it.")
+    ] = 0,
+) -> None:
+    """Choose the clusters of a library that are worth injecting: where the outcome is open."""
+    from starcensus.experiments.choose import ChoiceSettings, run_choice
+
+    settings = ChoiceSettings(n, uniform=uniform, seed=seed, start_row=start_row)
+    with stages() as show:
+        summary = run_choice(pilot, library, out, settings, exclude=exclude or (), progress=show)
     for name, value in summary.items():
         typer.echo(f"  {name:32s} {value:.6g}")
     typer.echo(f"wrote {out}")
@@ -76,8 +107,8 @@ def marginalise_command(
     library: Annotated[
         list[str],
         typer.Option(
-            help="SLUG v2 library: the path before _cluster_prop.fits and _cluster_phot.fits; "
-            "repeat to join several."
+            help="Cluster library (.h5), or of SLUG v2 the path before _cluster_prop.fits and "
+            "_cluster_phot.fits; repeat to join several."
         ),
     ],
     bands: Annotated[
@@ -85,7 +116,7 @@ def marginalise_command(
     ] = "WFC3_UVIS_F275W,WFC3_UVIS_F336W,ACS_F435W,ACS_F555W,ACS_F814W",
     zeropoints: Annotated[
         pathlib.Path | None,
-        typer.Option(help="AB minus Vega of the library's Vega, per band; converts to VEGAMAG."),
+        typer.Option(help="AB minus Vega of SLUG's Vega, per band; converts to VEGAMAG."),
     ] = None,
     log_mass: Annotated[str, typer.Option(help="low,high,step of the grid, dex.")] = "2,6,0.25",
     log_age: Annotated[str, typer.Option(help="low,high,step of the grid, dex.")] = "6,10.1,0.1",
@@ -99,6 +130,12 @@ def marginalise_command(
     from starcensus.selection import PhotometricNetwork, load_selection, marginalise, save_selection
     from starcensus.simulate import VEGAMAG, ClusterLibrary, read_slug2, read_zeropoints
 
+    own = [path for path in library if path.endswith(".h5")]
+    if own and zeropoints is not None:
+        raise ConfigError(
+            f"--zeropoints is for files of SLUG v2, and {own[0]} is a library of starcensus: leave "
+            "it out"
+        )
     loaded = load_selection(network)
     if not isinstance(loaded, PhotometricNetwork):
         raise ConfigError(f"{network}: holds a {type(loaded).__name__}, not one of magnitudes")
@@ -110,10 +147,12 @@ def marginalise_command(
             raise ConfigError(f"{zeropoints}: no zero points for {', '.join(missing)}")
         convert = {name: (given[name], VEGAMAG[name]) for name in names}
     parts = [
-        read_slug2(
-            f"{stem}_cluster_prop.fits", f"{stem}_cluster_phot.fits", names, "neb_ex", convert
+        ClusterLibrary.load(path, names)
+        if path in own
+        else read_slug2(
+            f"{path}_cluster_prop.fits", f"{path}_cluster_phot.fits", names, "neb_ex", convert
         )
-        for stem in library
+        for path in library
     ]
     # Beyond the training magnitudes the network is saturated: 0 below, 1 above.
     clipped = dataclasses.replace(loaded, outside="clip")

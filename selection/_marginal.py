@@ -22,6 +22,7 @@ from ..simulate import ClusterLibrary
 from ._base import SelectionDomainError
 from ._box import AXES, AXIS_UNITS
 from ._grid import GridSelection
+from ._photometric import PhotometricNetwork
 
 _EDGE = 1e-9
 _NEWTON_STEPS = 25
@@ -88,8 +89,14 @@ def marginalise(
     - `n_members`: bootstrap replicates, at least 5.
 
     Raises `SelectionDomainError` naming the node with the fewest clusters if there are too few, and
-    `ValueError` for bands that do not match.
+    `ValueError` for bands that do not match, or a library whose clusters were chosen by their
+    light (it has the column `inclusion`), which is not that of all clusters of their θ.
     """
+    if library.inclusion is not None:
+        raise ValueError(
+            "the library's clusters were chosen from a pool, by their light or radius; average "
+            "over the pool itself"
+        )
     if n_members < 5:
         raise ValueError(f"n_members is {n_members}; expected at least 5 bootstrap replicates")
     p = _probabilities(photometric, library, bands)
@@ -149,6 +156,10 @@ def _probabilities(
         )
     columns = [library.bands.index(name) for name in names]
     apparent = library.mags[:, columns] + photometric.distance_modulus
+    if isinstance(photometric, PhotometricNetwork) and photometric.outside == "clip":
+        # A cluster without light in a band is beyond the faintest magnitude.
+        faintest = np.asarray(photometric.limits)[:, 1]
+        apparent = np.where(np.isposinf(apparent), faintest, apparent)
     return np.clip(np.asarray(photometric.p_sel(apparent), float), _EDGE, 1 - _EDGE)
 
 

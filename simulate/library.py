@@ -39,6 +39,7 @@ OPTIONAL = {
     "log_lum": "log10 L_sun",
     "r_eff_pc": "pc",
     "seed": "",
+    "inclusion": "",
 }
 _DTYPE = {"n_stars": "int64", "n_live": "int64", "seed": "uint64"}
 
@@ -60,9 +61,13 @@ class ClusterLibrary:
       `n_live`: how many are alive; `max_live_mass`: M_sun, the heaviest of them.
     - `q_h`: `(n,)`, hydrogen-ionising photons per second. `log_lum`: log10 of L_sun.
     - `r_eff_pc`: `(n,)`, half-light radius, pc. `seed`: `(n,)`, from which the cluster was drawn.
+    - `inclusion`: `(n,)`, of a library that was chosen from a larger one: the probability with
+      which each cluster was. A choice may depend on light and radius, and no density of θ can
+      undo that: `log_density` is NaN then, and the weights 1 / inclusion make the clusters stand
+      for those that they were chosen from.
     - `meta`: the design, the engine and whom to cite; JSON.
 
-    The columns from `birth_mass` to `seed` are None where the source has none. Raises `ValueError`
+    The columns from `birth_mass` on are None where the source has none. Raises `ValueError`
     for shapes that differ or θ that is not finite.
     """
 
@@ -82,6 +87,7 @@ class ClusterLibrary:
     log_lum: Float[np.ndarray, "n"] | None = None
     r_eff_pc: Float[np.ndarray, "n"] | None = None
     seed: UInt64[np.ndarray, "n"] | None = None
+    inclusion: Float[np.ndarray, "n"] | None = None
     meta: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:

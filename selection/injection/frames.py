@@ -268,4 +268,5 @@ class Injector:
             measured_errors=of_source(found.mag_errors, np.nan),
             ci=of_source(found.ci, np.nan),
             cuts={name: of_source(passed, False) for name, passed in found.cuts.items()},
+            inclusion=None if library.inclusion is None else library.inclusion[rows],
         )

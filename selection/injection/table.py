@@ -17,6 +17,7 @@ VERSION = 1
 INTEGERS = ("frame", "cluster", "repeat")
 FLOATS = ("log_mass", "log_age", "a_v", "r_eff_pc", "x", "y", "background", "crowding")
 FLOATS += ("log_density", "ci")
+OPTIONAL = ("inclusion",)
 FLAGS = ("detected", "already_there", "catalogued")
 PLANES = ("true_mags", "measured_mags", "measured_errors")
 
@@ -44,6 +45,8 @@ class InjectionTable:
     - `measured_mags`, `measured_errors` `(n, band)`, `ci` `(n,)`, `cuts` `(n,)` each: of the
       matched source; NaN and False where there is none.
     - `meta`: plan, pipeline, checksums; JSON.
+    - `inclusion`: `(n,)`, as in `ClusterLibrary`, for clusters that were chosen from a pool; None
+      where none were. In a joined table it is NaN for the rows of tables without it.
 
     Raises `ValueError` for shapes that differ.
     """
@@ -70,6 +73,7 @@ class InjectionTable:
     ci: Float[np.ndarray, "n"]
     cuts: Mapping[str, Bool[np.ndarray, "n"]]
     meta: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    inclusion: Float[np.ndarray, "n"] | None = None
 
     def __post_init__(self) -> None:
         n = len(self.frame)
@@ -82,8 +86,9 @@ class InjectionTable:
         return len(self.frame)
 
     def columns(self) -> dict[str, np.ndarray]:
-        """Every column by name, cuts as `cuts/NAME`."""
-        names = (*INTEGERS, *FLOATS, *FLAGS, *PLANES)
+        """Every column that is there by name, cuts as `cuts/NAME`."""
+        names = [*INTEGERS, *FLOATS, *FLAGS, *PLANES]
+        names += [name for name in OPTIONAL if getattr(self, name) is not None]
         cuts = {f"cuts/{name}": values for name, values in self.cuts.items()}
         return {**{name: getattr(self, name) for name in names}, **cuts}
 
@@ -95,7 +100,10 @@ class InjectionTable:
 
     @classmethod
     def concatenate(cls, *tables: "InjectionTable") -> "InjectionTable":
-        """The rows of all, in order, with the meta of the first; `ValueError` if bands differ."""
+        """The rows of all, in order, with the meta of the first; `ValueError` if bands differ.
+
+        `inclusion` is NaN for the rows of a table without it, if any of them has it.
+        """
         first = tables[0]
         for other in tables[1:]:
             if other.bands != first.bands or set(other.cuts) != set(first.cuts):
@@ -104,6 +112,9 @@ class InjectionTable:
                     f"and {set(first.cuts)}; only tables of one survey can be joined"
                 )
         columns = [table.columns() for table in tables]
+        for name in OPTIONAL:
+            if any(name in each for each in columns):
+                columns = [{name: np.full(len(each["frame"]), np.nan), **each} for each in columns]
         joined = {name: np.concatenate([each[name] for each in columns]) for name in columns[0]}
         return cls._of(first.bands, joined, dict(first.meta))
 
@@ -164,6 +175,7 @@ class InjectionTable:
             missing = [name for name in names if name not in file]
             if missing:
                 raise ValueError(f"{path}: has no column {', '.join(missing)}")
+            names += [name for name in OPTIONAL if name in file]
             columns = {name: np.asarray(file[name]) for name in names}
             bands = tuple(json.loads(str(file.attrs["bands"])))
             return cls._of(bands, columns, json.loads(str(file.attrs["meta"])))

@@ -41,10 +41,10 @@ class TransitionDesign:
 
         - `members`: probabilities of each row by every network of a pilot.
         - `uniform`: share of the draws that every row has alike, so that nothing that the pilot
-          got wrong is left unseen.
+          got wrong is left unseen; above 0, for a row without a chance cannot be weighted.
         - `disagreement`: weight of the spread of the members beside (p(1 − p))^½.
 
-        Raises `ValueError` for fewer than two members, or `n` beyond the pool.
+        Raises `ValueError` for fewer than two members, `n` beyond the pool, or no uniform share.
         """
         n_members, pool = members.shape
         if n_members < 2 or not 0 < n <= pool:
@@ -52,9 +52,14 @@ class TransitionDesign:
                 f"got {n_members} networks and a pool of {pool} rows for {n}; expected at least "
                 "two networks and a pool that is larger than what is chosen"
             )
+        if not (0 < uniform <= 1 and disagreement >= 0):
+            raise ValueError(
+                f"uniform is {uniform:g} and disagreement {disagreement:g}; expected a share above "
+                "0 and up to 1, and a weight of 0 or more"
+            )
         p = members.mean(0)
         score = np.sqrt(p * (1 - p)) + disagreement * members.std(0)
-        score = (1 - uniform) * score / score.mean() + uniform
+        score = (1 - uniform) * score / max(score.mean(), 1e-300) + uniform
         inclusion = _scaled(score, n)
         rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(2,)))
         rows = np.flatnonzero(rng.random(pool) < inclusion)

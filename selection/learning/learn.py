@@ -1,6 +1,7 @@
 """From a table of artificial cluster tests to a selection operator."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
@@ -9,10 +10,18 @@ from jaxtyping import Float, Int
 
 from ...networks import Trained, TrainSettings, search_grid, train_ensemble
 from ...networks.training import Progress, checksum
+from ...simulate import ClusterLibrary
 from ...simulate.design import FlatRadius, MassRadius
 from .._box import Box
 from .._network import NetworkSelection
-from .._nuisance import Nuisance, background_distribution, independent, radius_distribution
+from .._nuisance import (
+    BACKGROUND,
+    R_EFF,
+    Nuisance,
+    background_distribution,
+    independent,
+    radius_distribution,
+)
 from .._photometric import PhotometricNetwork
 from ..injection import InjectionTable
 from .features import Inputs, features, magnitude_limits, nuisance_columns
@@ -20,6 +29,8 @@ from .features import Inputs, features, magnitude_limits, nuisance_columns
 # A table with more radii than this was drawn from a continuous distribution.
 _FEW_RADII = 40
 _RADIUS_NODES = 16
+# Evaluations of a network whose inputs are in memory together.
+_AT_ONCE = 1 << 18
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +96,8 @@ def learn(
     **Arguments:**
 
     - `radius`: distribution of half-light radii to average over, for networks that take r_eff; by
-      default that of the table. Local skies are those of the table, which lie where light is.
+      default that of the table, or of the pool where the table says of its clusters how likely
+      they were to be chosen from one. Local skies are those of the table, which lie where light is.
     - `distance_modulus`: of the frame, for magnitudes; by default from the table's `meta`.
     - `weight`: of each row in the loss; by default 1.
 
@@ -145,13 +157,100 @@ def predict(
 ) -> Float[np.ndarray, "n"]:
     """The ensemble's mean probability of each row with its own nuisance properties."""
     names = () if operator.nuisance is None else operator.nuisance.names
-    further = jnp.asarray(nuisance_columns(table, names)) if names else None
+    further = nuisance_columns(table, names) if names else None
+    theta = np.stack([table.log_mass, table.log_age, table.a_v], axis=1)
+    return _members(operator, theta, table.true_mags, further).mean(axis=0)
+
+
+def predict_library(
+    operator: NetworkSelection | PhotometricNetwork,
+    library: ClusterLibrary,
+    progress: Callable[[int, int], None] = lambda done, n: None,
+) -> Float[np.ndarray, "member n"]:
+    """Each network's probability of each cluster, were it injected.
+
+    Magnitudes are those that an injection would have. An operator that takes a radius is given the
+    cluster's own. Its local sky is not known before it is placed: the probability is averaged over
+    the operator's own distribution of skies, as they are for any cluster. Beyond the θ and the
+    radii of its training the operator extrapolates, magnitudes are moved to its limits.
+
+    **Arguments:**
+
+    - `library`: has at least the operator's bands, if it takes magnitudes.
+    - `progress`: called with the number of clusters done so far and of all.
+
+    Raises `ValueError` for a band or a radius that is missing, a NaN, or an operator of magnitudes
+    that are not Vega.
+    """
+    names = () if operator.nuisance is None else operator.nuisance.names
+    log_r = _log_radii(library) if R_EFF in names else np.zeros(len(library))
+    mags = library.mags
     if isinstance(operator, PhotometricNetwork):
-        mags = np.where(np.isposinf(table.true_mags), operator.limits[:, 1], table.true_mags)
-        return np.asarray(operator.members(mags, further).mean(axis=0), float)
-    mass, age, a_v = (jnp.asarray(x) for x in (table.log_mass, table.log_age, table.a_v))
-    logits = operator.logits(mass, age, a_v, further)
-    return np.asarray(1 / (1 + np.exp(-np.asarray(logits, float)))).mean(axis=0)
+        operator = dataclasses.replace(operator, outside="clip")
+        mags = _apparent(operator, library)
+    skies, weight = np.zeros(1), np.ones(1)
+    if operator.nuisance is not None and BACKGROUND in names:
+        column = np.asarray(operator.nuisance.values)[:, names.index(BACKGROUND)]
+        skies, at = np.unique(column, return_inverse=True)
+        weight = np.bincount(at, np.asarray(operator.nuisance.weights, float))
+        weight /= weight.sum()
+    q, size = len(skies), max(1, _AT_ONCE // len(skies))
+    out = np.empty((operator.n_members, len(library)))
+    for start in range(0, len(library), size):
+        rows = np.arange(start, min(start + size, len(library)))
+        each = np.repeat(rows, q)
+        columns = {R_EFF: log_r[each], BACKGROUND: np.tile(skies, len(rows))}
+        further = np.stack([columns[name] for name in names], axis=1) if names else None
+        p = _members(operator, library.theta[each], mags[each], further)
+        out[:, rows] = p.reshape(-1, len(rows), q) @ weight
+        progress(int(rows[-1]) + 1, len(library))
+    return out
+
+
+def _members(
+    operator: NetworkSelection | PhotometricNetwork,
+    theta: Float[np.ndarray, "n 3"],
+    mags: Float[np.ndarray, "n band"],
+    further: Float[np.ndarray, "n k"] | None,
+) -> Float[np.ndarray, "member n"]:
+    more = None if further is None else jnp.asarray(further)
+    if isinstance(operator, PhotometricNetwork):
+        there = np.where(np.isposinf(mags), operator.limits[:, 1], mags)
+        return np.asarray(operator.members(there, more), float)
+    mass, age, a_v = (jnp.asarray(x) for x in theta.T)
+    logits = operator.logits(mass, age, a_v, more)
+    return 1 / (1 + np.exp(-np.asarray(logits, float)))
+
+
+def _log_radii(library: ClusterLibrary) -> Float[np.ndarray, "n"]:
+    if library.r_eff_pc is None:
+        raise ValueError(
+            "the operator takes the half-light radius and the library has no r_eff_pc; draw it "
+            "with a [radius]"
+        )
+    bad = ~(np.isfinite(library.r_eff_pc) & (library.r_eff_pc > 0))
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise ValueError(
+            f"r_eff_pc of cluster {row} is {library.r_eff_pc[row]:g}; expected parsecs > 0"
+        )
+    return np.log10(library.r_eff_pc)
+
+
+def _apparent(operator: PhotometricNetwork, library: ClusterLibrary) -> Float[np.ndarray, "n band"]:
+    if operator.mag_system != "Vega":
+        raise ValueError(
+            f"the operator takes {operator.mag_system} magnitudes; those of a library are Vega: "
+            "train one on injections"
+        )
+    mags = library.select(operator.bands).mags
+    if np.isnan(mags).any():
+        row, band = (int(i) for i in np.argwhere(np.isnan(mags))[0])
+        raise ValueError(
+            f"magnitude of cluster {row} in {operator.bands[band]} is NaN; expected a number, or "
+            "infinity for no light"
+        )
+    return mags + operator.distance_modulus
 
 
 def _domain(table: InjectionTable) -> Box:
@@ -179,11 +278,14 @@ def _nuisance(
         if radius is not None:
             parts.append(radius_distribution(radius, (float(values[0]), float(values[-1]))))
         else:
+            weight = _pool_weight(table)
             if len(values) > _FEW_RADII:
                 shares = (np.arange(_RADIUS_NODES) + 0.5) / _RADIUS_NODES
-                values, counts = np.quantile(table.r_eff_pc, shares), np.ones(_RADIUS_NODES)
+                method = "linear" if weight is None else "inverted_cdf"
+                values = np.quantile(table.r_eff_pc, shares, weights=weight, method=method)
+                counts = np.ones(_RADIUS_NODES)
             else:
-                counts = np.array([(table.r_eff_pc == value).sum() for value in values], float)
+                counts = np.bincount(np.searchsorted(values, table.r_eff_pc), weight).astype(float)
             parts.append(Nuisance(inputs.nuisances[:1], np.log10(values)[:, None], counts))
     elif radius is not None:
         raise ValueError("radius is for networks that take r_eff; this one averages the table's")
@@ -191,3 +293,14 @@ def _nuisance(
         column = nuisance_columns(table, inputs.nuisances[-1:])[:, 0]
         parts.append(background_distribution(column))
     return independent(*parts) if parts else None
+
+
+def _pool_weight(table: InjectionTable) -> Float[np.ndarray, "n"] | None:
+    """Weights under which the rows stand for a pool; rows that no choice was made of have 1.
+
+    This is exact for one choice that left the others out of account. Of several rounds, clusters
+    that an earlier one was unlikely to choose count up to twice.
+    """
+    if table.inclusion is None:
+        return None
+    return 1 / np.where(np.isnan(table.inclusion), 1.0, table.inclusion)

@@ -1,5 +1,6 @@
 """`simulate galaxy`, `detect` and `inject`: what they write, and what they say to mistakes."""
 
+import dataclasses
 import json
 import pathlib
 import re
@@ -260,6 +261,21 @@ def test_a_table_of_injections(project, table):
     flat = Table.read(table.with_suffix(".parquet"))
     np.testing.assert_array_equal(flat["true_mags_ACS_F814W"], made.true_mags[:, 2])
     np.testing.assert_array_equal(flat["cut_ci"], made.cuts["ci"])
+
+
+def test_injections_of_chosen_clusters(copy, monkeypatch):
+    library = ClusterLibrary.load(copy / "library.h5").take(slice(10, 50))
+    inclusion, unknown = np.linspace(0.05, 1.0, 40), np.full(40, np.nan)
+    chosen = dataclasses.replace(library, inclusion=inclusion, log_density=unknown)
+    chosen.save(copy / "library.h5")
+    text = SURVEY.replace("n_clusters = 60", "n_clusters = 20")
+    (copy / "survey.toml").write_text(text.replace("[plan]", "[plan]\nstart_row = 20"))
+    files = str(copy / "survey.toml"), "--out", str(copy / "chosen" / "table.h5")
+    assert run(monkeypatch, "inject", *files, "--parquet") == 0
+    made = InjectionTable.load(copy / "chosen" / "table.h5")
+    np.testing.assert_array_equal(made.inclusion, inclusion[made.cluster])
+    flat = Table.read(copy / "chosen" / "table.parquet")
+    np.testing.assert_array_equal(flat["inclusion"], made.inclusion)
 
 
 def test_two_workers_make_the_same_table(project, table, tmp_path, monkeypatch):

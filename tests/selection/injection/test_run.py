@@ -203,3 +203,49 @@ def test_a_run_that_was_killed_goes_on_where_it_was(Toy, whole, tmp_path):
     assert done.returncode == -signal.SIGKILL and not out.exists()
     run = run_injections(Toy(), out)
     assert run.n_resumed == 2 and out.read_bytes() == whole.read_bytes()
+
+
+def test_a_chosen_cluster_keeps_the_chance_that_it_had(Toy, whole, tmp_path):
+    injector = Toy()()
+    rows = np.arange(3, 40)
+    inclusion = np.linspace(0.1, 1.0, len(rows))
+    pool = injector.library.take(rows)
+    unknown = np.full(len(rows), np.nan)
+    chosen = dataclasses.replace(pool, inclusion=inclusion, log_density=unknown)
+    plan = dataclasses.replace(injector.plan, n_clusters=12)
+    table = dataclasses.replace(injector, library=chosen, plan=plan).run(0)
+    np.testing.assert_array_equal(table.inclusion, inclusion[table.cluster])
+    assert np.isnan(table.log_density).all()
+    table.save(tmp_path / "table.h5")
+    again = InjectionTable.load(tmp_path / "table.h5")
+    np.testing.assert_array_equal(again.inclusion, table.inclusion)
+    # Uniform tables have no such column, and their checksum is what it was without it.
+    uniform = InjectionTable.load(whole)
+    assert uniform.inclusion is None and "inclusion" not in uniform.columns()
+    assert InjectionTable.concatenate(uniform, uniform).inclusion is None
+    for parts in ((uniform, again), (again, uniform)):
+        joined = InjectionTable.concatenate(*parts)
+        expected = [
+            np.full(len(part), np.nan) if part.inclusion is None else part.inclusion
+            for part in parts
+        ]
+        np.testing.assert_array_equal(joined.inclusion, np.concatenate(expected))
+        assert joined.sha256() != uniform.sha256() and len(joined) == 84
+
+
+def test_a_pilot_sees_a_library_as_it_sees_its_injections(Toy, whole):
+    from starcensus.networks import MLP
+    from starcensus.selection import PhotometricNetwork
+    from starcensus.selection.learning import predict, predict_library
+
+    networks = [MLP([np.array([[-slope]])], [np.array([21.0 * slope])]) for slope in (1.0, 1.3)]
+    pilot = PhotometricNetwork(
+        networks=tuple(networks),
+        bands=("ACS_F555W",),
+        limits=np.array([[10.0, 30.0]]),
+        distance_modulus=29.98,
+    )
+    table = InjectionTable.load(whole)
+    members = predict_library(pilot, Toy()().library)
+    np.testing.assert_array_equal(members.mean(axis=0)[table.cluster], predict(pilot, table))
+    assert np.ptp(members) > 0.5

@@ -6,6 +6,7 @@ from scipy import stats
 from scipy.special import expit, logit
 
 from starcensus.selection.learning import TestSet, TransitionDesign, log_loss, reliability
+from starcensus.selection.learning.design import _scaled
 
 
 def probabilities(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -108,11 +109,23 @@ def test_its_weights_make_it_stand_for_the_pool():
     assert abs(found.mean() - truth) > 10 * spread
 
 
+@pytest.mark.parametrize("n", [1, 5000, 40_000, 49_999])
+def test_as_many_are_expected_as_were_asked_for(n):
+    score = np.exp(3 * np.random.default_rng(3).normal(size=50_000))
+    inclusion = _scaled(score, n)
+    assert inclusion.sum() == pytest.approx(n) and 0 < inclusion.min() <= inclusion.max() <= 1
+    # In proportion to the score where it is not certain.
+    open_ = inclusion < 1
+    np.testing.assert_allclose(np.ptp(np.log(inclusion / score)[open_]), 0, atol=1e-9)
+
+
 def test_a_design_needs_a_pilot_and_a_pool():
     _, members = pool(100)
     with pytest.raises(ValueError, match="at least two networks"):
         TransitionDesign.choose(members[:1], 10)
     with pytest.raises(ValueError, match="a pool of 100 rows for 101"):
         TransitionDesign.choose(members, 101)
+    with pytest.raises(ValueError, match="uniform is 0 and disagreement 4; expected a share above"):
+        TransitionDesign.choose(members, 10, uniform=0.0)
     whole = TransitionDesign.choose(members, 100)
     assert len(whole.rows) == 100 and (whole.inclusion == 1).all()
