@@ -81,8 +81,11 @@ class PhotometricNetwork(eqx.Module):
     def n_members(self) -> int:
         return len(self.networks)
 
-    def check_mags(self, mags: ArrayLike) -> None:
-        """Raise `ValueError` naming the row and band of the first unusable magnitude."""
+    def check_mags(self, mags: ArrayLike, simulated: bool = False) -> None:
+        """Raise `ValueError` naming the row and band of the first unusable magnitude.
+
+        `simulated`: not from a catalogue, so that a value of 44.444 is a very faint cluster's.
+        """
         values = np.asarray(mags, float)
         if values.ndim != 2 or values.shape[1] != len(self.bands):
             raise ValueError(
@@ -100,7 +103,7 @@ class PhotometricNetwork(eqx.Module):
             _complain(np.isinf(values), values, self.bands, "which is not a magnitude")
         else:
             _complain(~np.isfinite(values), values, self.bands, "which is not a magnitude")
-        for sentinel, meaning in SENTINELS.items():
+        for sentinel, meaning in ({} if simulated else SENTINELS).items():
             _complain(
                 np.abs(values - sentinel) < 5e-3,
                 values,
@@ -117,16 +120,20 @@ class PhotometricNetwork(eqx.Module):
             )
 
     def members(
-        self, mags: ArrayLike, further: Float[ArrayLike, "n k"] | None = None
+        self,
+        mags: ArrayLike,
+        further: Float[ArrayLike, "n k"] | None = None,
+        *,
+        simulated: bool = False,
     ) -> Float[Array, "member n"]:
         """Each network's probability for the rows of `mags`, `(n, band)`; differentiable.
 
         `further`: values of the nuisance properties, in the order of `nuisance.names`; None
-        averages over their distribution. Under `jit` nothing can be raised: rows with NaN, or
-        outside `limits` where that is refused, are NaN there.
+        averages over their distribution. `simulated`: as of `check_mags`. Under `jit` nothing can
+        be raised: rows with NaN, or outside `limits` where that is refused, are NaN there.
         """
         if not isinstance(mags, Tracer):
-            self.check_mags(mags)
+            self.check_mags(mags, simulated)
         x = jnp.asarray(mags, jnp.result_type(float))
         low, high = (jnp.asarray(side, x.dtype)[None] for side in np.asarray(self.limits).T)
         there = ~jnp.isnan(x)

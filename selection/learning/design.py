@@ -31,7 +31,7 @@ class TransitionDesign:
         members: Float[np.ndarray, "member pool"],
         n: int,
         *,
-        uniform: float = 0.2,
+        uniform: float = 0.05,
         disagreement: float = 4.0,
         seed: int = 0,
     ) -> "TransitionDesign":

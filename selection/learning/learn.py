@@ -216,7 +216,7 @@ def _members(
     more = None if further is None else jnp.asarray(further)
     if isinstance(operator, PhotometricNetwork):
         there = np.where(np.isposinf(mags), operator.limits[:, 1], mags)
-        return np.asarray(operator.members(there, more), float)
+        return np.asarray(operator.members(there, more, simulated=True), float)
     mass, age, a_v = (jnp.asarray(x) for x in theta.T)
     logits = operator.logits(mass, age, a_v, more)
     return 1 / (1 + np.exp(-np.asarray(logits, float)))

@@ -151,3 +151,19 @@ def test_radii_to_average_over_are_those_of_the_pool(made_table, whole):
     truth = radii.mean()
     assert mean(focused) == pytest.approx(truth, abs=0.12)
     assert mean(plain) < truth - 0.8
+
+
+def test_a_simulated_cluster_may_be_as_faint_as_a_mark_for_a_missing_magnitude(made_table):
+    """Catalogues write 44.444 for none; an old cluster of 100 M_sun can have it in F275W."""
+    operator = photometric(None, outside="clip")
+    table, _ = made_table(40)
+    library = library_of(table)
+    library.mags[3, 1] = 44.444 - 29.98
+    library.mags[4, 1] = 50 - 29.98
+    library.mags[3:5, 2] = 0.0
+    marked, faint = predict_library(operator, library)[:, 3:5].T
+    np.testing.assert_array_equal(marked, faint)
+    table.true_mags[3, 0] = 44.444
+    assert np.isfinite(predict(operator, table)).all()
+    with pytest.raises(ValueError, match=r"the sentinel 44\.444"):
+        operator.p_sel(table.true_mags)
