@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from starcensus.experiments.config import ConfigError
+from starcensus.experiments.learning import operator_inputs
 from starcensus.experiments.provenance import checksum, command_line, provenance
 from starcensus.experiments.run import prepare_folder, write_json
 from starcensus.networks import training
@@ -107,6 +108,7 @@ def run_choice(
     facts = provenance("", settings.seed, files, command_line())
     choice = {
         **dataclasses.asdict(settings),
+        "inputs": dataclasses.asdict(operator_inputs(operator)),
         "pilot_networks_sha256": training.checksum(operator.networks),
         "pool_sha256": checksum(library),
         "exclude_sha256": [checksum(path) for path in exclude],

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import pydantic
+from jaxtyping import Float
 
 from starcensus.experiments.config import ConfigError, Strict, _only_fields
 from starcensus.experiments.library import FlatConfig, MassRadiusConfig
@@ -29,6 +30,7 @@ from starcensus.selection.learning import (
     features,
     learn,
     log_loss,
+    pool_weight,
     reliability,
 )
 from starcensus.selection.learning.learn import predict
@@ -41,6 +43,8 @@ class LearningConfig(Strict):
 
     - `tables`: injection tables, relative to the file. `search`: as in `LearnSettings`.
     - `distance_modulus`: where the tables do not say it.
+    - `weighted`: weight the rows by 1 / `inclusion`, which undoes a choice of clusters. Networks
+      that take what the pilot took need it not, and learn more without.
     - `[radius]`: as in library files; distribution to average over, by default the tables'.
     """
 
@@ -50,6 +54,7 @@ class LearningConfig(Strict):
     train: Annotated[TrainSettings, _only_fields(TrainSettings)] = TrainSettings()
     search: bool = False
     distance_modulus: float | None = None
+    weighted: bool = False
     radius: (
         Annotated[FlatConfig | MassRadiusConfig, pydantic.Field(discriminator="kind")] | None
     ) = None
@@ -81,6 +86,7 @@ def run_training(
     prepare_folder(out.parent)
     progress("reading tables")
     table = load_tables(paths)
+    weight = _weight(config, paths, table)
     began = time.perf_counter()
 
     def show(member: int, epoch: int, train: float, validation: float) -> None:
@@ -94,10 +100,12 @@ def run_training(
         LearnSettings(config.inputs, config.train, config.search),
         radius=None if config.radius is None else config.radius.radius(),
         distance_modulus=config.distance_modulus,
+        weight=weight,
         progress=show,
     )
     label = table.catalogued[learned.held_out]
-    check = reliability(learned.p, label)
+    of_held_out = None if weight is None else weight[learned.held_out]
+    check = reliability(learned.p, label, weight=of_held_out)
     facts = provenance(text, config.train.seed, paths, command_line())
     kept = {**learned.provenance(), "inputs": facts["inputs"], "version": facts["version"]}
     kept |= {"injections": dict(table.meta), "title": config.title}
@@ -106,7 +114,7 @@ def run_training(
         "n_injections": len(table),
         "n_catalogued": int(table.catalogued.sum()),
         "held_out.n": len(label),
-        "held_out.log_loss": log_loss(learned.p, label),
+        "held_out.log_loss": log_loss(learned.p, label, of_held_out),
         "held_out.reliability_p_value": check.p_value,
         "held_out.largest_z": float(np.abs(check.z).max()),
         "final_train_loss": float(learned.trained.train_loss[:, -1].mean()),
@@ -118,6 +126,38 @@ def run_training(
     write_json(out.with_suffix(".provenance.json"), {**facts, **kept})
     write_json(out.with_suffix(".summary.json"), summary)
     return summary
+
+
+def _weight(
+    config: LearningConfig, paths: list[pathlib.Path], table: InjectionTable
+) -> Float[np.ndarray, "n"] | None:
+    """Weights that undo a choice; `ConfigError` for a choice that has to be undone and is not."""
+    if config.weighted:
+        if table.inclusion is None:
+            raise ConfigError(
+                "weighted = true, and no table has the column inclusion: its clusters were not "
+                "chosen; leave weighted out"
+            )
+        weight = pool_weight(table)
+        return None if weight is None else weight / weight.mean()
+    wanted = config.inputs
+    for path in paths:
+        chosen = InjectionTable.load(path).meta.get("choice", {}).get("inputs")
+        if chosen is None:
+            continue
+        pilot = Inputs(**chosen)
+        if pilot.kind != wanted.kind or pilot.r_eff > wanted.r_eff:
+            raise ConfigError(
+                f"{path}: its clusters were chosen by a pilot of {_said(pilot)}, and these "
+                f"networks take {_said(wanted)}; of clusters with the same inputs they are not a "
+                "fair sample. Take the pilot's inputs, or set weighted = true"
+            )
+    return None
+
+
+def _said(inputs: Inputs) -> str:
+    of = "magnitudes" if inputs.kind == "photometric" else "mass, age and A_V"
+    return f"{of} and r_eff" if inputs.r_eff else of
 
 
 def run_evaluation(
@@ -163,7 +203,7 @@ def run_evaluation(
     if table.repeat.max() > 0:
         test = TestSet.of(table)
         at = predict(loaded, test.first)
-        x = features(test.first, _inputs(loaded))
+        x = features(test.first, operator_inputs(loaded))
         near = test.neighbour_regression(x[:, : _n_informative(loaded)], neighbours)
         summary |= {"n_clusters": len(test), "n_repeats": test.n_repeats}
         for name, values in (
@@ -192,7 +232,8 @@ def _refuse_own_table(operator_path: pathlib.Path, table: InjectionTable) -> Non
         )
 
 
-def _inputs(operator: NetworkSelection | PhotometricNetwork) -> Inputs:
+def operator_inputs(operator: NetworkSelection | PhotometricNetwork) -> Inputs:
+    """What an operator's networks were trained on."""
     names = () if operator.nuisance is None else operator.nuisance.names
     return Inputs(
         "photometric" if isinstance(operator, PhotometricNetwork) else "physical",

@@ -122,7 +122,9 @@ class Injector:
         for name, values in sorted(self.library.columns().items()):
             light.update(name.encode())
             light.update(np.ascontiguousarray(values).tobytes())
-        return {
+        # By what the clusters were chosen decides which networks may be trained on them.
+        choice = self.library.meta.get("choice")
+        return ({} if choice is None else {"choice": choice}) | {
             "label": "in the catalogue, with half of the V light or more",
             "plan": self.plan.describe(),
             "pipeline": self.pipeline.describe(),

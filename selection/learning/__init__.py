@@ -6,6 +6,7 @@ from .features import features as features
 from .learn import Learned as Learned
 from .learn import LearnSettings as LearnSettings
 from .learn import learn as learn
+from .learn import pool_weight as pool_weight
 from .learn import predict as predict
 from .learn import predict_library as predict_library
 from .validate import Reliability as Reliability

@@ -278,7 +278,7 @@ def _nuisance(
         if radius is not None:
             parts.append(radius_distribution(radius, (float(values[0]), float(values[-1]))))
         else:
-            weight = _pool_weight(table)
+            weight = pool_weight(table)
             if len(values) > _FEW_RADII:
                 shares = (np.arange(_RADIUS_NODES) + 0.5) / _RADIUS_NODES
                 method = "linear" if weight is None else "inverted_cdf"
@@ -295,7 +295,7 @@ def _nuisance(
     return independent(*parts) if parts else None
 
 
-def _pool_weight(table: InjectionTable) -> Float[np.ndarray, "n"] | None:
+def pool_weight(table: InjectionTable) -> Float[np.ndarray, "n"] | None:
     """Weights under which the rows stand for a pool; rows that no choice was made of have 1.
 
     This is exact for one choice that left the others out of account. Of several rounds, clusters

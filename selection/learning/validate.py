@@ -44,21 +44,26 @@ def reliability(
     label: Bool[np.ndarray, "n"],
     edges: tuple[float, ...] = (-5, -4, -3, -2, -1, 0, 1, 2, 3, 4),
     min_rows: int = 50,
+    weight: Float[np.ndarray, "n"] | None = None,
 ) -> Reliability:
     """Reliability in bins of logit p between `edges`, the outer ones open; small bins are left out.
 
-    The variance of a bin's count is Σ p(1 − p), so a systematic miss shows wherever it is.
+    The variance of a bin's weighted count is Σ w² p(1 − p), so a systematic miss shows wherever it
+    is.
     """
     which = np.digitize(logit(np.clip(p, 1e-9, 1 - 1e-9)), edges)
+    w = np.ones(len(p)) if weight is None else weight
     rows = []
     for index in range(len(edges) + 1):
         inside = which == index
         n = int(inside.sum())
         if n < min_rows:
             continue
-        spread = float(np.sqrt((p[inside] * (1 - p[inside])).sum()))
-        miss = float(label[inside].sum() - p[inside].sum())
-        rows.append((p[inside].mean(), label[inside].mean(), n, miss / max(spread, 1e-9)))
+        q, y, v = p[inside], label[inside], w[inside]
+        spread = float(np.sqrt((v**2 * q * (1 - q)).sum()))
+        miss = float((v * (y - q)).sum())
+        means = np.average(q, weights=v), np.average(y, weights=v)
+        rows.append((*means, n, miss / max(spread, 1e-9)))
     predicted, observed, n, z = (np.array(column) for column in zip(*rows, strict=True))
     return Reliability(
         predicted, observed, n.astype(int), z, float(stats.chi2.sf((z**2).sum(), len(z)))

@@ -1,5 +1,6 @@
 """`selection train`, `selection evaluate`, `detect --truth`, `bench design`."""
 
+import dataclasses
 import json
 import pathlib
 
@@ -8,9 +9,10 @@ import pytest
 
 from starcensus.experiments import cli
 from starcensus.experiments.bench import design
+from starcensus.networks import TrainSettings
 from starcensus.selection import NetworkSelection, load_selection, selection_provenance
 from starcensus.selection.injection import InjectionTable
-from starcensus.selection.learning import Inputs
+from starcensus.selection.learning import Inputs, LearnSettings, learn
 
 EXPERIMENTS = pathlib.Path(__file__).parents[2] / "experiments"
 LEARNING = """
@@ -65,6 +67,46 @@ def test_an_operator_with_its_summary_and_provenance(project, p_of):
     tables = [InjectionTable.load(project / "tables" / f"{name}.h5") for name in ("one", "two")]
     assert facts["injection_table_sha256"] == InjectionTable.concatenate(*tables).sha256()
     assert set(facts["inputs"]) == {"one.h5", "two.h5"} and facts["title"] == "made"
+
+
+def test_a_choice_by_what_networks_do_not_take_has_to_be_undone(
+    project, made_table, p_of, monkeypatch, capsys
+):
+    """Clusters of uncertain outcome were chosen, radius included; the networks take no radius."""
+    pool = made_table(30_000, 3)[0]
+    p = p_of(pool.log_mass, pool.log_age, pool.a_v, pool.r_eff_pc)
+    # Small clusters only, where they can be catalogued: these are easily lost.
+    inclusion = np.where(pool.r_eff_pc < 3.5, 0.8, 0.1) * np.where(p * (1 - p) > 0.02, 1.0, 0.3)
+    kept = np.random.default_rng(2).random(len(pool)) < inclusion
+    asked = {"kind": "physical", "r_eff": True, "background": False, "masked": False}
+    meta = {**pool.meta, "choice": {"inputs": asked}}
+    table = dataclasses.replace(pool, inclusion=inclusion, meta=meta).take(kept)
+    table.save(project / "tables" / "chosen.h5")
+    text = LEARNING[: LEARNING.index("[radius]")].replace("r_eff = true", "r_eff = false")
+    text = text.replace('"tables/one.h5", "tables/two.h5"', '"tables/chosen.h5"')
+    (project / "chosen.toml").write_text(text)
+    files = str(project / "chosen.toml"), "--out", str(project / "chosen_net.h5")
+    assert run(monkeypatch, "selection", "train", *files) == 2
+    said = capsys.readouterr().err
+    assert "chosen by a pilot of mass, age and A_V and r_eff" in said and "weighted" in said
+    (project / "chosen.toml").write_text("weighted = true\n" + text)
+    assert run(monkeypatch, "selection", "train", *files) == 0
+    mass = np.linspace(3, 6, 13)
+    radii = np.unique(pool.r_eff_pc)
+    expected = np.mean([p_of(mass, 8.0, 1.0, r) for r in radii], axis=0)
+    at = mass, np.full(13, 8.0), np.full(13, 1.0)
+    weighted = np.abs(np.asarray(load_selection(project / "chosen_net.h5").p_sel(*at)) - expected)
+    settings = LearnSettings(Inputs(), TrainSettings((32, 32), 2, 30, 512))
+    plain = np.abs(np.asarray(learn(table, settings).operator.p_sel(*at)) - expected)
+    assert weighted.max() < 0.1 < plain.max()
+    summary = json.loads((project / "chosen_net.summary.json").read_text())
+    assert summary["held_out.reliability_p_value"] > 1e-3
+    # Networks that take the radius need no weights; tables that were not chosen have none.
+    (project / "chosen.toml").write_text(text.replace("r_eff = false", "r_eff = true"))
+    assert run(monkeypatch, "selection", "train", *files) == 0
+    (project / "learn2.toml").write_text("weighted = true\n" + LEARNING)
+    assert run(monkeypatch, "selection", "train", str(project / "learn2.toml"), *files[1:]) == 2
+    assert "no table has the column inclusion" in capsys.readouterr().err
 
 
 def test_repeated_injections_say_how_good_it_is(project, monkeypatch):

@@ -69,6 +69,19 @@ def test_neighbours_come_near_the_truth_without_seeing_a_clusters_own(repeated):
     assert np.abs(guess - p).mean() > 0.25
 
 
+def test_weights_undo_a_choice_in_the_reliability():
+    """Outcomes depend on z, p does not; rows were chosen by z."""
+    rng = np.random.default_rng(8)
+    z = rng.uniform(size=40_000)
+    label = rng.random(40_000) < z
+    inclusion = 0.1 + 0.9 * z
+    kept = rng.random(40_000) < inclusion
+    p = np.full(int(kept.sum()), 0.5)
+    assert reliability(p, label[kept]).p_value < 1e-20
+    undone = reliability(p, label[kept], weight=1 / inclusion[kept])
+    assert undone.p_value > 1e-3 and undone.observed[0] == pytest.approx(0.5, abs=0.02)
+
+
 def test_bins_hold_means_and_small_ones_are_left_out(repeated):
     test, p = repeated
     rows = test.binned(test.first.log_mass, p, 20)
