@@ -309,6 +309,12 @@ def bench_design_command(
         list[pathlib.Path] | None,
         typer.Option(help="Table of repeats to test with; without it a fifth is held out."),
     ] = None,
+    focused: Annotated[
+        list[pathlib.Path] | None,
+        typer.Option(
+            help="Tables of a focused design, pilot and chosen; else chosen from --table."
+        ),
+    ] = None,
     oracle: Annotated[
         pathlib.Path | None,
         typer.Option(help="Operator of mass, age and A_V, taken for the truth instead of a table."),
@@ -341,13 +347,15 @@ def bench_design_command(
         raise ConfigError(f"--kind is {kind!r}; expected physical or photometric")
     if (table is None) == (oracle is None):
         raise ConfigError("give either --table or --oracle")
-    if test and oracle:
-        raise ConfigError("--test goes with --table; an oracle knows its probabilities")
+    if oracle and (test or focused):
+        raise ConfigError("--test and --focused go with --table; an oracle needs no injections")
     with stages() as show:
         if oracle is not None:
             population = design.oracle_population(oracle, 5 * max(numbers), seed)
         else:
-            population = design.table_population(table or [], inputs, test or [], seed)
+            population = design.table_population(
+                table or [], inputs, test or [], focused or [], seed
+            )
         lines = []
         for line in design.bench_design(population, numbers, pilot, repeats, seed, show):
             lines.append(line)

@@ -20,7 +20,9 @@ from starcensus.experiments.config import ConfigError
 from starcensus.experiments.learning import load_tables
 from starcensus.networks import TrainSettings, train_ensemble
 from starcensus.selection import NetworkSelection, load_selection
+from starcensus.selection.injection import InjectionTable
 from starcensus.selection.learning import Inputs, TestSet, TransitionDesign, features
+from starcensus.selection.learning.features import magnitude_limits
 
 TRAIN = TrainSettings(widths=(64, 64), n_members=3, batch_size=1024, validation=0.02)
 _HELD_OUT = 0.2
@@ -37,37 +39,68 @@ class Population:
 
     **Arguments:**
 
-    - `x`, `label`: of the pool, in random order. `x_test`: of the test rows; `p_test`: their
-      probability, or the share of their repeats that were catalogued.
+    - `x`, `label`: of the pool, whose first `n_uniform` rows are in random order.
+    - `x_test`: of the test rows; `p_test`: their probability, or the share of their repeats that
+      were catalogued.
     - `known`: probability of each row of the pool, if it is known.
+    - `pilot`, `chosen`: rows of the pool that are a focused design, if one was injected.
     """
 
     x: Float[np.ndarray, "pool k"]
     label: Bool[np.ndarray, "pool"]
     x_test: Float[np.ndarray, "test k"]
     p_test: Float[np.ndarray, "test"]
+    n_uniform: int
     known: Float[np.ndarray, "pool"] | None = None
+    pilot: Int[np.ndarray, "a"] | None = None
+    chosen: Int[np.ndarray, "b"] | None = None
 
-    def loss(self, p: Float[np.ndarray, "test"]) -> float:
+    def losses(self, p: Float[np.ndarray, "test"]) -> Float[np.ndarray, "test"]:
         """Cross-entropy of the test rows, nats; of known probabilities less their entropy."""
         p, q = np.clip(p, 1e-7, 1 - 1e-7), self.p_test
         cross = -(q * np.log(p) + (1 - q) * np.log1p(-p))
         entropy = -(xlogy(q, q) + xlogy(1 - q, 1 - q)) if self.known is not None else 0.0
-        return float((cross - entropy).mean())
+        return cross - entropy
 
 
 def table_population(
-    tables: list[pathlib.Path], inputs: Inputs, test: list[pathlib.Path], seed: int
+    tables: list[pathlib.Path],
+    inputs: Inputs,
+    test: list[pathlib.Path],
+    focused: list[pathlib.Path],
+    seed: int,
 ) -> Population:
-    """The rows of injection tables; without `test`, tables of repeats, a fifth is held out."""
+    """The rows of uniform injection tables; without `test`, tables of repeats, a fifth is held out.
+
+    `focused`: tables of a focused design, of which rows without `inclusion` are the pilot's;
+    without them, focused designs are chosen from the uniform rows.
+    """
     table = load_tables(tables)
-    x, label = features(table, inputs), table.catalogued
-    order = np.random.default_rng(seed).permutation(len(x))
+    order = np.random.default_rng(seed).permutation(len(table))
+    table = table.take(order)
     if test:
         held = TestSet.of(load_tables(test))
-        return Population(x[order], label[order], features(held.first, inputs), held.p_true)
-    held_out, pool = np.split(order, [round(_HELD_OUT * len(x))])
-    return Population(x[pool], label[pool], x[held_out], label[held_out].astype(float))
+        test_rows, p_test = held.first, held.p_true
+    else:
+        n_held = round(_HELD_OUT * len(table))
+        test_rows = table.take(slice(0, n_held))
+        table, p_test = table.take(slice(n_held, None)), test_rows.catalogued.astype(float)
+    n, rows = len(table), None
+    if focused:
+        more = load_tables(focused)
+        if more.inclusion is None or not (pilot := np.isnan(more.inclusion)).any():
+            raise ConfigError(
+                "the focused tables have no rows of a pilot, or none that were chosen; expected "
+                "the injections of both"
+            )
+        table = InjectionTable.concatenate(table, more)
+        rows = (n + np.flatnonzero(pilot), n + np.flatnonzero(~pilot))
+    limits = magnitude_limits(table) if inputs.kind == "photometric" else None
+    x, x_test = (features(each, inputs, limits) for each in (table, test_rows))
+    population = Population(x, table.catalogued, x_test, p_test, n)
+    if rows is None:
+        return population
+    return dataclasses.replace(population, pilot=rows[0], chosen=rows[1])
 
 
 def oracle_population(path: pathlib.Path, n: int, seed: int) -> Population:
@@ -100,7 +133,7 @@ def oracle_population(path: pathlib.Path, n: int, seed: int) -> Population:
     p = np.concatenate([probability(part) for part in parts])
     x = theta if further is None else np.concatenate([theta, further], axis=1)
     label = rng.random(n_all) < p
-    return Population(x[:n], label[:n], x[n:], p[n:], p[:n])
+    return Population(x[:n], label[:n], x[n:], p[n:], n, p[:n])
 
 
 def bench_design(
@@ -114,42 +147,56 @@ def bench_design(
     """Mean loss of ensembles trained on so many injections, chosen either way.
 
     A focused design of n rows is `pilot` times n uniform ones and then those that
-    `TransitionDesign` chooses with the networks trained on these; both count. The design `known`,
-    of an oracle, has no pilot: it knows every probability. Networks take `_STEPS` steps, or
-    `_EPOCHS` passes where those are fewer. Each of the `repeats` has its own rows and networks.
-    `worth` is the number of uniform injections with the same loss over the number of these; None
-    beyond the uniform curve.
+    `TransitionDesign` chooses with the networks trained on these; both count. One that was injected
+    is all of its pilot and as many of its chosen rows as are needed. The design `known`, of an
+    oracle, has no pilot: it knows every probability. Networks take `_STEPS` steps, or `_EPOCHS`
+    passes where those are fewer. Each of the `repeats` has its own rows and networks.
+
+    `difference` is from the loss of the largest uniform design, with the standard error of the test
+    rows. `worth` is the number of uniform injections with the same loss over the number of these;
+    None beyond the uniform curve.
 
     Raises `ConfigError` for sizes that the pool does not have.
     """
-    if wrong := [n for n in sizes if not _LEAST <= n <= len(population.x)]:
+    sizes = tuple(sorted(sizes))
+    if wrong := [n for n in sizes if not _LEAST <= n <= population.n_uniform]:
         raise ConfigError(
-            f"a size is {wrong[0]}; expected {_LEAST} to {len(population.x)}, the rows of the pool"
+            f"a size is {wrong[0]}; expected {_LEAST} to {population.n_uniform}, the uniform rows"
         )
-    designs = {"uniform": _uniform, "focused": _focused}
-    if population.known is not None:
-        designs["known"] = _known
-    curve: list[tuple[int, float]] = []
-    for name, design in designs.items():
+    what = "held_out_loss" if population.known is None else "excess_loss"
+
+    def measure(name: str, design: Design, n: int) -> tuple[int, np.ndarray, dict[str, object]]:
+        losses, used = [], []
+        for repeat in range(repeats):
+            progress(f"{name}, {n}, {repeat + 1} of {repeats}")
+            rows = design(population, n, pilot, seed + repeat)
+            members = _members(population, rows, seed + repeat)
+            losses.append(population.losses(members(population.x_test).mean(0)))
+            used.append(len(rows))
+        each = np.mean(losses, axis=0)
+        line: dict[str, object] = {"design": name, "n": round(np.mean(used)), what: each.mean()}
+        if repeats > 1:
+            line["standard_error"] = np.std(np.mean(losses, axis=1), ddof=1) / repeats**0.5
+        return round(np.mean(used)), each, line
+
+    def finished(each: np.ndarray, line: dict[str, object]) -> dict[str, object]:
+        off = each - best
+        line |= {"difference": off.mean(), "difference_se": off.std() / len(off) ** 0.5}
+        return {key: float(v) if isinstance(v, np.floating) else v for key, v in line.items()}
+
+    uniform = [measure("uniform", _uniform, n) for n in sizes]
+    curve = [(n, float(each.mean())) for n, each, _ in uniform]
+    best = uniform[-1][1]
+    yield from (finished(each, line) for _, each, line in uniform)
+    for name, design in (("focused", _focused), ("known", _known)):
+        if name == "known" and population.known is None:
+            continue
         for n in sizes:
-            losses, used = [], []
-            for repeat in range(repeats):
-                progress(f"{name}, {n}, {repeat + 1} of {repeats}")
-                rows = design(population, n, pilot, seed + repeat)
-                members = _members(population, rows, seed + repeat)
-                losses.append(population.loss(members(population.x_test).mean(0)))
-                used.append(len(rows))
-            line: dict[str, object] = {"design": name, "n": round(np.mean(used))}
-            line["excess_loss" if population.known is not None else "held_out_loss"] = float(
-                np.mean(losses)
-            )
-            if repeats > 1:
-                line["standard_error"] = float(np.std(losses, ddof=1) / repeats**0.5)
-            if name == "uniform":
-                curve.append((n, float(np.mean(losses))))
-            else:
-                line["worth"] = _worth(curve, float(np.mean(used)), float(np.mean(losses)))
-            yield line
+            if name == "focused" and not _can_be_focused(population, n):
+                continue
+            used, each, line = measure(name, design, n)
+            line["worth"] = _worth(curve, float(used), float(each.mean()))
+            yield finished(each, line)
 
 
 def open_share(population: Population) -> float | None:
@@ -158,13 +205,27 @@ def open_share(population: Population) -> float | None:
     return None if p is None else float((p * (1 - p) > _OPEN).mean())
 
 
+Design = Callable[[Population, int, float, int], Int[np.ndarray, "m"]]
+
+
 def _uniform(population: Population, n: int, pilot: float, seed: int) -> Int[np.ndarray, "n"]:
-    return np.random.default_rng((seed, 1)).choice(len(population.x), n, replace=False)
+    return np.random.default_rng((seed, 1)).choice(population.n_uniform, n, replace=False)
+
+
+def _can_be_focused(population: Population, n: int) -> bool:
+    if population.pilot is None or population.chosen is None:
+        return True
+    first = len(population.pilot)
+    return 1.2 * first < n <= 1.02 * (first + len(population.chosen))
 
 
 def _focused(population: Population, n: int, pilot: float, seed: int) -> Int[np.ndarray, "m"]:
+    if population.pilot is not None and population.chosen is not None:
+        rng = np.random.default_rng((seed, 2))
+        more = min(n - len(population.pilot), len(population.chosen))
+        return np.concatenate([population.pilot, rng.permutation(population.chosen)[:more]])
     first = _uniform(population, round(pilot * n), pilot, seed)
-    left = np.setdiff1d(np.arange(len(population.x)), first)
+    left = np.setdiff1d(np.arange(population.n_uniform), first)
     p = _members(population, first, seed)(population.x[left])
     chosen = TransitionDesign.choose(p, n - len(first), seed=seed)
     return np.concatenate([first, left[chosen.rows]])
@@ -189,10 +250,10 @@ def _members(
     batch = min(TRAIN.batch_size, len(rows) // 4)
     epochs = min(_EPOCHS, max(1, round(_STEPS * batch / len(rows))))
     settings = dataclasses.replace(TRAIN, epochs=epochs, batch_size=batch, seed=seed)
-    x = population.x
+    x, alike = population.x, population.x[: population.n_uniform]
     # Standardised alike whatever the choice of rows.
     result = train_ensemble(
-        x[rows], population.label[rows], settings, mean=x.mean(0), scale=x.std(0)
+        x[rows], population.label[rows], settings, mean=alike.mean(0), scale=alike.std(0)
     )
 
     def members(at: np.ndarray) -> Float[np.ndarray, "member m"]:

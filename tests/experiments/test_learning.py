@@ -9,6 +9,7 @@ import pytest
 
 from starcensus.experiments import cli
 from starcensus.experiments.bench import design
+from starcensus.experiments.config import ConfigError
 from starcensus.networks import TrainSettings
 from starcensus.selection import NetworkSelection, load_selection, selection_provenance
 from starcensus.selection.injection import InjectionTable
@@ -169,7 +170,7 @@ def test_an_operator_that_was_not_learned_has_nothing_to_evaluate(project, monke
 def test_learning_curves_of_both_designs(project):
     tables, test = [project / "tables" / "one.h5"], [project / "tables" / "test.h5"]
     inputs = Inputs(r_eff=True)
-    population = design.table_population(tables, inputs, test, seed=0)
+    population = design.table_population(tables, inputs, test, [], seed=0)
     lines = list(design.bench_design(population, (600, 1500)))
     assert [(line["design"], line["n"]) for line in lines[:2]] == [
         ("uniform", 600),
@@ -177,19 +178,42 @@ def test_learning_curves_of_both_designs(project):
     ]
     assert lines[3]["design"] == "focused" and abs(int(str(lines[3]["n"])) - 1500) < 150
     assert all(0 < float(str(line["held_out_loss"])) < 0.6 for line in lines)
-    held = design.table_population(tables, inputs, [], seed=0)
+    assert lines[1]["difference"] == 0 and float(str(lines[0]["difference_se"])) > 0
+    held = design.table_population(tables, inputs, [], [], seed=0)
     n = len(population.x)
     assert len(held.x) == n - round(0.2 * n) and set(held.p_test) == {0.0, 1.0}
+
+
+def test_learning_curves_of_injections_that_were_chosen(project):
+    """A focused design that was injected: the pilot's rows are in every point, others in turn."""
+    tables = [project / "tables" / "one.h5"]
+    table = InjectionTable.load(tables[0])
+    rows = np.arange(len(table))
+    inclusion = np.where(rows < 400, np.nan, 0.5)
+    dataclasses.replace(table, inclusion=inclusion).take(rows < 1500).save(project / "focused.h5")
+    files = tables, Inputs(r_eff=True), [project / "tables" / "test.h5"]
+    population = design.table_population(*files, [project / "focused.h5"], seed=0)
+    assert population.n_uniform == 6000 and len(population.x) == 7500
+    assert population.pilot is not None and population.chosen is not None
+    both = np.concatenate([population.pilot, population.chosen])
+    np.testing.assert_array_equal(both, np.arange(6000, 7500))
+    np.testing.assert_array_equal(population.x[both], design.features(table, files[1])[:1500])
+    lines = list(design.bench_design(population, (450, 1000)))
+    assert [(line["design"], line["n"]) for line in lines[2:]] == [("focused", 1000)]
+    with pytest.raises(ConfigError, match="no rows of a pilot"):
+        design.table_population(*files, tables, seed=0)
 
 
 def test_an_oracle_gives_the_loss_without_noise():
     oracle = EXPERIMENTS / "data" / "legus_synthetic.h5"
     population = design.oracle_population(oracle, 4000, seed=0)
-    assert population.loss(population.p_test) < 1e-6
+    assert population.losses(population.p_test).max() < 1e-6
     # Of predictions that are off by 0.1 in the logit: half of the squared error, times p(1 - p).
     p = population.p_test
     off = 1 / (1 + np.exp(-(np.log(p / (1 - p)) + 0.1)))
-    assert population.loss(off) == pytest.approx((p * (1 - p) * 0.1**2 / 2).mean(), rel=0.05)
+    assert population.losses(off).mean() == pytest.approx(
+        (p * (1 - p) * 0.1**2 / 2).mean(), rel=0.05
+    )
     assert population.known is not None
     share = abs(population.label.mean() - population.known.mean())
     assert share < 4 * (0.25 / 4000) ** 0.5
