@@ -110,14 +110,22 @@ def test_a_choice_by_what_networks_do_not_take_has_to_be_undone(
     assert "no table has the column inclusion" in capsys.readouterr().err
 
 
-def test_repeated_injections_say_how_good_it_is(project, monkeypatch):
+def test_repeated_injections_say_how_good_it_is(project, monkeypatch, capsys):
     files = str(project / "out" / "operator.h5"), "--out", str(project / "check")
     table = str(project / "tables" / "test.h5")
     assert run(monkeypatch, "selection", "evaluate", *files, "--table", table) == 0
+    said = capsys.readouterr().out
+    assert "neighbours.log_loss" in said and "error.rms" in said and "by_k" not in said
     summary = json.loads((project / "check" / "summary.json").read_text())
     assert summary["n_clusters"] == 1200 and summary["n_repeats"] == 20
     assert 0.8 * summary["repeat_noise.p90"] < summary["error.p90"]
     assert summary["error.p90"] < 1.25 * summary["neighbours.p90"]
+    by_k = summary["neighbours.by_k"]
+    assert [row["k"] for row in by_k] == [10, 20, 40, 80, 160, 320]
+    best = min(by_k, key=lambda row: row["log_loss"])
+    assert best == {key: summary[f"neighbours.{key}"] for key in best}
+    assert summary["error.log_loss"] < summary["neighbours.log_loss"] + 0.005
+    assert summary["error.rms"] < 1.05 * summary["neighbours.rms"]
     assert summary["reliability_p_value"] > 1e-4
     for name in ("reliability.png", "binned.png", "errors.png"):
         assert (project / "check" / name).stat().st_size > 5000
