@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import pydantic
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from starcensus.experiments.config import ConfigError, Strict, _only_fields
 from starcensus.experiments.library import FlatConfig, MassRadiusConfig
@@ -204,7 +204,8 @@ def run_evaluation(
     written = dict[str, object]()
     if table.repeat.max() > 0:
         test = TestSet.of(table)
-        at = predict(loaded, test.first)
+        # p_true is over the places of the repeats, each with its own sky.
+        at = _means(table.cluster, predict(loaded, table))
         x = features(test.first, operator_inputs(loaded))
         near = test.neighbours(x[:, : _n_informative(loaded)], neighbours)
         summary |= {"n_clusters": len(test), "n_repeats": test.n_repeats, "neighbours.k": near.k}
@@ -221,6 +222,12 @@ def run_evaluation(
     files = [operator_path, *tables]
     write_json(out / "provenance.json", provenance("", 0, files, command_line()))
     return summary
+
+
+def _means(group: Int[np.ndarray, "n"], values: Float[np.ndarray, "n"]) -> Float[np.ndarray, "m"]:
+    """Mean value of each group, groups in ascending order."""
+    _, index, counts = np.unique(group, return_inverse=True, return_counts=True)
+    return np.bincount(index, values) / counts
 
 
 def _refuse_own_table(operator_path: pathlib.Path, table: InjectionTable) -> None:

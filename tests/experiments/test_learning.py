@@ -13,7 +13,7 @@ from starcensus.experiments.config import ConfigError
 from starcensus.networks import TrainSettings
 from starcensus.selection import NetworkSelection, load_selection, selection_provenance
 from starcensus.selection.injection import InjectionTable
-from starcensus.selection.learning import Inputs, LearnSettings, learn
+from starcensus.selection.learning import Inputs, LearnSettings, learn, predict
 
 EXPERIMENTS = pathlib.Path(__file__).parents[2] / "experiments"
 LEARNING = """
@@ -129,6 +129,34 @@ def test_repeated_injections_say_how_good_it_is(project, monkeypatch, capsys):
     assert summary["reliability_p_value"] > 1e-4
     for name in ("reliability.png", "binned.png", "errors.png"):
         assert (project / "check" / name).stat().st_size > 5000
+
+
+def test_networks_that_take_the_sky_are_averaged_over_the_repeats(project, monkeypatch):
+    text = LEARNING.replace("r_eff = true", "r_eff = true\nbackground = true")
+    (project / "sky.toml").write_text(text.replace("epochs = 30", "epochs = 2"))
+    operator = project / "sky.h5"
+    train = "selection", "train", str(project / "sky.toml"), "--out", str(operator)
+    assert run(monkeypatch, *train) == 0
+    table = InjectionTable.load(project / "tables" / "test.h5")
+    # Of one cluster each repeat has another sky.
+    sky = table.background * 10.0 ** (table.repeat % 4)
+    table = dataclasses.replace(table, background=sky)
+    table.save(project / "tables" / "skies.h5")
+    files = str(operator), "--out", str(project / "skies")
+    found = str(project / "tables" / "skies.h5")
+    assert run(monkeypatch, "selection", "evaluate", *files, "--table", found) == 0
+    summary = json.loads((project / "skies" / "summary.json").read_text())
+    p = predict(load_selection(operator), table)
+    share, mean, first = (
+        np.array([rows(table.cluster == cluster) for cluster in range(1200)])
+        for rows in (
+            lambda own: table.catalogued[own].mean(),
+            lambda own: p[own].mean(),
+            lambda own: p[own][0],
+        )
+    )
+    assert summary["error.rms"] == pytest.approx(np.sqrt(((mean - share) ** 2).mean()))
+    assert np.abs(mean - first).max() > 0.01
 
 
 def test_it_is_not_judged_by_what_it_was_trained_on(project, monkeypatch, capsys):
