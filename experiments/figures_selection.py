@@ -2,7 +2,7 @@
 
 import os
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +12,15 @@ from starcensus.experiments.figures import _STYLE, PALETTE
 from starcensus.selection.learning import Reliability, TestSet
 
 if TYPE_CHECKING:
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
+
+_LOSSES = {
+    "held_out_loss": "held-out loss / nat",
+    "excess_loss": "loss beyond the least possible / nat",
+}
+# Told apart without colour.
+_CURVES = (("o", "-"), ("s", "--"), ("^", ":"), ("D", "-."))
 
 
 def evaluation_figures(
@@ -115,3 +123,73 @@ def errors_figure(test: TestSet, p: Float[np.ndarray, "n"]) -> "Figure":
     right.set_ylabel("p of the network")
     figure.colorbar(cells, label="clusters", ax=right)
     return figure
+
+
+def learning_curve_figure(path: pathlib.Path, rows: Sequence[Mapping[str, object]]) -> pathlib.Path:
+    """Write a PNG of the loss against the number of injections, a curve for each design.
+
+    `rows`: as `starcensus bench design` prints them: `design`, `n`, `held_out_loss` or
+    `excess_loss` (of one kind in all rows), and where known its standard error,
+    `held_out_loss_se` or `standard_error`. Bars are 1σ.
+    """
+    kinds = {kind for row in rows for kind in _LOSSES if kind in row}
+    if len(kinds) != 1 or any(not {"design", "n", *kinds} <= row.keys() for row in rows):
+        keys = sorted({", ".join(sorted(row)) for row in rows}) or ["no rows"]
+        raise ValueError(
+            f"the rows have {'; '.join(keys)}; expected design, n and held_out_loss, or design, n "
+            "and excess_loss, in every row"
+        )
+    [kind] = kinds
+    return save_figure(path, lambda: _learning_curves(rows, kind))
+
+
+def _learning_curves(rows: Sequence[Mapping[str, object]], kind: str) -> "Figure":
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.6, 4.0), layout="constrained")
+    axes = figure.add_subplot()
+    axes.set_xscale("log")
+    if kind == "excess_loss" and all(_number(row, kind) > 0 for row in rows):
+        axes.set_yscale("log")
+        _plain_ticks(axes.yaxis, [_number(row, kind) for row in rows])
+    _plain_ticks(axes.xaxis, [_number(row, "n") for row in rows])
+    for index, design in enumerate(dict.fromkeys(str(row["design"]) for row in rows)):
+        line = sorted(
+            (row for row in rows if row["design"] == design), key=lambda row: _number(row, "n")
+        )
+        marker, style = _CURVES[index % len(_CURVES)]
+        bars = np.array([_number(row, "held_out_loss_se", "standard_error") for row in line])
+        axes.errorbar(
+            [_number(row, "n") for row in line],
+            [_number(row, kind) for row in line],
+            bars if np.isfinite(bars).any() else None,
+            marker=marker,
+            ls=style,
+            ms=5.5,
+            lw=1.5,
+            mfc="white" if index % 2 else None,
+            elinewidth=1.0,
+            capsize=3,
+            color=(PALETTE[0], PALETTE[4], PALETTE[2], PALETTE[5])[index % 4],
+            label=design,
+        )
+    axes.set_xlabel("injections")
+    axes.set_ylabel(_LOSSES[kind])
+    axes.legend(title="design")
+    return figure
+
+
+def _plain_ticks(axis: "Axis", values: list[float]) -> None:
+    """Numbers without exponents at 1, 2 and 5 of a decade, or at decades if there are many."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    if max(values) < 50 * min(values):
+        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.9g}"))
+
+
+def _number(row: Mapping[str, object], *keys: str) -> float:
+    """The first of the keys that the row has, NaN if it has none."""
+    found = [row[key] for key in keys if row.get(key) is not None]
+    return float(str(found[0])) if found else float("nan")

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import pydantic
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from starcensus.experiments.config import ConfigError, Strict, _only_fields
 from starcensus.experiments.library import FlatConfig, MassRadiusConfig
@@ -34,6 +34,7 @@ from starcensus.selection.learning import (
     reliability,
 )
 from starcensus.selection.learning.learn import predict
+from starcensus.selection.learning.validate import NEIGHBOURS
 
 Progress = Callable[[str], None]
 
@@ -164,12 +165,13 @@ def run_evaluation(
     operator_path: pathlib.Path,
     tables: list[pathlib.Path],
     out: pathlib.Path,
-    neighbours: int = 20,
+    neighbours: tuple[int, ...] = NEIGHBOURS,
 ) -> dict[str, object]:
     """Compare an operator with injections that it was not trained on; writes summary and figures.
 
-    Tables with repeats give |p − p_true| for each cluster, its floor and a yardstick (see
-    `TestSet`); others the log-loss and the reliability alone.
+    Tables with repeats give the network's scores against p_true (`Scores`), the noise of the
+    repeats and a yardstick, `TestSet.neighbours`; others the log-loss and the reliability alone.
+    The file also has the scores of each count of neighbours, `neighbours.by_k`.
 
     Raises `ConfigError` for an operator that no network is in, or for its own training table.
     """
@@ -199,26 +201,33 @@ def run_evaluation(
     }
     from starcensus.experiments.figures_selection import evaluation_figures  # loads Matplotlib
 
-    test = None
+    written = dict[str, object]()
     if table.repeat.max() > 0:
         test = TestSet.of(table)
-        at = predict(loaded, test.first)
+        # p_true is over the places of the repeats, each with its own sky.
+        at = _means(table.cluster, predict(loaded, table))
         x = features(test.first, operator_inputs(loaded))
-        near = test.neighbour_regression(x[:, : _n_informative(loaded)], neighbours)
-        summary |= {"n_clusters": len(test), "n_repeats": test.n_repeats}
-        for name, values in (
-            ("error", test.error_percentiles(at)),
-            ("neighbours", test.error_percentiles(near)),
-            ("repeat_noise", test.noise_percentiles()),
-        ):
-            summary |= {f"{name}.p{q}": float(v) for q, v in zip((50, 90, 95), values, strict=True)}
+        near = test.neighbours(x[:, : _n_informative(loaded)], neighbours)
+        summary |= {"n_clusters": len(test), "n_repeats": test.n_repeats, "neighbours.k": near.k}
+        for name, scores in (("error", test.scores(at)), ("neighbours", near.scores)):
+            summary |= {f"{name}.{key}": v for key, v in dataclasses.asdict(scores).items()}
+        noise = zip((50, 90, 95), test.noise_percentiles(), strict=True)
+        summary |= {f"repeat_noise.p{q}": float(v) for q, v in noise}
+        by_k = [{"k": k, **dataclasses.asdict(scores)} for k, scores in near.by_k.items()]
+        written["neighbours.by_k"] = by_k
         evaluation_figures(out, check, test, at)
     else:
         evaluation_figures(out, check, None, p)
-    write_json(out / "summary.json", summary)
+    write_json(out / "summary.json", summary | written)
     files = [operator_path, *tables]
     write_json(out / "provenance.json", provenance("", 0, files, command_line()))
     return summary
+
+
+def _means(group: Int[np.ndarray, "n"], values: Float[np.ndarray, "n"]) -> Float[np.ndarray, "m"]:
+    """Mean value of each group, groups in ascending order."""
+    _, index, counts = np.unique(group, return_inverse=True, return_counts=True)
+    return np.bincount(index, values) / counts
 
 
 def _refuse_own_table(operator_path: pathlib.Path, table: InjectionTable) -> None:

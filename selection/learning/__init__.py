@@ -9,7 +9,9 @@ from .learn import learn as learn
 from .learn import pool_weight as pool_weight
 from .learn import predict as predict
 from .learn import predict_library as predict_library
+from .validate import Neighbours as Neighbours
 from .validate import Reliability as Reliability
+from .validate import Scores as Scores
 from .validate import TestSet as TestSet
 from .validate import log_loss as log_loss
 from .validate import reliability as reliability

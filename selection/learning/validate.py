@@ -11,16 +11,23 @@ from scipy.special import expit, logit
 from ..injection import InjectionTable
 
 PERCENTILES = (50.0, 90.0, 95.0)
+NEIGHBOURS = (10, 20, 40, 80, 160, 320)
+_CHUNK = 256
+_NEWTON_STEPS = 15
 
 
 def log_loss(
     p: Float[np.ndarray, "n"],
-    label: Bool[np.ndarray, "n"],
+    label: Bool[np.ndarray, "n"] | Float[np.ndarray, "n"],
     weight: Float[np.ndarray, "n"] | None = None,
 ) -> float:
-    """Mean Bernoulli cross-entropy, nats; probabilities are kept 1e-7 away from 0 and 1."""
+    """Mean Bernoulli cross-entropy, nats; probabilities are kept 1e-7 away from 0 and 1.
+
+    `label`: outcomes, or shares of them over repeats.
+    """
     p = np.clip(p, 1e-7, 1 - 1e-7)
-    each = -np.where(label, np.log(p), np.log1p(-p))
+    share = label.astype(float)
+    each = -(share * np.log(p) + (1 - share) * np.log1p(-p))
     return float(np.average(each, weights=weight))
 
 
@@ -68,6 +75,40 @@ def reliability(
     return Reliability(
         predicted, observed, n.astype(int), z, float(stats.chi2.sf((z**2).sum(), len(z)))
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class Scores:
+    """How far probabilities are from the shares of repeats.
+
+    `log_loss`: mean cross-entropy against p_true, nats; `rms` of p − p_true; `p50`, `p90`, `p95`:
+    percentiles of |p − p_true|. The first two are least for the mean of p_true given the inputs,
+    and the noise of the repeats adds the same to them whatever is predicted. The median is least
+    for a prediction that follows most clusters and is wrong about the others.
+    """
+
+    log_loss: float
+    rms: float
+    p50: float
+    p90: float
+    p95: float
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Neighbours:
+    """Local regressions on the nearest clusters, and the one of the least log-loss.
+
+    `k` of that one, `p`: its prediction for each cluster; `by_k`: scores of all.
+    """
+
+    k: int
+    p: Float[np.ndarray, "n"]
+    by_k: dict[int, Scores]
+
+    @property
+    def scores(self) -> Scores:
+        """Those of the chosen `k`."""
+        return self.by_k[self.k]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -118,24 +159,63 @@ class TestSet:
         """Of the noise of the repeats alone: no prediction can be better."""
         return np.percentile(self.noise, PERCENTILES)
 
+    def scores(self, p: Float[np.ndarray, "n"]) -> Scores:
+        """Of a prediction for each cluster."""
+        rms = float(np.sqrt(((p - self.p_true) ** 2).mean()))
+        return Scores(log_loss(p, self.p_true), rms, *map(float, self.error_percentiles(p)))
+
     def neighbour_regression(
-        self, x: Float[np.ndarray, "n k"], n_neighbours: int = 20
+        self, x: Float[np.ndarray, "n d"], n_neighbours: int = 20
     ) -> Float[np.ndarray, "n"]:
-        """p_true of each cluster from the others that are nearest in `x`: a yardstick.
+        """p_true of each cluster from the others that are nearest in `x`.
 
         Local logistic regression on standardised `x`, tricube weights; a cluster never serves its
-        own prediction. It has seen the test set, and a network has not.
+        own prediction. `ValueError` where there are fewer than `n_neighbours` + 1 others.
         """
-        standard = (x - x.mean(0)) / x.std(0)
+        n = len(x)
+        if not 1 <= n_neighbours <= n - 2:
+            raise ValueError(
+                f"n_neighbours is {n_neighbours}; expected 1 to {n - 2} for {n} clusters, as the "
+                "kernel ends at the next one; ask for fewer or inject more clusters"
+            )
+        spread = x.std(0)
+        standard = (x - x.mean(0)) / np.where(spread > 0, spread, 1.0)
         found = KDTree(standard).query(standard, k=n_neighbours + 2)
-        distance, near = (np.asarray(part)[:, 1:] for part in found)
+        distance, near = (np.asarray(part) for part in found)
+        # Where others have the same x, a cluster is not always the first of its own list.
+        own = near == np.arange(n)[:, None]
+        own[~own.any(1), -1] = True
+        distance, near = (part[~own].reshape(n, n_neighbours + 1) for part in (distance, near))
         reach = np.maximum(distance[:, -1:], 1e-12)
         kernel = np.clip(1 - (distance / reach) ** 3, 0, None) ** 3
-        out = np.empty(len(x))
-        for i in range(len(x)):
-            design = np.column_stack([np.ones(n_neighbours + 1), standard[near[i]] - standard[i]])
-            out[i] = _local(design, self.p_true[near[i]], kernel[i])
+        out = np.empty(n)
+        for start in range(0, n, _CHUNK):
+            part = slice(start, start + _CHUNK)
+            offset = standard[near[part]] - standard[part, None]
+            design = np.concatenate([np.ones((*offset.shape[:2], 1)), offset], axis=-1)
+            out[part] = _local(design, self.p_true[near[part]], kernel[part])
         return out
+
+    def neighbours(
+        self, x: Float[np.ndarray, "n d"], counts: tuple[int, ...] = NEIGHBOURS
+    ) -> Neighbours:
+        """A yardstick for what the inputs `x` allow: `neighbour_regression` of the best count.
+
+        Networks estimate the mean of p_true given `x`; so does the regression of the least
+        log-loss. Few neighbours follow single clusters, many blur. It has seen the test set, and
+        a network has not. Counts that the test set is too small for are left out; `ValueError` if
+        none is left.
+        """
+        usable = [k for k in counts if k <= len(x) - 2]
+        if not usable:
+            raise ValueError(
+                f"{len(x)} clusters are too few for any of {counts} neighbours; expected two more "
+                "than the least; inject more clusters"
+            )
+        found = {k: self.neighbour_regression(x, k) for k in usable}
+        by_k = {k: self.scores(p) for k, p in found.items()}
+        best = min(by_k, key=lambda k: by_k[k].log_loss)
+        return Neighbours(best, found[best], by_k)
 
     def binned(
         self, values: Float[np.ndarray, "n"], p: Float[np.ndarray, "n"], bins: int, min_n: int = 80
@@ -155,23 +235,28 @@ class TestSet:
 
 
 def _local(
-    design: Float[np.ndarray, "m d"], p: Float[np.ndarray, "m"], weight: Float[np.ndarray, "m"]
-) -> float:
-    """The value at the origin of a weighted logistic fit with a weak ridge on the slopes."""
-    weight = weight / max(weight.sum(), 1e-12)
-    mean = float(np.clip((weight * p).sum(), 1e-4, 1 - 1e-4))
-    beta = np.zeros(design.shape[1])
-    beta[0] = logit(mean)
-    ridge = np.full(len(beta), 0.02 * mean * (1 - mean))
-    ridge[0] = 1e-9
-    for _ in range(15):
-        q = expit(np.clip(design @ beta, -30, 30))
-        gradient = design.T @ (weight * (p - q)) - ridge * beta
-        information = (design * (weight * q * (1 - q))[:, None]).T @ design
-        information[np.diag_indices(len(beta))] += ridge + 1e-10
-        step = np.linalg.solve(information, gradient)
-        step *= min(1.0, 2.0 / max(float(np.abs(step).max()), 1e-12))
+    design: Float[np.ndarray, "n m d"],
+    p: Float[np.ndarray, "n m"],
+    weight: Float[np.ndarray, "n m"],
+) -> Float[np.ndarray, "n"]:
+    """Values at the origins of weighted logistic fits with a weak ridge on the slopes."""
+    weight = weight / np.maximum(weight.sum(1, keepdims=True), 1e-12)
+    mean = np.clip((weight * p).sum(1), 1e-4, 1 - 1e-4)
+    d = design.shape[2]
+    beta = np.zeros((len(design), d))
+    beta[:, 0] = logit(mean)
+    ridge = np.repeat((0.02 * mean * (1 - mean))[:, None], d, axis=1)
+    ridge[:, 0] = 1e-9
+    across = design.swapaxes(1, 2)
+    for _ in range(_NEWTON_STEPS):
+        q = expit(np.clip((design @ beta[..., None])[..., 0], -30, 30))
+        gradient = (across @ (weight * (p - q))[..., None])[..., 0] - ridge * beta
+        information = (across * (weight * q * (1 - q))[:, None]) @ design
+        information[:, range(d), range(d)] += ridge + 1e-10
+        step = np.linalg.solve(information, gradient[..., None])[..., 0]
+        # Full steps overshoot where q saturates.
+        step *= np.minimum(1.0, 2.0 / np.maximum(np.abs(step).max(1, keepdims=True), 1e-12))
         beta += step
         if np.abs(step).max() < 1e-6:
             break
-    return float(expit(beta[0]))
+    return expit(beta[:, 0])

@@ -13,7 +13,7 @@ from starcensus.experiments.config import ConfigError
 from starcensus.networks import TrainSettings
 from starcensus.selection import NetworkSelection, load_selection, selection_provenance
 from starcensus.selection.injection import InjectionTable
-from starcensus.selection.learning import Inputs, LearnSettings, learn
+from starcensus.selection.learning import Inputs, LearnSettings, learn, predict
 
 EXPERIMENTS = pathlib.Path(__file__).parents[2] / "experiments"
 LEARNING = """
@@ -110,17 +110,53 @@ def test_a_choice_by_what_networks_do_not_take_has_to_be_undone(
     assert "no table has the column inclusion" in capsys.readouterr().err
 
 
-def test_repeated_injections_say_how_good_it_is(project, monkeypatch):
+def test_repeated_injections_say_how_good_it_is(project, monkeypatch, capsys):
     files = str(project / "out" / "operator.h5"), "--out", str(project / "check")
     table = str(project / "tables" / "test.h5")
     assert run(monkeypatch, "selection", "evaluate", *files, "--table", table) == 0
+    said = capsys.readouterr().out
+    assert "neighbours.log_loss" in said and "error.rms" in said and "by_k" not in said
     summary = json.loads((project / "check" / "summary.json").read_text())
     assert summary["n_clusters"] == 1200 and summary["n_repeats"] == 20
     assert 0.8 * summary["repeat_noise.p90"] < summary["error.p90"]
     assert summary["error.p90"] < 1.25 * summary["neighbours.p90"]
+    by_k = summary["neighbours.by_k"]
+    assert [row["k"] for row in by_k] == [10, 20, 40, 80, 160, 320]
+    best = min(by_k, key=lambda row: row["log_loss"])
+    assert best == {key: summary[f"neighbours.{key}"] for key in best}
+    assert summary["error.log_loss"] < summary["neighbours.log_loss"] + 0.005
+    assert summary["error.rms"] < 1.05 * summary["neighbours.rms"]
     assert summary["reliability_p_value"] > 1e-4
     for name in ("reliability.png", "binned.png", "errors.png"):
         assert (project / "check" / name).stat().st_size > 5000
+
+
+def test_networks_that_take_the_sky_are_averaged_over_the_repeats(project, monkeypatch):
+    text = LEARNING.replace("r_eff = true", "r_eff = true\nbackground = true")
+    (project / "sky.toml").write_text(text.replace("epochs = 30", "epochs = 2"))
+    operator = project / "sky.h5"
+    train = "selection", "train", str(project / "sky.toml"), "--out", str(operator)
+    assert run(monkeypatch, *train) == 0
+    table = InjectionTable.load(project / "tables" / "test.h5")
+    # Of one cluster each repeat has another sky.
+    sky = table.background * 10.0 ** (table.repeat % 4)
+    table = dataclasses.replace(table, background=sky)
+    table.save(project / "tables" / "skies.h5")
+    files = str(operator), "--out", str(project / "skies")
+    found = str(project / "tables" / "skies.h5")
+    assert run(monkeypatch, "selection", "evaluate", *files, "--table", found) == 0
+    summary = json.loads((project / "skies" / "summary.json").read_text())
+    p = predict(load_selection(operator), table)
+    share, mean, first = (
+        np.array([rows(table.cluster == cluster) for cluster in range(1200)])
+        for rows in (
+            lambda own: table.catalogued[own].mean(),
+            lambda own: p[own].mean(),
+            lambda own: p[own][0],
+        )
+    )
+    assert summary["error.rms"] == pytest.approx(np.sqrt(((mean - share) ** 2).mean()))
+    assert np.abs(mean - first).max() > 0.01
 
 
 def test_it_is_not_judged_by_what_it_was_trained_on(project, monkeypatch, capsys):

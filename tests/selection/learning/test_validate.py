@@ -1,8 +1,10 @@
 """The checks themselves: they pass what is right and catch what is wrong."""
 
+import dataclasses
+
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import optimize, stats
 from scipy.special import expit, logit
 
 from starcensus.selection.learning import TestSet, TransitionDesign, log_loss, reliability
@@ -20,6 +22,7 @@ def test_the_log_loss_of_the_truth_is_its_entropy():
     entropy = -(p * np.log(p) + (1 - p) * np.log1p(-p)).mean()
     assert log_loss(p, label) == pytest.approx(entropy, abs=3e-3)
     assert log_loss(expit(1.3 * logit(p)), label) > entropy + 3e-3
+    assert log_loss(p, p) == pytest.approx(entropy)
     half = np.arange(len(p)) % 2
     assert log_loss(p, label, half.astype(float)) == pytest.approx(
         log_loss(p[half == 1], label[half == 1])
@@ -80,6 +83,102 @@ def test_weights_undo_a_choice_in_the_reliability():
     assert reliability(p, label[kept]).p_value < 1e-20
     undone = reliability(p, label[kept], weight=1 / inclusion[kept])
     assert undone.p_value > 1e-3 and undone.observed[0] == pytest.approx(0.5, abs=0.02)
+
+
+@pytest.fixture(scope="module")
+def hidden(made_table):
+    """Clusters of 50 repeats whose p depends on x and on what no input tells, and E[p | x].
+
+    At one x a tenth of the clusters fare worse by 6 in the logit.
+    """
+    table, _ = made_table(4000, seed=6)
+    rng = np.random.default_rng(6)
+    x = rng.uniform(-1, 1, (4000, 3))
+    z = 4 * np.sin(3 * x[:, 0]) + 2 * x[:, 1] + x[:, 2]
+    p = expit(z - 6 * (rng.random(4000) < 0.1))
+    shares = rng.binomial(50, p) / 50
+    mean = 0.9 * expit(z) + 0.1 * expit(z - 6)
+    return TestSet(table, shares, np.zeros(4000), 50), x, mean
+
+
+def test_the_yardstick_is_near_the_mean_that_the_inputs_allow(hidden):
+    test, x, mean = hidden
+    found = test.neighbours(x)
+    few = test.neighbour_regression(x, 10)
+    excess = {k: log_loss(p, mean) - log_loss(mean, mean) for k, p in ((0, found.p), (10, few))}
+    assert 10 < found.k < 320 and excess[0] < 0.01 and excess[0] < 0.25 * excess[10]
+    assert found.scores == test.scores(found.p)
+    # Without what is hidden no count reaches what the shares themselves allow.
+    assert found.scores.log_loss > log_loss(test.p_true, test.p_true) + 0.05
+    # The noise of repeats moves all scores alike, so that the least one is that of the mean.
+    assert test.scores(mean).log_loss < min(each.log_loss for each in found.by_k.values())
+    assert test.scores(mean).rms < min(each.rms for each in found.by_k.values())
+
+
+def test_a_smaller_median_error_comes_with_a_worse_probability(hidden):
+    test, x, mean = hidden
+    found = test.neighbours(x)
+    assert found.by_k[10].p50 < 0.9 * found.scores.p50 < 1.1 * test.scores(mean).p50
+    assert found.by_k[10].log_loss > found.scores.log_loss + 0.01
+    assert found.by_k[10].rms > found.scores.rms
+    assert list(found.by_k) == [10, 20, 40, 80, 160, 320]
+
+
+def part(hidden, n: int):
+    """The first `n` clusters and their inputs."""
+    test, x, _ = hidden
+    return TestSet(test.first.take(slice(n)), test.p_true[:n], test.noise[:n], 50), x[:n]
+
+
+@pytest.mark.parametrize("alike", [False, True])
+def test_a_clusters_own_share_never_enters(hidden, alike):
+    """Nor where several clusters have the same inputs."""
+    test, x = part(hidden, 300)
+    x = np.repeat(x[:30], 10, axis=0) if alike else x
+    for k in (5, 40):
+        before = test.neighbour_regression(x, k)
+        for i in (0, 7, 155, 299):
+            shares = test.p_true.copy()
+            shares[i] = 1 - shares[i] if shares[i] != 0.5 else 1.0
+            after = dataclasses.replace(test, p_true=shares).neighbour_regression(x, k)
+            assert after[i] == pytest.approx(before[i], abs=1e-9)
+            assert k == 5 or np.abs(after - before).max() > 1e-3
+
+
+def test_a_local_fit_has_the_largest_likelihood(hidden):
+    test, x, _ = hidden
+    found = test.neighbour_regression(x, 40)
+    u = (x - x.mean(0)) / x.std(0)
+    for i in np.flatnonzero(np.abs(found - 0.5) < 0.4)[:10]:
+        distance = np.sqrt(((u - u[i]) ** 2).sum(1))
+        near = np.argsort(distance)[1:42]
+        kernel = (1 - (distance[near] / distance[near[-1]]) ** 3) ** 3
+        kernel /= kernel.sum()
+        p, mean = test.p_true[near], (kernel * test.p_true[near]).sum()
+
+        offset = u[near] - u[i]
+
+        def loss(beta, offset=offset, kernel=kernel, p=p, mean=mean):
+            q = expit(beta[0] + offset @ beta[1:])
+            ridge = 0.01 * mean * (1 - mean) * (beta[1:] ** 2).sum()
+            return -(kernel * (p * np.log(q) + (1 - p) * np.log1p(-q))).sum() + ridge
+
+        best = optimize.minimize(loss, np.r_[logit(mean), np.zeros(3)], tol=1e-10)
+        assert found[i] == pytest.approx(expit(best.x[0]), abs=1e-4)
+
+
+def test_counts_that_a_test_set_is_too_small_for(hidden):
+    test, x = part(hidden, 60)
+    assert list(test.neighbours(x).by_k) == [10, 20, 40]
+    with pytest.raises(ValueError, match="n_neighbours is 59; expected 1 to 58 for 60 clusters"):
+        test.neighbour_regression(x, 59)
+    with pytest.raises(ValueError, match="too few for any of"):
+        test.neighbours(x, (80, 160))
+    # An input that is the same for all says nothing, and does no harm.
+    np.testing.assert_allclose(
+        test.neighbour_regression(np.column_stack([x, np.ones(60)]), 20),
+        test.neighbour_regression(x, 20),
+    )
 
 
 def test_bins_hold_means_and_small_ones_are_left_out(repeated):
