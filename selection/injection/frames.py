@@ -50,7 +50,10 @@ class Injector:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "library", self.library.select(self.frame.bands))
-        need = self.plan.start_row + self.plan.n_clusters
+        if self.plan.n_clusters is None:
+            rest = max(1, len(self.library) - self.plan.start_row)
+            object.__setattr__(self, "plan", dataclasses.replace(self.plan, n_clusters=rest))
+        need = self.plan.start_row + (self.plan.n_clusters or 0)
         if len(self.library) < need:
             raise ValueError(
                 f"the plan uses rows {self.plan.start_row} to {need - 1} of the library, none "

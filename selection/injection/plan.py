@@ -21,12 +21,12 @@ _TRIES = 2000
 
 @dataclasses.dataclass(frozen=True)
 class InjectionPlan:
-    """An artificial cluster test; the size of the training set is C-4's (section 3.2).
+    """An artificial cluster test.
 
     **Arguments:**
 
     - `n_clusters`: how many rows of the library are injected, from `start_row` on, each once in
-      every repeat; a test set can begin where a training set ended.
+      every repeat; a test set can begin where a training set ended. None takes all that follow.
     - `repeats`: how often, each time at new positions and with new noise.
     - `per_frame`: most clusters in a frame.
     - `group`: `"brightness"` sorts the rows by V magnitude before they are cut into frames, and a
@@ -42,7 +42,7 @@ class InjectionPlan:
     - `match_pix`: radius within which a source belongs to an injection.
     """
 
-    n_clusters: int = 245_000
+    n_clusters: int | None = None
     repeats: int = 1
     per_frame: int = 250
     start_row: int = 0
@@ -58,7 +58,8 @@ class InjectionPlan:
     match_pix: float = 3.0
 
     def __post_init__(self) -> None:
-        least = dict(n_clusters=1, repeats=1, per_frame=1, start_row=0, min_per_frame=1, seed=0)
+        least: dict[str, int] = {} if self.n_clusters is None else {"n_clusters": 1}
+        least |= dict(repeats=1, per_frame=1, start_row=0, min_per_frame=1, seed=0)
         for name, value in {**least, "margin_pix": 0}.items():
             if getattr(self, name) < value:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected {value} or more")
@@ -84,7 +85,8 @@ class InjectionPlan:
 
         - `light`: of each cluster of the library in V, and `frame_light` of the frame, in one unit.
         """
-        rows = np.arange(self.start_row, self.start_row + self.n_clusters)
+        stop = len(light) if self.n_clusters is None else self.start_row + self.n_clusters
+        rows = np.arange(self.start_row, stop)
         radii = self.radii_pc or (None,)
         out = []
         # Cut into as many parts as radii before sorting: radius and light stay independent.

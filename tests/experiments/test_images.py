@@ -268,12 +268,14 @@ def test_injections_of_chosen_clusters(copy, monkeypatch):
     inclusion, unknown = np.linspace(0.05, 1.0, 40), np.full(40, np.nan)
     chosen = dataclasses.replace(library, inclusion=inclusion, log_density=unknown)
     chosen.save(copy / "library.h5")
-    text = SURVEY.replace("n_clusters = 60", "n_clusters = 20")
-    (copy / "survey.toml").write_text(text.replace("[plan]", "[plan]\nstart_row = 20"))
+    text = SURVEY.replace("n_clusters = 60", "start_row = 20")
+    (copy / "survey.toml").write_text(text)
     files = str(copy / "survey.toml"), "--out", str(copy / "chosen" / "table.h5")
     assert run(monkeypatch, "inject", *files, "--parquet") == 0
     made = InjectionTable.load(copy / "chosen" / "table.h5")
+    assert sorted(made.cluster) == list(range(20, 40))
     np.testing.assert_array_equal(made.inclusion, inclusion[made.cluster])
+    assert made.meta["plan"]["n_clusters"] == 20
     flat = Table.read(copy / "chosen" / "table.parquet")
     np.testing.assert_array_equal(flat["inclusion"], made.inclusion)
 

@@ -181,6 +181,9 @@ def test_a_library_is_long_enough_and_has_magnitudes(Toy):
     longer = dataclasses.replace(injector.plan, n_clusters=84)
     with pytest.raises(ValueError, match="uses rows 0 to 83 of the library, none twice; it has 72"):
         dataclasses.replace(injector, plan=longer)
+    beyond = dataclasses.replace(injector.plan, n_clusters=None, start_row=72)
+    with pytest.raises(ValueError, match="uses rows 72 to 72 of the library, none twice; it has"):
+        dataclasses.replace(injector, plan=beyond)
     mags = injector.library.mags.copy()
     mags[5, 0] = np.nan
     with pytest.raises(ValueError, match="magnitude of cluster 5 in ACS_F555W is NaN"):
