@@ -190,8 +190,9 @@ def run_evaluation(
         )
     _refuse_own_table(operator_path, table)
     prepare_folder(out)
+    test = TestSet.of(table) if table.repeat.max() > 0 else None
     # Repeats of a cluster share its light, so only one of each counts as an independent outcome.
-    once = table.take(table.repeat == table.repeat.min())
+    once = table if test is None else test.first
     p = predict(loaded, once)
     check = reliability(p, once.catalogued)
     summary: dict[str, object] = {
@@ -202,8 +203,7 @@ def run_evaluation(
     from starcensus.experiments.figures_selection import evaluation_figures  # loads Matplotlib
 
     written = dict[str, object]()
-    if table.repeat.max() > 0:
-        test = TestSet.of(table)
+    if test is not None:
         # p_true is over the places of the repeats, each with its own sky.
         at = _means(table.cluster, predict(loaded, table))
         x = features(test.first, operator_inputs(loaded))

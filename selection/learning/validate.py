@@ -131,9 +131,10 @@ class TestSet:
 
     @classmethod
     def of(cls, table: InjectionTable) -> "TestSet":
-        """From a table of repeats; `ValueError` unless all clusters have equally many, two or more.
+        """From a table of repeats, or several of the same clusters that were joined.
 
-        An odd last repeat counts for `p_true` and not for `noise`.
+        An odd last repeat counts for `p_true` and not for `noise`. Raises `ValueError` unless all
+        clusters have equally many repeats, two or more, and a cluster is the same in all of them.
         """
         order = np.lexsort((table.repeat, table.cluster))
         clusters, counts = np.unique(table.cluster, return_counts=True)
@@ -142,6 +143,13 @@ class TestSet:
             raise ValueError(
                 f"clusters were injected {int(counts.min())} to {int(counts.max())} times; a test "
                 "set needs as many repeats, two or more, of each"
+            )
+        mags = table.true_mags[order].reshape(len(clusters), repeats, -1)
+        if not (mags == mags[:, :1]).all():
+            row = int(np.argmin((mags == mags[:, :1]).all(axis=(1, 2))))
+            raise ValueError(
+                f"cluster {clusters[row]} has not the same magnitudes in all of its repeats; "
+                "expected tables of the same library"
             )
         found = table.catalogued[order].reshape(len(clusters), repeats).astype(float)
         even = repeats // 2 * 2

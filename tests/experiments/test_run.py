@@ -45,8 +45,9 @@ def test_the_files_of_the_completeness_experiment_are_valid():
     from starcensus.experiments.survey import load_survey, parse, read_text
 
     folder = EXPERIMENTS / "completeness"
-    readers = {"closure": load_experiment, "library": load_design}
-    readers |= dict.fromkeys(("training", "test", "survey"), load_survey)
+    readers = {"closure": load_experiment, "library": load_design, "pool": load_design}
+    surveys = "training", "test", "test_more", "survey", "pilot", "focused"
+    readers |= dict.fromkeys(surveys, load_survey)
     readers["galaxy"] = lambda path: [parse(GalaxyConfig, read_text(path, "galaxy"), str(path))]
     for path in sorted(folder.glob("*.toml")):
         assert readers.get(path.stem, load_learning)(path)[0].title

@@ -7,6 +7,7 @@ import pytest
 from scipy import optimize, stats
 from scipy.special import expit, logit
 
+from starcensus.selection.injection import InjectionTable
 from starcensus.selection.learning import TestSet, TransitionDesign, log_loss, reliability
 from starcensus.selection.learning.design import _scaled
 
@@ -194,6 +195,18 @@ def test_unequal_repeats_are_refused(made_table):
     table, _ = made_table(50, repeats=3)
     with pytest.raises(ValueError, match="injected 2 to 3 times"):
         TestSet.of(table.take(slice(0, 149)))
+
+
+def test_repeats_may_come_in_several_tables_of_the_same_clusters(made_table):
+    table, _ = made_table(50, repeats=6)
+    first, last = (table.take(rows) for rows in (table.repeat < 3, table.repeat >= 3))
+    again = dataclasses.replace(last, repeat=last.repeat - 3)
+    joined = TestSet.of(InjectionTable.concatenate(first, again))
+    assert joined.n_repeats == 6
+    np.testing.assert_array_equal(joined.p_true, TestSet.of(table).p_true)
+    others, _ = made_table(50, 1, repeats=3)
+    with pytest.raises(ValueError, match="cluster 0 has not the same magnitudes"):
+        TestSet.of(InjectionTable.concatenate(first, others))
 
 
 def pool(n: int = 50_000):
