@@ -30,6 +30,7 @@ from starcensus.selection.learning import (
     features,
     learn,
     log_loss,
+    monotonic_breaks,
     pool_weight,
     reliability,
 )
@@ -200,6 +201,8 @@ def run_evaluation(
         "log_loss": log_loss(p, once.catalogued),
         "reliability_p_value": check.p_value,
     }
+    breaks = monotonic_breaks(loaded, once)
+    summary |= {f"monotonic.{name}": value for name, value in breaks.items()}
     from starcensus.experiments.figures_selection import evaluation_figures  # loads Matplotlib
 
     written = dict[str, object]()

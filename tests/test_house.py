@@ -197,7 +197,16 @@ def test_modules_are_short_and_their_annotations_are_real():
 def test_a_wheel_holds_every_module(tmp_path: pathlib.Path):
     uv = pathlib.Path(sys.executable).parent / "uv"
     build = (
-        [str(uv), "build", "--wheel", "--out-dir", str(tmp_path), str(ROOT)]
+        [
+            str(uv),
+            "build",
+            "--python",
+            sys.executable,
+            "--wheel",
+            "--out-dir",
+            str(tmp_path),
+            str(ROOT),
+        ]
         if uv.is_file()
         else [sys.executable, "-m", "pip", "wheel", "--no-deps", "-w", str(tmp_path), str(ROOT)]
     )

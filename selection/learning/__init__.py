@@ -9,6 +9,7 @@ from .learn import learn as learn
 from .learn import pool_weight as pool_weight
 from .learn import predict as predict
 from .learn import predict_library as predict_library
+from .monotonic import monotonic_breaks as monotonic_breaks
 from .validate import Neighbours as Neighbours
 from .validate import Reliability as Reliability
 from .validate import Scores as Scores
