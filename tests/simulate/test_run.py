@@ -73,7 +73,7 @@ def test_workers_change_no_byte_and_keep_their_environment(toy, tmp_path):
 def test_two_workers_of_dask(toy, tmp_path, whole):
     distributed = pytest.importorskip("distributed")
     with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None
+        n_workers=2, threads_per_worker=1, processes=False, dashboard_address=":0"
     ) as cluster:
         settings = RunSettings(scheduler=cluster.scheduler_address, shard_rows=150)
         run_library(DESIGN, toy(), tmp_path / "a.h5", settings)
