@@ -70,10 +70,14 @@ def load_learning(path: pathlib.Path) -> tuple[LearningConfig, str]:
 
 def load_tables(paths: list[pathlib.Path]) -> InjectionTable:
     """Injection tables, joined; `ConfigError` for one that is not there."""
+    return InjectionTable.concatenate(*_load_each(paths))
+
+
+def _load_each(paths: list[pathlib.Path]) -> list[InjectionTable]:
     for path in paths:
         if not path.is_file():
             raise ConfigError(f"{path}: there is no injection table of this name")
-    return InjectionTable.concatenate(*(InjectionTable.load(path) for path in paths))
+    return [InjectionTable.load(path) for path in paths]
 
 
 def run_training(
@@ -87,7 +91,8 @@ def run_training(
     paths = [path.resolve().parent / name for name in config.tables]
     prepare_folder(out.parent)
     progress("reading tables")
-    table = load_tables(paths)
+    tables = _load_each(paths)
+    table = InjectionTable.concatenate(*tables)
     weight = _weight(config, paths, table)
     began = time.perf_counter()
 
@@ -111,6 +116,7 @@ def run_training(
     facts = provenance(text, config.train.seed, paths, command_line())
     kept = {**learned.provenance(), "inputs": facts["inputs"], "version": facts["version"]}
     kept |= {"injections": dict(table.meta), "title": config.title}
+    kept["tables_sha256"] = [each.sha256() for each in tables]
     save_selection(learned.operator, out, kept)
     summary: dict[str, object] = {
         "n_injections": len(table),
@@ -174,7 +180,8 @@ def run_evaluation(
     repeats and a yardstick, `TestSet.neighbours`; others the log-loss and the reliability alone.
     The file also has the scores of each count of neighbours, `neighbours.by_k`.
 
-    Raises `ConfigError` for an operator that no network is in, or for its own training table.
+    Raises `ConfigError` for an operator that no network is in, or for a table that it was trained
+    on.
     """
     loaded = load_selection(operator_path)
     if not isinstance(loaded, NetworkSelection | PhotometricNetwork):
@@ -183,13 +190,14 @@ def run_evaluation(
         )
     if isinstance(loaded, PhotometricNetwork):
         loaded = dataclasses.replace(loaded, outside="clip")
-    table = load_tables(tables)
+    each = _load_each(tables)
+    table = InjectionTable.concatenate(*each)
     if isinstance(loaded, PhotometricNetwork) and loaded.bands != table.bands:
         raise ConfigError(
             f"the operator's bands are {', '.join(loaded.bands)}, those of the table "
             f"{', '.join(table.bands)}"
         )
-    _refuse_own_table(operator_path, table)
+    _refuse_own_tables(operator_path, tables, each, table)
     prepare_folder(out)
     test = TestSet.of(table) if table.repeat.max() > 0 else None
     # Repeats of a cluster share its light, so only one of each counts as an independent outcome.
@@ -233,14 +241,22 @@ def _means(group: Int[np.ndarray, "n"], values: Float[np.ndarray, "n"]) -> Float
     return np.bincount(index, values) / counts
 
 
-def _refuse_own_table(operator_path: pathlib.Path, table: InjectionTable) -> None:
+def _refuse_own_tables(
+    operator_path: pathlib.Path,
+    paths: list[pathlib.Path],
+    tables: list[InjectionTable],
+    joined: InjectionTable,
+) -> None:
+    """`ConfigError` for tables, alone or joined, that the operator was trained on."""
     from starcensus.selection import selection_provenance
 
     facts: dict[str, Any] = selection_provenance(operator_path)
-    if facts.get("injection_table_sha256") == table.sha256():
+    seen = {*facts.get("tables_sha256", ()), facts.get("injection_table_sha256")}
+    own = [str(p) for p, each in zip(paths, tables, strict=True) if each.sha256() in seen]
+    if own or joined.sha256() in seen:
         raise ConfigError(
-            f"{operator_path} was trained on this table; evaluate it on injections that it has "
-            "not seen"
+            f"{operator_path} was trained on {', '.join(own) or 'these tables'}; evaluate it on "
+            "injections that it has not seen"
         )
 
 

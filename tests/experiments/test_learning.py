@@ -11,7 +11,12 @@ from starcensus.experiments import cli
 from starcensus.experiments.bench import design
 from starcensus.experiments.config import ConfigError
 from starcensus.networks import TrainSettings
-from starcensus.selection import NetworkSelection, load_selection, selection_provenance
+from starcensus.selection import (
+    NetworkSelection,
+    load_selection,
+    save_selection,
+    selection_provenance,
+)
 from starcensus.selection.injection import InjectionTable
 from starcensus.selection.learning import Inputs, LearnSettings, learn, predict
 
@@ -159,11 +164,25 @@ def test_networks_that_take_the_sky_are_averaged_over_the_repeats(project, monke
     assert np.abs(mean - first).max() > 0.01
 
 
-def test_it_is_not_judged_by_what_it_was_trained_on(project, monkeypatch, capsys):
+@pytest.mark.parametrize("names", [("one", "two"), ("two", "one"), ("two",), ("test", "one")])
+def test_it_is_not_judged_by_what_it_was_trained_on(project, monkeypatch, capsys, names):
+    """By none of its tables, in whatever order or company."""
     files = str(project / "out" / "operator.h5"), "--out", str(project / "own")
+    tables = [f"--table={project / 'tables' / name}.h5" for name in names]
+    assert run(monkeypatch, "selection", "evaluate", *files, *tables) == 2
+    said = capsys.readouterr().err
+    assert "was trained on" in said and f"{names[-1]}.h5" in said
+    assert not (project / "own").exists()
+
+
+def test_an_operator_without_a_list_of_its_tables_knows_them_joined(project, monkeypatch, capsys):
+    made = project / "out" / "operator.h5"
+    facts = {k: v for k, v in selection_provenance(made).items() if k != "tables_sha256"}
+    save_selection(load_selection(made), project / "old.h5", facts)
+    files = str(project / "old.h5"), "--out", str(project / "own")
     tables = [f"--table={project / 'tables' / name}.h5" for name in ("one", "two")]
     assert run(monkeypatch, "selection", "evaluate", *files, *tables) == 2
-    assert "was trained on this table" in capsys.readouterr().err
+    assert "was trained on these tables" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -193,7 +212,7 @@ def test_mistakes_in_a_learning_file(project, monkeypatch, capsys, change, messa
 
 
 def test_an_operator_that_was_not_learned_has_nothing_to_evaluate(project, monkeypatch, capsys):
-    from starcensus.selection import Box, complete, save_selection
+    from starcensus.selection import Box, complete
 
     box = Box((2.0, 7.0), (6.0, 10.0), (0.0, 3.0))
     save_selection(complete(box), project / "complete.h5")
