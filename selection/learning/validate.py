@@ -134,7 +134,8 @@ class TestSet:
         """From a table of repeats, or several of the same clusters that were joined.
 
         An odd last repeat counts for `p_true` and not for `noise`. Raises `ValueError` unless all
-        clusters have equally many repeats, two or more, and a cluster is the same in all of them.
+        clusters have equally many repeats, two or more, and a cluster has the same light in all of
+        them, each at another place.
         """
         order = np.lexsort((table.repeat, table.cluster))
         clusters, counts = np.unique(table.cluster, return_counts=True)
@@ -150,6 +151,13 @@ class TestSet:
             raise ValueError(
                 f"cluster {clusters[row]} has not the same magnitudes in all of its repeats; "
                 "expected tables of the same library"
+            )
+        at = np.sort((table.x + 1j * table.y)[order].reshape(len(clusters), repeats), axis=1)
+        if (again := (at[:, 1:] == at[:, :-1]).any(axis=1)).any():
+            raise ValueError(
+                f"cluster {clusters[np.argmax(again)]} has two repeats at the same x and y; "
+                "expected injections of its own in each repeat: give every table once, and tables "
+                "of different seeds"
             )
         found = table.catalogued[order].reshape(len(clusters), repeats).astype(float)
         even = repeats // 2 * 2

@@ -209,6 +209,16 @@ def test_repeats_may_come_in_several_tables_of_the_same_clusters(made_table):
         TestSet.of(InjectionTable.concatenate(first, others))
 
 
+def test_the_same_repeats_do_not_count_twice(made_table):
+    """Given twice, they would seem to be without noise."""
+    table, _ = made_table(50, repeats=2)
+    with pytest.raises(ValueError, match="cluster 0 has two repeats at the same x and y"):
+        TestSet.of(InjectionTable.concatenate(table, table))
+    # At the same x but another y they are different injections.
+    aligned = dataclasses.replace(table, x=np.zeros(len(table)))
+    assert TestSet.of(aligned).n_repeats == 2
+
+
 def pool(n: int = 50_000):
     rng = np.random.default_rng(5)
     z = rng.uniform(-20, 20, n)
