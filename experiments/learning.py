@@ -93,7 +93,7 @@ def run_training(
     progress("reading tables")
     tables = _load_each(paths)
     table = InjectionTable.concatenate(*tables)
-    weight = _weight(config, paths, table)
+    weight = _weight(config, paths, tables, table)
     began = time.perf_counter()
 
     def show(member: int, epoch: int, train: float, validation: float) -> None:
@@ -137,7 +137,10 @@ def run_training(
 
 
 def _weight(
-    config: LearningConfig, paths: list[pathlib.Path], table: InjectionTable
+    config: LearningConfig,
+    paths: list[pathlib.Path],
+    tables: list[InjectionTable],
+    table: InjectionTable,
 ) -> Float[np.ndarray, "n"] | None:
     """Weights that undo a choice; `ConfigError` for a choice that has to be undone and is not."""
     if config.weighted:
@@ -149,17 +152,22 @@ def _weight(
         weight = pool_weight(table)
         return None if weight is None else weight / weight.mean()
     wanted = config.inputs
-    for path in paths:
-        chosen = InjectionTable.load(path).meta.get("choice", {}).get("inputs")
-        if chosen is None:
-            continue
-        pilot = Inputs(**chosen)
-        if pilot.kind != wanted.kind or pilot.r_eff > wanted.r_eff:
+    for path, each in zip(paths, tables, strict=True):
+        pilots = [choice.get("inputs") for choice in each.choices]
+        if None in pilots or (not pilots and each.inclusion is not None):
             raise ConfigError(
-                f"{path}: its clusters were chosen by a pilot of {_said(pilot)}, and these "
-                f"networks take {_said(wanted)}; of clusters with the same inputs they are not a "
-                "fair sample. Take the pilot's inputs, or set weighted = true"
+                f"{path}: its clusters were chosen (column inclusion), and its meta does not say by "
+                "which inputs; expected the key choice, as `starcensus inject` writes it. Networks "
+                "that take the pilot's inputs need no weights, but whether these do is unknown: "
+                "list the tables as they were written, or set weighted = true"
             )
+        for pilot in (Inputs(**chosen) for chosen in pilots if chosen is not None):
+            if pilot.kind != wanted.kind or pilot.r_eff > wanted.r_eff:
+                raise ConfigError(
+                    f"{path}: its clusters were chosen by a pilot of {_said(pilot)}, and these "
+                    f"networks take {_said(wanted)}; of clusters with the same inputs they are not "
+                    "a fair sample. Take the pilot's inputs, or set weighted = true"
+                )
     return None
 
 

@@ -102,11 +102,11 @@ class InjectionTable:
 
     @classmethod
     def concatenate(cls, *tables: "InjectionTable") -> "InjectionTable":
-        """The rows of all, in order, with the meta of the first.
+        """The rows of all, in order, with the meta of the first and the `choice` of any.
 
-        `inclusion` is NaN for the rows of a table without it, if any of them has it. Raises
-        `ValueError` for tables of different surveys: other bands, cuts, frames, distances,
-        pipelines or labels.
+        Where clusters were chosen by different inputs, `choice` is a list. `inclusion` is NaN for
+        the rows of a table without it, if any of them has it. Raises `ValueError` for tables of
+        different surveys: other bands, cuts, frames, distances, pipelines or labels.
         """
         first = tables[0]
         for other in tables[1:]:
@@ -128,7 +128,20 @@ class InjectionTable:
             if any(name in each for each in columns):
                 columns = [{name: np.full(len(each["frame"]), np.nan), **each} for each in columns]
         joined = {name: np.concatenate([each[name] for each in columns]) for name in columns[0]}
-        return cls._of(first.bands, joined, dict(first.meta))
+        meta = dict(first.meta)
+        found: list[dict[str, Any]] = []
+        for choice in [choice for table in tables for choice in table.choices]:
+            if choice.get("inputs") not in [each.get("inputs") for each in found]:
+                found.append(choice)
+        if found:
+            meta["choice"] = found[0] if len(found) == 1 else found
+        return cls._of(first.bands, joined, meta)
+
+    @property
+    def choices(self) -> list[dict[str, Any]]:
+        """How clusters were chosen, as `meta` says; empty where it does not."""
+        choice = self.meta.get("choice", [])
+        return list(choice) if isinstance(choice, list) else [choice]
 
     @classmethod
     def _of(

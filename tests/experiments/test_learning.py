@@ -115,6 +115,33 @@ def test_a_choice_by_what_networks_do_not_take_has_to_be_undone(
     assert "no table has the column inclusion" in capsys.readouterr().err
 
 
+def test_a_choice_is_not_lost_in_a_table_that_was_joined(project, made_table, monkeypatch, capsys):
+    uniform, more = (made_table(600, seed)[0] for seed in (8, 9))
+    asked = {"kind": "physical", "r_eff": True, "background": False, "masked": False}
+    chosen = dataclasses.replace(more, inclusion=np.full(600, 0.5))
+    known = dataclasses.replace(chosen, meta={**more.meta, "choice": {"inputs": asked}})
+    text = LEARNING[: LEARNING.index("[radius]")].replace("epochs = 30", "epochs = 1")
+    text = text.replace('"tables/one.h5", "tables/two.h5"', '"tables/joined.h5"')
+    files = str(project / "joined.toml"), "--out", str(project / "joined_net.h5")
+
+    def said(table: InjectionTable, text: str) -> str:
+        InjectionTable.concatenate(uniform, table).save(project / "tables" / "joined.h5")
+        (project / "joined.toml").write_text(text)
+        assert run(monkeypatch, "selection", "train", *files) in (0, 2)
+        return capsys.readouterr().err
+
+    without = text.replace("r_eff = true", "r_eff = false")
+    assert "joined.h5: its clusters were chosen by a pilot" in said(known, without)
+    # Where the choice is not known, it is not known whether these inputs are the pilot's.
+    unknown = "joined.h5: its clusters were chosen (column inclusion), and its meta does not"
+    assert unknown in said(chosen, without) and unknown in said(chosen, text)
+    assert not (project / "joined_net.h5").exists()
+    for table, good in ((known, text), (chosen, "weighted = true\n" + without)):
+        said(table, good)
+        assert (project / "joined_net.h5").is_file()
+        (project / "joined_net.h5").unlink()
+
+
 def test_repeated_injections_say_how_good_it_is(project, monkeypatch, capsys):
     files = str(project / "out" / "operator.h5"), "--out", str(project / "check")
     table = str(project / "tables" / "test.h5")
