@@ -35,7 +35,7 @@ from starcensus.selection.learning import (
     reliability,
 )
 from starcensus.selection.learning.learn import predict
-from starcensus.selection.learning.validate import NEIGHBOURS
+from starcensus.selection.learning.validate import MIN_ROWS, NEIGHBOURS
 
 Progress = Callable[[str], None]
 
@@ -94,6 +94,7 @@ def run_training(
     tables = _load_each(paths)
     table = InjectionTable.concatenate(*tables)
     weight = _weight(config, paths, tables, table)
+    _refuse_few(config.train.validation, table)
     began = time.perf_counter()
 
     def show(member: int, epoch: int, train: float, validation: float) -> None:
@@ -110,14 +111,16 @@ def run_training(
         weight=weight,
         progress=show,
     )
-    label = table.catalogued[learned.held_out]
-    of_held_out = None if weight is None else weight[learned.held_out]
-    check = reliability(learned.p, label, weight=of_held_out)
     facts = provenance(text, config.train.seed, paths, command_line())
     kept = {**learned.provenance(), "inputs": facts["inputs"], "version": facts["version"]}
     kept |= {"injections": dict(table.meta), "title": config.title}
     kept["tables_sha256"] = [each.sha256() for each in tables]
     save_selection(learned.operator, out, kept)
+    write_json(out.with_suffix(".provenance.json"), {**facts, **kept})
+    # After the operator is written, for a check may find too few rows in every bin.
+    label = table.catalogued[learned.held_out]
+    of_held_out = None if weight is None else weight[learned.held_out]
+    check = reliability(learned.p, label, weight=of_held_out)
     summary: dict[str, object] = {
         "n_injections": len(table),
         "n_catalogued": int(table.catalogued.sum()),
@@ -131,9 +134,20 @@ def run_training(
         "weight_decay": learned.settings.train.weight_decay,
         "wall_s": time.perf_counter() - began,
     }
-    write_json(out.with_suffix(".provenance.json"), {**facts, **kept})
     write_json(out.with_suffix(".summary.json"), summary)
     return summary
+
+
+def _refuse_few(share: float, table: InjectionTable) -> None:
+    """`ConfigError` where so few rows are held out that they cannot say anything."""
+    n = int(table.catalogued.sum())
+    held_out = round(share * n) + round(share * (len(table) - n))
+    if held_out < MIN_ROWS:
+        raise ConfigError(
+            f"validation = {share:g} holds out {held_out} of {len(table)} injections; expected "
+            f"{MIN_ROWS} or more, to check the probabilities with: inject more clusters or hold "
+            "out a larger share"
+        )
 
 
 def _weight(
@@ -156,10 +170,10 @@ def _weight(
         pilots = [choice.get("inputs") for choice in each.choices]
         if None in pilots or (not pilots and each.inclusion is not None):
             raise ConfigError(
-                f"{path}: its clusters were chosen (column inclusion), and its meta does not say by "
-                "which inputs; expected the key choice, as `starcensus inject` writes it. Networks "
-                "that take the pilot's inputs need no weights, but whether these do is unknown: "
-                "list the tables as they were written, or set weighted = true"
+                f"{path}: its clusters were chosen (column inclusion), and its meta does not say "
+                "by which inputs; expected the key choice, as `starcensus inject` writes it. "
+                "Networks that take the pilot's inputs need no weights, but whether these do is "
+                "unknown: list the tables as they were written, or set weighted = true"
             )
         for pilot in (Inputs(**chosen) for chosen in pilots if chosen is not None):
             if pilot.kind != wanted.kind or pilot.r_eff > wanted.r_eff:

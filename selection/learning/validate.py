@@ -12,6 +12,8 @@ from ..injection import InjectionTable
 
 PERCENTILES = (50.0, 90.0, 95.0)
 NEIGHBOURS = (10, 20, 40, 80, 160, 320)
+# Fewer rows in a bin have no Gaussian count.
+MIN_ROWS = 50
 _CHUNK = 256
 _NEWTON_STEPS = 15
 
@@ -50,13 +52,13 @@ def reliability(
     p: Float[np.ndarray, "n"],
     label: Bool[np.ndarray, "n"],
     edges: tuple[float, ...] = (-5, -4, -3, -2, -1, 0, 1, 2, 3, 4),
-    min_rows: int = 50,
+    min_rows: int = MIN_ROWS,
     weight: Float[np.ndarray, "n"] | None = None,
 ) -> Reliability:
     """Reliability in bins of logit p between `edges`, the outer ones open; small bins are left out.
 
     The variance of a bin's weighted count is Σ w² p(1 − p), so a systematic miss shows wherever it
-    is.
+    is. Raises `ValueError` where every bin is small.
     """
     which = np.digitize(logit(np.clip(p, 1e-9, 1 - 1e-9)), edges)
     w = np.ones(len(p)) if weight is None else weight
@@ -71,6 +73,11 @@ def reliability(
         miss = float((v * (y - q)).sum())
         means = np.average(q, weights=v), np.average(y, weights=v)
         rows.append((*means, n, miss / max(spread, 1e-9)))
+    if not rows:
+        raise ValueError(
+            f"{len(p)} rows are too few for a check of the probabilities: no bin of them has "
+            f"{min_rows}; inject more clusters"
+        )
     predicted, observed, n, z = (np.array(column) for column in zip(*rows, strict=True))
     return Reliability(
         predicted, observed, n.astype(int), z, float(stats.chi2.sf((z**2).sum(), len(z)))

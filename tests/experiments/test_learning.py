@@ -1,6 +1,7 @@
 """`selection train`, `selection evaluate`, `detect --truth`, `bench design`."""
 
 import dataclasses
+import importlib
 import json
 import pathlib
 
@@ -140,6 +141,32 @@ def test_a_choice_is_not_lost_in_a_table_that_was_joined(project, made_table, mo
         said(table, good)
         assert (project / "joined_net.h5").is_file()
         (project / "joined_net.h5").unlink()
+
+
+def test_few_injections_are_refused_before_training_or_leave_the_operator(
+    project, made_table, monkeypatch, capsys
+):
+    text = LEARNING[: LEARNING.index("[radius]")].replace("epochs = 30", "epochs = 1")
+    text = text.replace('"tables/one.h5", "tables/two.h5"', '"tables/few.h5"')
+    (project / "few.toml").write_text(text)
+    operator = project / "few_net.h5"
+    files = "selection", "train", str(project / "few.toml"), "--out", str(operator)
+    made_table(200)[0].save(project / "tables" / "few.h5")
+    assert run(monkeypatch, *files) == 2
+    assert "validation = 0.2 holds out 40 of 200 injections; exp" in capsys.readouterr().err
+    assert not operator.exists()
+    # Enough rows, and none of the bins has enough of them.
+    made_table(400)[0].save(project / "tables" / "few.h5")
+
+    def spread(operator, table):
+        return np.linspace(0.001, 0.999, len(table))
+
+    module = importlib.import_module("starcensus.selection.learning.learn")
+    monkeypatch.setattr(module, "predict", spread)
+    assert run(monkeypatch, *files) == 2
+    assert "80 rows are too few for a check" in capsys.readouterr().err
+    assert isinstance(load_selection(operator), NetworkSelection)
+    assert (project / "few_net.provenance.json").is_file()
 
 
 def test_repeated_injections_say_how_good_it_is(project, monkeypatch, capsys):

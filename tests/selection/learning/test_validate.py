@@ -45,6 +45,13 @@ def test_reliability_sees_probabilities_that_are_too_sure_or_weighted():
     assert weighted.p_value < 1e-6 and (weighted.observed < weighted.predicted).all()
 
 
+def test_too_few_rows_say_so():
+    with pytest.raises(ValueError, match=r"49 rows are too few .* no bin of them has 50; inject"):
+        reliability(*probabilities(49, 2))
+    p = np.full(50, 0.3)
+    assert reliability(p, np.arange(50) < 15).n.tolist() == [50]
+
+
 @pytest.fixture(scope="module")
 def repeated(made_table):
     table, p = made_table(3000, seed=4, repeats=40)
