@@ -1,11 +1,12 @@
 """From injections to operators, where the right answer is known."""
 
 import dataclasses
+import importlib
 
 import numpy as np
 import pytest
 
-from starcensus.networks import TrainSettings
+from starcensus.networks import TrainSettings, train_ensemble
 from starcensus.selection import (
     NetworkSelection,
     PhotometricNetwork,
@@ -111,6 +112,40 @@ def test_the_local_sky_is_averaged_over_too(table, averaged):
     at = theta()
     assert isinstance(operator, NetworkSelection)
     assert np.abs(np.asarray(operator.p_sel(*at)) - averaged(at)).mean() < 0.025
+
+
+@pytest.mark.parametrize(
+    ("given", "masked", "used"),
+    [(None, True, 0.2), (0.0, True, 0.0), (0.4, True, 0.4), (None, False, 0.0)],
+)
+def test_bands_are_hidden_as_often_as_was_asked_for(table, given, masked, used, monkeypatch):
+    module = importlib.import_module("starcensus.networks.training")
+    seen = []
+
+    def epoch(parameters, state, *rest):
+        seen.append(rest[-2])
+        return parameters, state, 0.0
+
+    monkeypatch.setattr(module, "_epoch", epoch)
+    train = dataclasses.replace(TRAIN, n_members=1, epochs=1, dropout=given)
+    settings = LearnSettings(Inputs("photometric", masked=masked), train)
+    learned = learn(table[0].take(slice(0, 500)), settings)
+    assert learned.settings.train.dropout == used and seen == [used]
+    # Networks that are trained without an operator have the same default.
+    train_ensemble(np.ones((500, 4)), np.arange(500) % 2 == 0, train, n_masked=2 * masked)
+    assert seen == [used, used]
+
+
+def test_a_distance_does_not_contradict_the_table(table):
+    rows = table[0].take(slice(0, 500))
+    settings = LearnSettings(Inputs("photometric"), dataclasses.replace(TRAIN, epochs=1))
+    with pytest.raises(ValueError, match=r"distance_modulus is 29\.9, and .* are at 29\.98; leave"):
+        learn(rows, settings, distance_modulus=29.9)
+    for meta in (rows.meta, {}):
+        given = dataclasses.replace(rows, meta=meta)
+        operator = learn(given, settings, distance_modulus=29.98 + 1e-9).operator
+        assert isinstance(operator, PhotometricNetwork)
+        assert operator.distance_modulus == pytest.approx(29.98, abs=1e-8)
 
 
 def test_tables_that_teach_nothing_are_refused(table):
