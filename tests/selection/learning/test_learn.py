@@ -1,12 +1,13 @@
 """From injections to operators, where the right answer is known."""
 
 import dataclasses
+import functools
 import importlib
 
 import numpy as np
 import pytest
 
-from starcensus.networks import TrainSettings, train_ensemble
+from starcensus.networks import TrainSettings, search_grid, train_ensemble
 from starcensus.selection import (
     NetworkSelection,
     PhotometricNetwork,
@@ -134,6 +135,21 @@ def test_bands_are_hidden_as_often_as_was_asked_for(table, given, masked, used, 
     # Networks that are trained without an operator have the same default.
     train_ensemble(np.ones((500, 4)), np.arange(500) % 2 == 0, train, n_masked=2 * masked)
     assert seen == [used, used]
+
+
+def test_a_search_chooses_what_the_networks_are_trained_with(table, monkeypatch):
+    rows = table[0].take(slice(0, 3000))
+    module = importlib.import_module("starcensus.selection.learning.learn")
+    few = functools.partial(search_grid, rates=(1e-7, 1e-2), decays=(3e-3,))
+    monkeypatch.setattr(module, "search_grid", few)
+    # A rate that teaches nothing is what the search has to replace.
+    train = TrainSettings((16,), n_members=2, epochs=10, batch_size=256, max_rate=1e-7)
+    found = learn(rows, LearnSettings(Inputs(), train, search=True))
+    best = dataclasses.replace(train, max_rate=1e-2, weight_decay=3e-3, dropout=0.0)
+    assert found.settings == LearnSettings(Inputs(), best, search=True)
+    given, without = (learn(rows, LearnSettings(Inputs(), each)) for each in (best, train))
+    assert found.provenance()["networks_sha256"] == given.provenance()["networks_sha256"]
+    assert found.trained.validation_loss[:, -1].max() < without.trained.validation_loss[:, -1].min()
 
 
 def test_a_distance_does_not_contradict_the_table(table):

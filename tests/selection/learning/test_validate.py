@@ -242,6 +242,21 @@ def test_a_design_goes_where_the_outcome_is_open():
     assert len(np.unique(design.rows)) == len(design.rows)
 
 
+def test_a_design_goes_where_the_networks_disagree():
+    """Two kinds of clusters of the same mean probability; members differ on the second."""
+    members = np.repeat([[0.5, 0.2], [0.5, 0.8]], 1000, axis=1)
+
+    def chances(disagreement: float) -> tuple[float, float]:
+        design = TransitionDesign.choose(members, 400, uniform=1e-9, disagreement=disagreement)
+        second = design.rows >= 1000
+        return design.inclusion[~second].mean(), design.inclusion[second].mean()
+
+    first, second = chances(4.0)
+    # (p(1 - p))^½ is 0.5 and the spread 0.3.
+    assert second / first == pytest.approx((0.5 + 4 * 0.3) / 0.5)
+    assert chances(0.0) == pytest.approx((0.2, 0.2))
+
+
 def test_its_weights_make_it_stand_for_the_pool():
     z, members = pool()
     design = TransitionDesign.choose(members, 10_000, seed=2)
