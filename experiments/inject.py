@@ -27,6 +27,8 @@ def run_inject(
 ) -> dict[str, object]:
     """Run the test of a survey file into the table `out`; summary and provenance go beside it.
 
+    For `table.h5` they are `table.summary.json` and `table.provenance.json`.
+
     Raises `ConfigError` and `RunError`, naming the file and the key.
     """
     require_images()
@@ -70,8 +72,8 @@ def run_inject(
         "injections_per_s": len(table) * done / run.n_frames / wall,
     }
     facts = provenance(text, config.plan.seed, [path, *config.inputs(folder)], command_line())
-    write_json(out.parent / "provenance.json", {**facts, "test": dict(table.meta)})
-    write_json(out.parent / "summary.json", summary)
+    write_json(out.with_suffix(".provenance.json"), {**facts, "test": dict(table.meta)})
+    write_json(out.with_suffix(".summary.json"), summary)
     return summary
 
 

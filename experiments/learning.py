@@ -35,7 +35,7 @@ from starcensus.selection.learning import (
     reliability,
 )
 from starcensus.selection.learning.learn import predict
-from starcensus.selection.learning.validate import NEIGHBOURS
+from starcensus.selection.learning.validate import MIN_ROWS, NEIGHBOURS
 
 Progress = Callable[[str], None]
 
@@ -70,10 +70,14 @@ def load_learning(path: pathlib.Path) -> tuple[LearningConfig, str]:
 
 def load_tables(paths: list[pathlib.Path]) -> InjectionTable:
     """Injection tables, joined; `ConfigError` for one that is not there."""
+    return InjectionTable.concatenate(*_load_each(paths))
+
+
+def _load_each(paths: list[pathlib.Path]) -> list[InjectionTable]:
     for path in paths:
         if not path.is_file():
             raise ConfigError(f"{path}: there is no injection table of this name")
-    return InjectionTable.concatenate(*(InjectionTable.load(path) for path in paths))
+    return [InjectionTable.load(path) for path in paths]
 
 
 def run_training(
@@ -87,8 +91,10 @@ def run_training(
     paths = [path.resolve().parent / name for name in config.tables]
     prepare_folder(out.parent)
     progress("reading tables")
-    table = load_tables(paths)
-    weight = _weight(config, paths, table)
+    tables = _load_each(paths)
+    table = InjectionTable.concatenate(*tables)
+    weight = _weight(config, paths, tables, table)
+    _refuse_few(config.train.validation, table)
     began = time.perf_counter()
 
     def show(member: int, epoch: int, train: float, validation: float) -> None:
@@ -105,13 +111,16 @@ def run_training(
         weight=weight,
         progress=show,
     )
-    label = table.catalogued[learned.held_out]
-    of_held_out = None if weight is None else weight[learned.held_out]
-    check = reliability(learned.p, label, weight=of_held_out)
     facts = provenance(text, config.train.seed, paths, command_line())
     kept = {**learned.provenance(), "inputs": facts["inputs"], "version": facts["version"]}
     kept |= {"injections": dict(table.meta), "title": config.title}
+    kept["tables_sha256"] = [each.sha256() for each in tables]
     save_selection(learned.operator, out, kept)
+    write_json(out.with_suffix(".provenance.json"), {**facts, **kept})
+    # After the operator is written, for a check may find too few rows in every bin.
+    label = table.catalogued[learned.held_out]
+    of_held_out = None if weight is None else weight[learned.held_out]
+    check = reliability(learned.p, label, weight=of_held_out)
     summary: dict[str, object] = {
         "n_injections": len(table),
         "n_catalogued": int(table.catalogued.sum()),
@@ -125,13 +134,27 @@ def run_training(
         "weight_decay": learned.settings.train.weight_decay,
         "wall_s": time.perf_counter() - began,
     }
-    write_json(out.with_suffix(".provenance.json"), {**facts, **kept})
     write_json(out.with_suffix(".summary.json"), summary)
     return summary
 
 
+def _refuse_few(share: float, table: InjectionTable) -> None:
+    """`ConfigError` where so few rows are held out that they cannot say anything."""
+    n = int(table.catalogued.sum())
+    held_out = round(share * n) + round(share * (len(table) - n))
+    if held_out < MIN_ROWS:
+        raise ConfigError(
+            f"validation = {share:g} holds out {held_out} of {len(table)} injections; expected "
+            f"{MIN_ROWS} or more, to check the probabilities with: inject more clusters or hold "
+            "out a larger share"
+        )
+
+
 def _weight(
-    config: LearningConfig, paths: list[pathlib.Path], table: InjectionTable
+    config: LearningConfig,
+    paths: list[pathlib.Path],
+    tables: list[InjectionTable],
+    table: InjectionTable,
 ) -> Float[np.ndarray, "n"] | None:
     """Weights that undo a choice; `ConfigError` for a choice that has to be undone and is not."""
     if config.weighted:
@@ -143,17 +166,22 @@ def _weight(
         weight = pool_weight(table)
         return None if weight is None else weight / weight.mean()
     wanted = config.inputs
-    for path in paths:
-        chosen = InjectionTable.load(path).meta.get("choice", {}).get("inputs")
-        if chosen is None:
-            continue
-        pilot = Inputs(**chosen)
-        if pilot.kind != wanted.kind or pilot.r_eff > wanted.r_eff:
+    for path, each in zip(paths, tables, strict=True):
+        pilots = [choice.get("inputs") for choice in each.choices]
+        if None in pilots or (not pilots and each.inclusion is not None):
             raise ConfigError(
-                f"{path}: its clusters were chosen by a pilot of {_said(pilot)}, and these "
-                f"networks take {_said(wanted)}; of clusters with the same inputs they are not a "
-                "fair sample. Take the pilot's inputs, or set weighted = true"
+                f"{path}: its clusters were chosen (column inclusion), and its meta does not say "
+                "by which inputs; expected the key choice, as `starcensus inject` writes it. "
+                "Networks that take the pilot's inputs need no weights, but whether these do is "
+                "unknown: list the tables as they were written, or set weighted = true"
             )
+        for pilot in (Inputs(**chosen) for chosen in pilots if chosen is not None):
+            if pilot.kind != wanted.kind or pilot.r_eff > wanted.r_eff:
+                raise ConfigError(
+                    f"{path}: its clusters were chosen by a pilot of {_said(pilot)}, and these "
+                    f"networks take {_said(wanted)}; of clusters with the same inputs they are not "
+                    "a fair sample. Take the pilot's inputs, or set weighted = true"
+                )
     return None
 
 
@@ -174,7 +202,8 @@ def run_evaluation(
     repeats and a yardstick, `TestSet.neighbours`; others the log-loss and the reliability alone.
     The file also has the scores of each count of neighbours, `neighbours.by_k`.
 
-    Raises `ConfigError` for an operator that no network is in, or for its own training table.
+    Raises `ConfigError` for an operator that no network is in, or for a table that it was trained
+    on.
     """
     loaded = load_selection(operator_path)
     if not isinstance(loaded, NetworkSelection | PhotometricNetwork):
@@ -183,13 +212,14 @@ def run_evaluation(
         )
     if isinstance(loaded, PhotometricNetwork):
         loaded = dataclasses.replace(loaded, outside="clip")
-    table = load_tables(tables)
+    each = _load_each(tables)
+    table = InjectionTable.concatenate(*each)
     if isinstance(loaded, PhotometricNetwork) and loaded.bands != table.bands:
         raise ConfigError(
             f"the operator's bands are {', '.join(loaded.bands)}, those of the table "
             f"{', '.join(table.bands)}"
         )
-    _refuse_own_table(operator_path, table)
+    _refuse_own_tables(operator_path, tables, each, table)
     prepare_folder(out)
     test = TestSet.of(table) if table.repeat.max() > 0 else None
     # Repeats of a cluster share its light, so only one of each counts as an independent outcome.
@@ -233,14 +263,22 @@ def _means(group: Int[np.ndarray, "n"], values: Float[np.ndarray, "n"]) -> Float
     return np.bincount(index, values) / counts
 
 
-def _refuse_own_table(operator_path: pathlib.Path, table: InjectionTable) -> None:
+def _refuse_own_tables(
+    operator_path: pathlib.Path,
+    paths: list[pathlib.Path],
+    tables: list[InjectionTable],
+    joined: InjectionTable,
+) -> None:
+    """`ConfigError` for tables, alone or joined, that the operator was trained on."""
     from starcensus.selection import selection_provenance
 
     facts: dict[str, Any] = selection_provenance(operator_path)
-    if facts.get("injection_table_sha256") == table.sha256():
+    seen = {*facts.get("tables_sha256", ()), facts.get("injection_table_sha256")}
+    own = [str(p) for p, each in zip(paths, tables, strict=True) if each.sha256() in seen]
+    if own or joined.sha256() in seen:
         raise ConfigError(
-            f"{operator_path} was trained on this table; evaluate it on injections that it has "
-            "not seen"
+            f"{operator_path} was trained on {', '.join(own) or 'these tables'}; evaluate it on "
+            "injections that it has not seen"
         )
 
 

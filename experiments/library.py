@@ -206,7 +206,9 @@ def run_library_file(
     slug_data: pathlib.Path | None = None,
     progress: Progress = lambda done, n: None,
 ) -> dict[str, object]:
-    """Draw the library of a design file into `out`; `summary.json` and `provenance.json` go beside.
+    """Draw the library of a design file into `out`; summary and provenance go beside it.
+
+    For `a.h5` they are `a.summary.json` and `a.provenance.json`.
 
     Raises `ConfigError` and `RunError`, naming the file and the key.
     """
@@ -235,8 +237,8 @@ def run_library_file(
         **_numbers(out),
     }
     facts = provenance(text, config.seed, inputs, command_line())
-    write_json(out.parent / "provenance.json", {**facts, "engine": built.describe()})
-    write_json(out.parent / "summary.json", summary)
+    write_json(out.with_suffix(".provenance.json"), {**facts, "engine": built.describe()})
+    write_json(out.with_suffix(".summary.json"), summary)
     return summary
 
 

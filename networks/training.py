@@ -29,6 +29,8 @@ Progress = Callable[[int, int, float, float], None]
 # Grid of C-4, appendix D: maximum learning rates and weight decays.
 C4_RATES = (5e-3, 1e-2, 5e-2, 1e-1)
 C4_DECAYS = (1e-3, 5e-3, 1e-2, 3e-2, 5e-2, 1e-1)
+# Chance that a band is hidden, for inputs with a mask.
+MASKED_DROPOUT = 0.2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +45,8 @@ class TrainSettings:
     - `max_rate`: largest learning rate, reached linearly in the first `warm_up` of all steps, then
       falling as a cosine to zero. `weight_decay`: of AdamW; biases have none.
     - `validation`: share of the rows held out from every member, stratified by label.
-    - `dropout`: chance that a band is hidden in a row of a batch, for inputs with a mask.
+    - `dropout`: chance that a band is hidden in a row of a batch, for inputs with a mask. By
+      default 0.2 for these and 0 for others.
     - `seed`: of everything random.
     """
 
@@ -55,7 +58,7 @@ class TrainSettings:
     weight_decay: float = 1e-2
     warm_up: float = 0.1
     validation: float = 0.2
-    dropout: float = 0.0
+    dropout: float | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -69,11 +72,17 @@ class TrainSettings:
                 "max_rate > 0, weight_decay >= 0 and 0 <= warm_up < 1; got "
                 f"{self.max_rate}, {self.weight_decay} and {self.warm_up}"
             )
-        if not (0 < self.validation < 1 and 0 <= self.dropout < 1):
+        if not (0 < self.validation < 1 and 0 <= (self.dropout or 0.0) < 1):
             raise ValueError(
                 "validation lies between 0 and 1 and dropout from 0 to below 1; got "
                 f"{self.validation} and {self.dropout}"
             )
+
+    def with_dropout(self, masked: bool) -> "TrainSettings":
+        """With the default `dropout` of inputs that have a mask or none, unless it is given."""
+        if self.dropout is not None:
+            return self
+        return dataclasses.replace(self, dropout=MASKED_DROPOUT if masked else 0.0)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -141,6 +150,7 @@ def train_ensemble(
     `TrainingDiverged`.
     """
     _check(x, label, weight)
+    dropout = settings.with_dropout(n_masked > 0).dropout or 0.0
     rows, held_out = stratified_split(label, settings.validation, settings.seed)
     x = np.asarray(x, np.float32)
     chosen = x[rows].astype(float)
@@ -174,7 +184,7 @@ def train_ensemble(
                 jax.random.fold_in(key, epoch),
                 optimiser,
                 batch,
-                settings.dropout,
+                dropout,
                 n_masked,
             )
             losses.append((float(loss), float(_mean_loss(parameters, test))))

@@ -61,6 +61,14 @@ def run_tasks[T](
                 "a worker process was lost, perhaps for want of memory; the same command continues "
                 "where this one stopped, with fewer --workers if need be"
             ) from error
+        except Exception as error:
+            if scheduler is None or not _lost(error):
+                raise
+            raise RunError(
+                f"the Dask workers of {scheduler}, or the scheduler, were lost "
+                f"({type(error).__name__}: {error}), perhaps for want of memory; the finished "
+                "parts are kept and the same command continues where this one stopped"
+            ) from error
         finally:
             for future in waiting:
                 future.cancel()
@@ -127,6 +135,16 @@ def _follow_parent() -> None:
         os._exit(1)
 
     threading.Thread(target=follow, daemon=True).start()
+
+
+def _lost(error: Exception) -> bool:
+    """Whether Dask says with this that workers or scheduler are gone."""
+    from distributed.comm.core import CommClosedError
+    from distributed.scheduler import KilledWorker
+
+    # Without its scheduler a client cancels what it waits for.
+    gone = (KilledWorker, CommClosedError, concurrent.futures.CancelledError)
+    return isinstance(error, gone)
 
 
 @contextlib.contextmanager

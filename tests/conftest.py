@@ -58,6 +58,7 @@ def made_table(n: int, seed: int = 0, repeats: int = 1):
         return np.tile(values, (repeats,) + (1,) * (values.ndim - 1))
 
     m = n * repeats
+    x, y = np.random.default_rng([seed, 1]).uniform(0, 1000, (2, m))
     table = InjectionTable(
         bands=("ACS_F435W", "ACS_F555W"),
         frame=np.zeros(m, int),
@@ -68,8 +69,8 @@ def made_table(n: int, seed: int = 0, repeats: int = 1):
         a_v=tiled(a_v),
         r_eff_pc=tiled(r_eff),
         true_mags=tiled(mags),
-        x=np.zeros(m),
-        y=np.zeros(m),
+        x=x,
+        y=y,
         background=10 ** rng.normal(-1, 0.2, m),
         crowding=np.zeros(m),
         log_density=np.zeros(m),

@@ -20,6 +20,8 @@ FLOATS += ("log_density", "ci")
 OPTIONAL = ("inclusion",)
 FLAGS = ("detected", "already_there", "catalogued")
 PLANES = ("true_mags", "measured_mags", "measured_errors")
+# Keys of `meta` that the tables of one survey have in common.
+OF_A_SURVEY = ("distance_modulus", "pipeline", "frame_sha256", "label")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -100,9 +102,11 @@ class InjectionTable:
 
     @classmethod
     def concatenate(cls, *tables: "InjectionTable") -> "InjectionTable":
-        """The rows of all, in order, with the meta of the first; `ValueError` if bands differ.
+        """The rows of all, in order, with the meta of the first and the `choice` of any.
 
-        `inclusion` is NaN for the rows of a table without it, if any of them has it.
+        Where clusters were chosen by different inputs, `choice` is a list. `inclusion` is NaN for
+        the rows of a table without it, if any of them has it. Raises `ValueError` for tables of
+        different surveys: other bands, cuts, frames, distances, pipelines or labels.
         """
         first = tables[0]
         for other in tables[1:]:
@@ -111,12 +115,33 @@ class InjectionTable:
                     f"tables have bands {other.bands} and {first.bands}, cuts {set(other.cuts)} "
                     f"and {set(first.cuts)}; only tables of one survey can be joined"
                 )
+        for name in OF_A_SURVEY:
+            values = [table.meta[name] for table in tables if name in table.meta]
+            for value in values[1:]:
+                if value != values[0]:
+                    raise ValueError(
+                        f"tables have {name} {value} and {values[0]}; only tables of one survey "
+                        "can be joined"
+                    )
         columns = [table.columns() for table in tables]
         for name in OPTIONAL:
             if any(name in each for each in columns):
                 columns = [{name: np.full(len(each["frame"]), np.nan), **each} for each in columns]
         joined = {name: np.concatenate([each[name] for each in columns]) for name in columns[0]}
-        return cls._of(first.bands, joined, dict(first.meta))
+        meta = dict(first.meta)
+        found: list[dict[str, Any]] = []
+        for choice in [choice for table in tables for choice in table.choices]:
+            if choice.get("inputs") not in [each.get("inputs") for each in found]:
+                found.append(choice)
+        if found:
+            meta["choice"] = found[0] if len(found) == 1 else found
+        return cls._of(first.bands, joined, meta)
+
+    @property
+    def choices(self) -> list[dict[str, Any]]:
+        """How clusters were chosen, as `meta` says; empty where it does not."""
+        choice = self.meta.get("choice", [])
+        return list(choice) if isinstance(choice, list) else [choice]
 
     @classmethod
     def _of(

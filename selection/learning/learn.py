@@ -29,6 +29,8 @@ from .features import Inputs, features, magnitude_limits, nuisance_columns
 # A table with more radii than this was drawn from a continuous distribution.
 _FEW_RADII = 40
 _RADIUS_NODES = 16
+# Distance moduli that are the same, mag.
+_SAME_MAG = 1e-6
 # Evaluations of a network whose inputs are in memory together.
 _AT_ONCE = 1 << 18
 
@@ -98,11 +100,12 @@ def learn(
     - `radius`: distribution of half-light radii to average over, for networks that take r_eff; by
       default that of the table, or of the pool where the table says of its clusters how likely
       they were to be chosen from one. Local skies are those of the table, which lie where light is.
-    - `distance_modulus`: of the frame, for magnitudes; by default from the table's `meta`.
+    - `distance_modulus`: of the frame, for magnitudes; by default from the table's `meta`,
+      which it must not contradict.
     - `weight`: of each row in the loss; by default 1.
 
-    Raises `ValueError` for a table without both labels, without radii that can be learned from, or
-    without a distance modulus where one is needed.
+    Raises `ValueError` for a table without both labels, without radii that can be learned from,
+    without a distance modulus where one is needed, or with another one.
     """
     inputs = settings.inputs
     limits = magnitude_limits(table) if inputs.kind == "photometric" else None
@@ -113,16 +116,18 @@ def learn(
             "outcomes are needed. Inject clusters on both sides of the limit"
         )
     modulus = table.meta.get("distance_modulus", distance_modulus)
+    if distance_modulus is not None and abs(modulus - distance_modulus) > _SAME_MAG:
+        raise ValueError(
+            f"distance_modulus is {distance_modulus:g}, and the table's magnitudes are at "
+            f"{modulus:g}; leave distance_modulus out, or inject at the distance that is meant"
+        )
     if modulus is None and inputs.kind == "photometric":
         raise ValueError(
             "the table does not say at which distance modulus its magnitudes are; give "
             "distance_modulus"
         )
     n_masked = len(table.bands) if inputs.masked else 0
-    if n_masked and not settings.train.dropout:
-        settings = dataclasses.replace(
-            settings, train=dataclasses.replace(settings.train, dropout=0.2)
-        )
+    settings = dataclasses.replace(settings, train=settings.train.with_dropout(inputs.masked))
     options: dict[str, Any] = {"n_masked": n_masked, "weight": weight}
     if settings.search:
         best, _ = search_grid(x, table.catalogued, settings.train, **options)

@@ -12,6 +12,8 @@ from ..injection import InjectionTable
 
 PERCENTILES = (50.0, 90.0, 95.0)
 NEIGHBOURS = (10, 20, 40, 80, 160, 320)
+# Fewer rows in a bin have no Gaussian count.
+MIN_ROWS = 50
 _CHUNK = 256
 _NEWTON_STEPS = 15
 
@@ -50,13 +52,13 @@ def reliability(
     p: Float[np.ndarray, "n"],
     label: Bool[np.ndarray, "n"],
     edges: tuple[float, ...] = (-5, -4, -3, -2, -1, 0, 1, 2, 3, 4),
-    min_rows: int = 50,
+    min_rows: int = MIN_ROWS,
     weight: Float[np.ndarray, "n"] | None = None,
 ) -> Reliability:
     """Reliability in bins of logit p between `edges`, the outer ones open; small bins are left out.
 
     The variance of a bin's weighted count is Σ w² p(1 − p), so a systematic miss shows wherever it
-    is.
+    is. Raises `ValueError` where every bin is small.
     """
     which = np.digitize(logit(np.clip(p, 1e-9, 1 - 1e-9)), edges)
     w = np.ones(len(p)) if weight is None else weight
@@ -71,6 +73,11 @@ def reliability(
         miss = float((v * (y - q)).sum())
         means = np.average(q, weights=v), np.average(y, weights=v)
         rows.append((*means, n, miss / max(spread, 1e-9)))
+    if not rows:
+        raise ValueError(
+            f"{len(p)} rows are too few for a check of the probabilities: no bin of them has "
+            f"{min_rows}; inject more clusters"
+        )
     predicted, observed, n, z = (np.array(column) for column in zip(*rows, strict=True))
     return Reliability(
         predicted, observed, n.astype(int), z, float(stats.chi2.sf((z**2).sum(), len(z)))
@@ -134,7 +141,8 @@ class TestSet:
         """From a table of repeats, or several of the same clusters that were joined.
 
         An odd last repeat counts for `p_true` and not for `noise`. Raises `ValueError` unless all
-        clusters have equally many repeats, two or more, and a cluster is the same in all of them.
+        clusters have equally many repeats, two or more, and a cluster has the same light in all of
+        them, each at another place.
         """
         order = np.lexsort((table.repeat, table.cluster))
         clusters, counts = np.unique(table.cluster, return_counts=True)
@@ -150,6 +158,13 @@ class TestSet:
             raise ValueError(
                 f"cluster {clusters[row]} has not the same magnitudes in all of its repeats; "
                 "expected tables of the same library"
+            )
+        at = np.sort((table.x + 1j * table.y)[order].reshape(len(clusters), repeats), axis=1)
+        if (again := (at[:, 1:] == at[:, :-1]).any(axis=1)).any():
+            raise ValueError(
+                f"cluster {clusters[np.argmax(again)]} has two repeats at the same x and y; "
+                "expected injections of its own in each repeat: give every table once, and tables "
+                "of different seeds"
             )
         found = table.catalogued[order].reshape(len(clusters), repeats).astype(float)
         even = repeats // 2 * 2

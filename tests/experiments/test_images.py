@@ -253,10 +253,10 @@ def test_a_table_of_injections(project, table):
     np.testing.assert_allclose(made.true_mags, library.mags[made.cluster] + 29.98, rtol=1e-6)
     bright = made.true_mags[:, 1] < 20.5
     assert made.catalogued[bright].mean() > 0.6 > made.catalogued[~bright].mean()
-    summary = json.loads((table.parent / "summary.json").read_text())
+    summary = json.loads((table.with_suffix(".summary.json")).read_text())
     assert summary["n_injected"] == 60 and summary["n_catalogued"] == made.catalogued.sum()
     assert all(isinstance(value, int | float) for value in summary.values())
-    facts = json.loads((table.parent / "provenance.json").read_text())
+    facts = json.loads((table.with_suffix(".provenance.json")).read_text())
     assert facts["test"]["key"] == made.meta["key"] and "library.h5" in facts["inputs"]
     flat = Table.read(table.with_suffix(".parquet"))
     np.testing.assert_array_equal(flat["true_mags_ACS_F814W"], made.true_mags[:, 2])
@@ -539,6 +539,7 @@ def test_mistakes(name, copy, monkeypatch, capfd):
     assert error.startswith("starcensus: ") and "\n" not in error, error
     assert re.search(message, error), error
     assert not (copy / "out" / "summary.json").exists()
+    assert not (copy / "out.summary.json").exists()
 
 
 def test_the_benchmark_says_where_the_time_goes():

@@ -1,6 +1,7 @@
 """`selection train`, `selection evaluate`, `detect --truth`, `bench design`."""
 
 import dataclasses
+import importlib
 import json
 import pathlib
 
@@ -11,7 +12,12 @@ from starcensus.experiments import cli
 from starcensus.experiments.bench import design
 from starcensus.experiments.config import ConfigError
 from starcensus.networks import TrainSettings
-from starcensus.selection import NetworkSelection, load_selection, selection_provenance
+from starcensus.selection import (
+    NetworkSelection,
+    load_selection,
+    save_selection,
+    selection_provenance,
+)
 from starcensus.selection.injection import InjectionTable
 from starcensus.selection.learning import Inputs, LearnSettings, learn, predict
 
@@ -110,6 +116,59 @@ def test_a_choice_by_what_networks_do_not_take_has_to_be_undone(
     assert "no table has the column inclusion" in capsys.readouterr().err
 
 
+def test_a_choice_is_not_lost_in_a_table_that_was_joined(project, made_table, monkeypatch, capsys):
+    uniform, more = (made_table(600, seed)[0] for seed in (8, 9))
+    asked = {"kind": "physical", "r_eff": True, "background": False, "masked": False}
+    chosen = dataclasses.replace(more, inclusion=np.full(600, 0.5))
+    known = dataclasses.replace(chosen, meta={**more.meta, "choice": {"inputs": asked}})
+    text = LEARNING[: LEARNING.index("[radius]")].replace("epochs = 30", "epochs = 1")
+    text = text.replace('"tables/one.h5", "tables/two.h5"', '"tables/joined.h5"')
+    files = str(project / "joined.toml"), "--out", str(project / "joined_net.h5")
+
+    def said(table: InjectionTable, text: str) -> str:
+        InjectionTable.concatenate(uniform, table).save(project / "tables" / "joined.h5")
+        (project / "joined.toml").write_text(text)
+        assert run(monkeypatch, "selection", "train", *files) in (0, 2)
+        return capsys.readouterr().err
+
+    without = text.replace("r_eff = true", "r_eff = false")
+    assert "joined.h5: its clusters were chosen by a pilot" in said(known, without)
+    # Where the choice is not known, it is not known whether these inputs are the pilot's.
+    unknown = "joined.h5: its clusters were chosen (column inclusion), and its meta does not"
+    assert unknown in said(chosen, without) and unknown in said(chosen, text)
+    assert not (project / "joined_net.h5").exists()
+    for table, good in ((known, text), (chosen, "weighted = true\n" + without)):
+        said(table, good)
+        assert (project / "joined_net.h5").is_file()
+        (project / "joined_net.h5").unlink()
+
+
+def test_few_injections_are_refused_before_training_or_leave_the_operator(
+    project, made_table, monkeypatch, capsys
+):
+    text = LEARNING[: LEARNING.index("[radius]")].replace("epochs = 30", "epochs = 1")
+    text = text.replace('"tables/one.h5", "tables/two.h5"', '"tables/few.h5"')
+    (project / "few.toml").write_text(text)
+    operator = project / "few_net.h5"
+    files = "selection", "train", str(project / "few.toml"), "--out", str(operator)
+    made_table(200)[0].save(project / "tables" / "few.h5")
+    assert run(monkeypatch, *files) == 2
+    assert "validation = 0.2 holds out 40 of 200 injections; exp" in capsys.readouterr().err
+    assert not operator.exists()
+    # Enough rows, and none of the bins has enough of them.
+    made_table(400)[0].save(project / "tables" / "few.h5")
+
+    def spread(operator, table):
+        return np.linspace(0.001, 0.999, len(table))
+
+    module = importlib.import_module("starcensus.selection.learning.learn")
+    monkeypatch.setattr(module, "predict", spread)
+    assert run(monkeypatch, *files) == 2
+    assert "80 rows are too few for a check" in capsys.readouterr().err
+    assert isinstance(load_selection(operator), NetworkSelection)
+    assert (project / "few_net.provenance.json").is_file()
+
+
 def test_repeated_injections_say_how_good_it_is(project, monkeypatch, capsys):
     files = str(project / "out" / "operator.h5"), "--out", str(project / "check")
     table = str(project / "tables" / "test.h5")
@@ -159,11 +218,25 @@ def test_networks_that_take_the_sky_are_averaged_over_the_repeats(project, monke
     assert np.abs(mean - first).max() > 0.01
 
 
-def test_it_is_not_judged_by_what_it_was_trained_on(project, monkeypatch, capsys):
+@pytest.mark.parametrize("names", [("one", "two"), ("two", "one"), ("two",), ("test", "one")])
+def test_it_is_not_judged_by_what_it_was_trained_on(project, monkeypatch, capsys, names):
+    """By none of its tables, in whatever order or company."""
     files = str(project / "out" / "operator.h5"), "--out", str(project / "own")
+    tables = [f"--table={project / 'tables' / name}.h5" for name in names]
+    assert run(monkeypatch, "selection", "evaluate", *files, *tables) == 2
+    said = capsys.readouterr().err
+    assert "was trained on" in said and f"{names[-1]}.h5" in said
+    assert not (project / "own").exists()
+
+
+def test_an_operator_without_a_list_of_its_tables_knows_them_joined(project, monkeypatch, capsys):
+    made = project / "out" / "operator.h5"
+    facts = {k: v for k, v in selection_provenance(made).items() if k != "tables_sha256"}
+    save_selection(load_selection(made), project / "old.h5", facts)
+    files = str(project / "old.h5"), "--out", str(project / "own")
     tables = [f"--table={project / 'tables' / name}.h5" for name in ("one", "two")]
     assert run(monkeypatch, "selection", "evaluate", *files, *tables) == 2
-    assert "was trained on this table" in capsys.readouterr().err
+    assert "was trained on these tables" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -193,7 +266,7 @@ def test_mistakes_in_a_learning_file(project, monkeypatch, capsys, change, messa
 
 
 def test_an_operator_that_was_not_learned_has_nothing_to_evaluate(project, monkeypatch, capsys):
-    from starcensus.selection import Box, complete, save_selection
+    from starcensus.selection import Box, complete
 
     box = Box((2.0, 7.0), (6.0, 10.0), (0.0, 3.0))
     save_selection(complete(box), project / "complete.h5")

@@ -60,13 +60,19 @@ def test_a_library_and_what_stands_beside_it(tmp_path, monkeypatch, capfd):
         np.testing.assert_array_equal(library.column(name)[rows], getattr(drawn, name))
     np.testing.assert_allclose(library.log_density, -np.log(2 * 2.5 * 3))
     assert library.meta["engine"]["citations"] and library.meta["engine"]["imf"]["high"] == 100
-    summary = json.loads((out.parent / "summary.json").read_text())
+    summary = json.loads((out.with_suffix(".summary.json")).read_text())
     assert summary["n_clusters"] == 60 and summary["n_drawn_before"] == 0
     assert 1 <= summary["r_eff_pc.min"] < summary["r_eff_pc.max"] <= 10
     assert all(isinstance(value, int | float) for value in summary.values())
-    facts = json.loads((out.parent / "provenance.json").read_text())
+    facts = json.loads((out.with_suffix(".provenance.json")).read_text())
     assert facts["seed"] == 3 and facts["experiment"] == DESIGN
     assert facts["engine"]["grid"].startswith("sha256:")
+    # Another library in the folder has facts of its own.
+    assert run(monkeypatch, arguments[0], "--out", str(out.with_name("b.h5"))) == 0
+    names = sorted(path.name for path in out.parent.glob("*.json"))
+    assert names == [f"{x}.{kind}.json" for x in "ab" for kind in ("provenance", "summary")]
+    assert json.loads(out.with_suffix(".provenance.json").read_text()) == facts
+    capfd.readouterr()
     # The same again is finished already; another design is refused.
     before = out.read_bytes()
     assert run(monkeypatch, *arguments) == 0

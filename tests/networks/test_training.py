@@ -9,7 +9,7 @@ from scipy.special import expit
 from scipy.stats import norm
 
 from starcensus.networks import TrainSettings, search_grid, train_ensemble
-from starcensus.networks.training import stratified_split
+from starcensus.networks.training import C4_DECAYS, C4_RATES, stratified_split
 
 SMALL = TrainSettings(widths=(32, 32), n_members=2, epochs=40, batch_size=512, max_rate=1e-2)
 
@@ -117,7 +117,19 @@ def test_the_grid_search_passes_over_rates_that_diverge(trained):
     few = dataclasses.replace(SMALL, epochs=3)
     best, losses = search_grid(x[:4000], label[:4000], few, rates=(1e-2, 1e30), decays=(1e-3,))
     assert best.max_rate == 1e-2 and np.isfinite(losses[0, 0])
-    assert losses[1, 0] > losses[0, 0]
+    assert losses[1, 0] == np.inf
+
+
+def test_the_grid_is_that_of_the_paper():
+    """C-4, appendix D; a search without options goes through all of it."""
+    assert C4_RATES == (5e-3, 1e-2, 5e-2, 1e-1)
+    assert C4_DECAYS == (1e-3, 5e-3, 1e-2, 3e-2, 5e-2, 1e-1)
+    x, _, label = problem(200)
+    one = TrainSettings(widths=(4,), n_members=1, epochs=1, batch_size=100)
+    best, losses = search_grid(x, label, one)
+    assert losses.shape == (4, 6)
+    i, j = np.unravel_index(np.argmin(losses), losses.shape)
+    assert (best.max_rate, best.weight_decay) == (C4_RATES[i], C4_DECAYS[j])
 
 
 def test_what_cannot_be_trained_on_is_refused(trained):

@@ -1,11 +1,13 @@
 """From injections to operators, where the right answer is known."""
 
 import dataclasses
+import functools
+import importlib
 
 import numpy as np
 import pytest
 
-from starcensus.networks import TrainSettings
+from starcensus.networks import TrainSettings, search_grid, train_ensemble
 from starcensus.selection import (
     NetworkSelection,
     PhotometricNetwork,
@@ -111,6 +113,55 @@ def test_the_local_sky_is_averaged_over_too(table, averaged):
     at = theta()
     assert isinstance(operator, NetworkSelection)
     assert np.abs(np.asarray(operator.p_sel(*at)) - averaged(at)).mean() < 0.025
+
+
+@pytest.mark.parametrize(
+    ("given", "masked", "used"),
+    [(None, True, 0.2), (0.0, True, 0.0), (0.4, True, 0.4), (None, False, 0.0)],
+)
+def test_bands_are_hidden_as_often_as_was_asked_for(table, given, masked, used, monkeypatch):
+    module = importlib.import_module("starcensus.networks.training")
+    seen = []
+
+    def epoch(parameters, state, *rest):
+        seen.append(rest[-2])
+        return parameters, state, 0.0
+
+    monkeypatch.setattr(module, "_epoch", epoch)
+    train = dataclasses.replace(TRAIN, n_members=1, epochs=1, dropout=given)
+    settings = LearnSettings(Inputs("photometric", masked=masked), train)
+    learned = learn(table[0].take(slice(0, 500)), settings)
+    assert learned.settings.train.dropout == used and seen == [used]
+    # Networks that are trained without an operator have the same default.
+    train_ensemble(np.ones((500, 4)), np.arange(500) % 2 == 0, train, n_masked=2 * masked)
+    assert seen == [used, used]
+
+
+def test_a_search_chooses_what_the_networks_are_trained_with(table, monkeypatch):
+    rows = table[0].take(slice(0, 3000))
+    module = importlib.import_module("starcensus.selection.learning.learn")
+    few = functools.partial(search_grid, rates=(1e-7, 1e-2), decays=(3e-3,))
+    monkeypatch.setattr(module, "search_grid", few)
+    # A rate that teaches nothing is what the search has to replace.
+    train = TrainSettings((16,), n_members=2, epochs=10, batch_size=256, max_rate=1e-7)
+    found = learn(rows, LearnSettings(Inputs(), train, search=True))
+    best = dataclasses.replace(train, max_rate=1e-2, weight_decay=3e-3, dropout=0.0)
+    assert found.settings == LearnSettings(Inputs(), best, search=True)
+    given, without = (learn(rows, LearnSettings(Inputs(), each)) for each in (best, train))
+    assert found.provenance()["networks_sha256"] == given.provenance()["networks_sha256"]
+    assert found.trained.validation_loss[:, -1].max() < without.trained.validation_loss[:, -1].min()
+
+
+def test_a_distance_does_not_contradict_the_table(table):
+    rows = table[0].take(slice(0, 500))
+    settings = LearnSettings(Inputs("photometric"), dataclasses.replace(TRAIN, epochs=1))
+    with pytest.raises(ValueError, match=r"distance_modulus is 29\.9, and .* are at 29\.98; leave"):
+        learn(rows, settings, distance_modulus=29.9)
+    for meta in (rows.meta, {}):
+        given = dataclasses.replace(rows, meta=meta)
+        operator = learn(given, settings, distance_modulus=29.98 + 1e-9).operator
+        assert isinstance(operator, PhotometricNetwork)
+        assert operator.distance_modulus == pytest.approx(29.98, abs=1e-8)
 
 
 def test_tables_that_teach_nothing_are_refused(table):

@@ -45,6 +45,13 @@ def test_reliability_sees_probabilities_that_are_too_sure_or_weighted():
     assert weighted.p_value < 1e-6 and (weighted.observed < weighted.predicted).all()
 
 
+def test_too_few_rows_say_so():
+    with pytest.raises(ValueError, match=r"49 rows are too few .* no bin of them has 50; inject"):
+        reliability(*probabilities(49, 2))
+    p = np.full(50, 0.3)
+    assert reliability(p, np.arange(50) < 15).n.tolist() == [50]
+
+
 @pytest.fixture(scope="module")
 def repeated(made_table):
     table, p = made_table(3000, seed=4, repeats=40)
@@ -209,6 +216,16 @@ def test_repeats_may_come_in_several_tables_of_the_same_clusters(made_table):
         TestSet.of(InjectionTable.concatenate(first, others))
 
 
+def test_the_same_repeats_do_not_count_twice(made_table):
+    """Given twice, they would seem to be without noise."""
+    table, _ = made_table(50, repeats=2)
+    with pytest.raises(ValueError, match="cluster 0 has two repeats at the same x and y"):
+        TestSet.of(InjectionTable.concatenate(table, table))
+    # At the same x but another y they are different injections.
+    aligned = dataclasses.replace(table, x=np.zeros(len(table)))
+    assert TestSet.of(aligned).n_repeats == 2
+
+
 def pool(n: int = 50_000):
     rng = np.random.default_rng(5)
     z = rng.uniform(-20, 20, n)
@@ -223,6 +240,21 @@ def test_a_design_goes_where_the_outcome_is_open():
     assert (np.abs(z[design.rows]) < 4).mean() > 0.55
     assert (np.abs(z) < 4).mean() < 0.25
     assert len(np.unique(design.rows)) == len(design.rows)
+
+
+def test_a_design_goes_where_the_networks_disagree():
+    """Two kinds of clusters of the same mean probability; members differ on the second."""
+    members = np.repeat([[0.5, 0.2], [0.5, 0.8]], 1000, axis=1)
+
+    def chances(disagreement: float) -> tuple[float, float]:
+        design = TransitionDesign.choose(members, 400, uniform=1e-9, disagreement=disagreement)
+        second = design.rows >= 1000
+        return design.inclusion[~second].mean(), design.inclusion[second].mean()
+
+    first, second = chances(4.0)
+    # (p(1 - p))^½ is 0.5 and the spread 0.3.
+    assert second / first == pytest.approx((0.5 + 4 * 0.3) / 0.5)
+    assert chances(0.0) == pytest.approx((0.2, 0.2))
 
 
 def test_its_weights_make_it_stand_for_the_pool():
