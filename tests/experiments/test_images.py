@@ -16,7 +16,7 @@ from astropy.wcs import WCS
 from starcensus.experiments import cli
 from starcensus.experiments.bench.inject import STAGES, bench_inject
 from starcensus.experiments.survey import SurveyBuild, load_survey
-from starcensus.selection.injection import InjectionTable
+from starcensus.selection.injection import InjectionTable, Injector
 from starcensus.selection.injection import run as injections
 from starcensus.simulate import ClusterLibrary, Frame, read_band, read_frame, write_frame
 
@@ -284,6 +284,25 @@ def test_two_workers_make_the_same_table(project, table, tmp_path, monkeypatch):
     files = str(project / "survey.toml"), "--out", str(tmp_path / "two.h5")
     assert run(monkeypatch, "inject", *files, "--workers", "2", "--shard-frames", "1") == 0
     assert (tmp_path / "two.h5").read_bytes() == table.read_bytes()
+
+
+@pytest.mark.slow
+def test_a_dask_cluster_makes_the_same_table(project, table, tmp_path, monkeypatch):
+    """Frames are run by the cluster's processes, none by the one that asks."""
+    distributed = pytest.importorskip("distributed")
+    monkeypatch.setattr(Injector, "run", lambda *arguments: pytest.fail("a frame was run here"))
+    out = tmp_path / "dask.h5"
+    with distributed.LocalCluster(
+        n_workers=2,
+        threads_per_worker=1,
+        processes=True,
+        dashboard_address=None,
+        local_directory=str(tmp_path / "dask"),
+    ) as cluster:
+        files = str(project / "survey.toml"), "--out", str(out)
+        options = "--scheduler", cluster.scheduler_address, "--shard-frames", "1"
+        assert run(monkeypatch, "inject", *files, *options) == 0
+    assert out.read_bytes() == table.read_bytes()
 
 
 def test_an_interrupted_run_goes_on(project, table, tmp_path, monkeypatch, capfd):

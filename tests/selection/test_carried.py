@@ -1,16 +1,19 @@
-"""The operator of NGC 628-C that starcensus carries is what its command makes."""
+"""The operators that starcensus carries: what they say of themselves, what their command makes."""
 
 import importlib.util
 import pathlib
+import re
 
 import jax
 import numpy as np
 import pytest
 
 from starcensus.experiments import cli
-from starcensus.selection import GridSelection, load_selection
+from starcensus.selection import GridSelection, load_selection, selection_provenance
+from starcensus.selection.injection import InjectionPlan
 
-CARRIED = pathlib.Path(__file__).parents[2] / "experiments" / "data" / "ngc628c_c4_photometric.h5"
+DATA = pathlib.Path(__file__).parents[2] / "experiments" / "data"
+CARRIED, SYNTHETIC = DATA / "ngc628c_c4_photometric.h5", DATA / "legus_synthetic.h5"
 
 
 def test_carried_operator_is_an_operator_of_theta():
@@ -19,6 +22,30 @@ def test_carried_operator_is_an_operator_of_theta():
     assert operator.n_members >= 5
     p = np.asarray(operator.p_sel(np.asarray([3.0, 4.0, 5.0, 6.0]), 8.0, 0.3))
     assert (np.diff(p) > 0).all() and p[0] < 0.1 and p[-1] > 0.99
+
+
+def test_the_operator_of_the_synthetic_galaxy_is_small_and_says_where_it_comes_from():
+    assert 10_000 < SYNTHETIC.stat().st_size < 3_000_000
+    operator = load_selection(SYNTHETIC)
+    assert operator.acts_on == "truth" and operator.n_members >= 5
+    facts = selection_provenance(SYNTHETIC)
+    assert {"title", "version", "injection_table_sha256", "networks_sha256"} <= set(facts)
+    assert "mass, age and extinction" in facts["title"]
+    assert re.fullmatch(r"\d+\.\d+\.\d+", facts["version"])
+    test = facts["injections"]
+    checksums = [facts["injection_table_sha256"], facts["networks_sha256"]]
+    checksums += [test["frame_sha256"], test["library_sha256"], test["key"]]
+    checksums += test["templates"]["psf_sha256"].values()
+    assert len(set(checksums)) == 5 + len(test["bands"]) == 10
+    assert all(re.fullmatch("[0-9a-f]{64}", checksum) for checksum in checksums)
+    assert all(re.fullmatch("sha256:[0-9a-f]{64}", value) for value in facts["inputs"].values())
+    # The test of the documentation: plan and pipeline can be had again from what is written.
+    InjectionPlan(**test["plan"])
+    assert (test["plan"]["sigma_pc"], test["plan"]["min_separation"]) == (120.0, 3.0)
+    assert test["plan"]["n_clusters"] == 245_000 and test["plan"]["seed"] == 21
+    pipeline = test["pipeline"]
+    assert (pipeline["pipeline"], pipeline["detection_sigma"]) == ("legus", 20.0)
+    assert set(pipeline["aperture_correction"]) == set(test["bands"])
 
 
 @pytest.mark.slow
