@@ -225,11 +225,13 @@ def run_evaluation(
     # Repeats of a cluster share its light, so only one of each counts as an independent outcome.
     once = table if test is None else test.first
     p = predict(loaded, once)
-    check = reliability(p, once.catalogued)
+    every = p if test is None else predict(loaded, table)
+    check = reliability(every, table.catalogued, group=None if test is None else table.cluster)
     summary: dict[str, object] = {
         "n_injections": len(table),
         "log_loss": log_loss(p, once.catalogued),
         "reliability_p_value": check.p_value,
+        "reliability_largest_miss": check.largest_miss,
     }
     breaks = monotonic_breaks(loaded, once)
     summary |= {f"monotonic.{name}": value for name, value in breaks.items()}
@@ -238,7 +240,7 @@ def run_evaluation(
     written = dict[str, object]()
     if test is not None:
         # p_true is over the places of the repeats, each with its own sky.
-        at = _means(table.cluster, predict(loaded, table))
+        at = _means(table.cluster, every)
         x = features(test.first, operator_inputs(loaded))
         near = test.neighbours(x[:, : _n_informative(loaded)], neighbours)
         summary |= {"n_clusters": len(test), "n_repeats": test.n_repeats, "neighbours.k": near.k}

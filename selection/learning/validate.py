@@ -47,6 +47,11 @@ class Reliability:
     z: Float[np.ndarray, "bin"]
     p_value: float
 
+    @property
+    def largest_miss(self) -> float:
+        """Largest difference of observed and predicted in a bin."""
+        return float(np.abs(self.observed - self.predicted).max())
+
 
 def reliability(
     p: Float[np.ndarray, "n"],
@@ -54,11 +59,13 @@ def reliability(
     edges: tuple[float, ...] = (-5, -4, -3, -2, -1, 0, 1, 2, 3, 4),
     min_rows: int = MIN_ROWS,
     weight: Float[np.ndarray, "n"] | None = None,
+    group: Int[np.ndarray, "n"] | None = None,
 ) -> Reliability:
     """Reliability in bins of logit p between `edges`, the outer ones open; small bins are left out.
 
     The variance of a bin's weighted count is Σ w² p(1 − p), so a systematic miss shows wherever it
-    is. Raises `ValueError` where every bin is small.
+    is. Rows of one `group`, such as repeats of a cluster, are not independent: the variance then is
+    the sum over groups of their squared misses. Raises `ValueError` where every bin is small.
     """
     which = np.digitize(logit(np.clip(p, 1e-9, 1 - 1e-9)), edges)
     w = np.ones(len(p)) if weight is None else weight
@@ -71,6 +78,9 @@ def reliability(
         q, y, v = p[inside], label[inside], w[inside]
         spread = float(np.sqrt((v**2 * q * (1 - q)).sum()))
         miss = float((v * (y - q)).sum())
+        if group is not None:
+            _, index_of = np.unique(group[inside], return_inverse=True)
+            spread = float(np.sqrt((np.bincount(index_of, v * (y - q)) ** 2).sum()))
         means = np.average(q, weights=v), np.average(y, weights=v)
         rows.append((*means, n, miss / max(spread, 1e-9)))
     if not rows:

@@ -80,6 +80,21 @@ def test_neighbours_come_near_the_truth_without_seeing_a_clusters_own(repeated):
     assert np.abs(guess - p).mean() > 0.25
 
 
+def test_repeats_of_a_cluster_are_one_outcome_in_the_reliability():
+    """p is right on average, but clusters differ: repeats of one miss together."""
+    rng = np.random.default_rng(4)
+    p_values = []
+    cluster, p, label = np.repeat(np.arange(400), 20), np.full(8000, 0.5), np.zeros(8000, bool)
+    for _ in range(200):
+        label = np.repeat(rng.random(400) < 0.5, 20)
+        p_values.append(reliability(p, label, group=cluster).p_value)
+        assert reliability(p, label).n[0] == 8000
+    # Uniform: a Kolmogorov-Smirnov test at 1e-3; and a miss of 0.1 in p is seen.
+    assert stats.kstest(p_values, "uniform").pvalue > 1e-3
+    miss = reliability(np.full(8000, 0.6), label, group=cluster)
+    assert miss.p_value < 0.01 and miss.largest_miss == pytest.approx(0.1, abs=0.06)
+
+
 def test_weights_undo_a_choice_in_the_reliability():
     """Outcomes depend on z, p does not; rows were chosen by z."""
     rng = np.random.default_rng(8)
