@@ -243,6 +243,53 @@ def test_each_cut_fails_what_it_is_for(templates, star_field, pipeline):
     assert len(pipeline(frame)) > 150
 
 
+def on_pure_noise(monkeypatch, pipeline, smooth_pix: float, correlation: float) -> Detections:
+    """Measurements on frames of noise alone, at 3136 places that share no pixel."""
+    step, per_side = 20, 56
+    side = step * (per_side + 1)
+    rng = np.random.default_rng(5)
+    images = []
+    for band in BANDS:
+        data = rng.normal(0, 1, (side, side))
+        if smooth_pix:
+            data = ndimage.gaussian_filter(data, smooth_pix, mode="wrap")
+        data = (data / data.std()).astype(np.float32)
+        # So long that the photons of what little flux there is count for nothing.
+        images.append(BandImage(band, data, 1e6, 25.0))
+    at = step * (1 + np.arange(per_side))
+    x, y = (np.ravel(g) + rng.uniform(-0.5, 0.5, per_side**2) for g in np.meshgrid(at, at))
+    places = SourceList(x, y, np.ones(len(x)), np.full(len(x), 9.0), np.zeros(len(x), bool))
+    monkeypatch.setattr(
+        "starcensus.selection.pipeline.phangs.survey.find_sources", lambda *_: places
+    )
+    settings = dataclasses.replace(pipeline.settings, noise_correlation=correlation)
+    return dataclasses.replace(pipeline, settings=settings)(Frame(tuple(images), MODULUS))
+
+
+def test_the_scatter_on_pure_noise_is_the_stated_error(monkeypatch, pipeline):
+    # 3136 places give a scatter to 1.3%, so 5% is 4 sigma; the error of a mean sky is 12% small.
+    found = on_pure_noise(monkeypatch, pipeline, 0.0, 1.0)
+    snr = found.columns["snr_v"]
+    assert snr.std() == pytest.approx(1.0, abs=0.05) and abs(snr.mean()) < 0.07
+    bright = snr > 0
+    errors = found.mag_errors[bright, BANDS.index(V)]
+    np.testing.assert_allclose(errors, 2.5 / np.log(10) / snr[bright], rtol=1e-6)
+
+
+def test_noise_that_pixels_share_is_in_every_error(monkeypatch, pipeline):
+    # A Gaussian of 0.5 pixel: 4 pi 0.25 in a wide aperture, less in 4 pixels and in the annulus.
+    one, shared = (on_pure_noise(monkeypatch, pipeline, 0.5, c) for c in (1.0, np.pi))
+    assert one.columns["snr_v"].std() > 1.3
+    assert 0.75 < shared.columns["snr_v"].std() < 1.1
+    # Errors grow by the root of the factor, in each band and for both indices.
+    pairs = [(one.mag_errors, shared.mag_errors)]
+    pairs += [(one.columns[n], shared.columns[n]) for n in ("mci_in_error", "mci_out_error")]
+    for before, after in pairs:
+        known = np.isfinite(before)
+        assert known.mean() > 0.005
+        np.testing.assert_allclose(after[known] / before[known], np.pi**0.5, rtol=1e-3)
+
+
 def test_the_ml_sample_takes_the_regions_of_models(templates, pipeline):
     clusters = scatter(36, 11, 1.3, 1.8)
     frame = make_frame(templates, {"cluster": clusters})
