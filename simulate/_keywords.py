@@ -13,6 +13,7 @@ _ELECTRONS, _COUNTS = r"(?:ELECTRONS?|E-?)", r"(?:COUNTS?|DN|ADU|DATANUMBER)"
 CREATOR = "starcensus"
 SPEED_OF_LIGHT = 2.99792458e18  # Å/s
 _FILTERS = ("FILTER", "FILTER1", "FILTER2", "FILTNAM1", "FILTNAM2")
+_ROUNDING = 1e-6
 _NOISE = ("READNSEA", "READNSEB", "READNSEC", "READNSED")
 
 
@@ -33,7 +34,7 @@ class Keywords:
         """The value, or None; `ValueError` if the two headers contradict each other."""
         values = [h[keyword] for h in self.headers if keyword in h and h[keyword] != ""]
         values = [value for value in values if value is not None]
-        if len(values) == 2 and values[0] != values[1]:
+        if len(values) == 2 and not _same(*values):
             raise self.error(
                 keyword,
                 f"is {values[0]!r} here and {values[1]!r} in the primary header; correct one of "
@@ -62,12 +63,31 @@ class Keywords:
             if not value > 0:
                 raise self.error(name, f"is {value:g}; expected {expected}, or pass {argument}")
         values = list(found.values())
-        if values and max(values) - min(values) > 1e-6 * max(values):
+        if values and not _same(min(values), max(values)):
             said = " and ".join(f"{value:g}" for value in values)
             raise self.error(
                 " and ".join(found), f"are {said}; expected one value: pass {argument}"
             )
         return values[0] if values else None
+
+    def positive(self, argument: str, value: float, expected: str) -> float:
+        """A value that was given instead of a keyword's."""
+        if not 0 < value < np.inf:
+            raise ValueError(
+                f"{self.path}[{self.extension}]: the argument {argument} is {value:g}; expected "
+                f"{expected}, > 0"
+            )
+        return value
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Equal; numbers to the digits that headers are rounded to."""
+    numbers = all(
+        isinstance(value, int | float) and not isinstance(value, bool) for value in (one, other)
+    )
+    if not numbers:
+        return bool(one == other)
+    return bool(abs(one - other) <= _ROUNDING * max(abs(one), abs(other)))
 
 
 def band_name(keywords: Keywords, band: str | None) -> str:
@@ -132,9 +152,9 @@ def unit(keywords: Keywords, given: str | None) -> tuple[bool, bool]:
 
 def exposure(keywords: Keywords, given: float | None) -> float:
     """Total exposure time, s."""
-    found = given
-    if found is None:
-        found = keywords.agreed(("EXPTIME", "TEXPTIME"), "the total in seconds", "exposure_s")
+    if given is not None:
+        return keywords.positive("exposure_s", given, "the total in seconds")
+    found = keywords.agreed(("EXPTIME", "TEXPTIME"), "the total in seconds", "exposure_s")
     if found is None:
         raise keywords.error(
             "EXPTIME", "is not there, nor is TEXPTIME; expected the total in seconds: pass "
@@ -145,9 +165,9 @@ def exposure(keywords: Keywords, given: float | None) -> float:
 
 def gain(keywords: Keywords, given: float | None) -> float:
     """Electrons per count."""
-    found = given
-    if found is None:
-        found = keywords.agreed(("CCDGAIN", "GAIN", "ATODGAIN"), "electrons per count", "gain")
+    if given is not None:
+        return keywords.positive("gain", given, "electrons per count")
+    found = keywords.agreed(("CCDGAIN", "GAIN", "ATODGAIN"), "electrons per count", "gain")
     if found is None:
         raise keywords.error(
             "CCDGAIN", "is not there, nor are GAIN and ATODGAIN, and the image is in counts; pass "

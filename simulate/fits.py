@@ -30,7 +30,7 @@ class ReadOptions:
     **Arguments:**
 
     - `extension`: name or number of the image's. `unit`: as BUNIT.
-    - `exposure_s`: total, s. `gain`: electrons per count, of images in counts.
+    - `exposure_s`: total, s, above 0. `gain`: electrons per count, above 0, of images in counts.
     - `zero_point`: Vega magnitude of 1 electron/s. `ab_minus_vega`: mag, of bands that are not in
       `VEGAMAG`.
     - `read_noise_e`: electrons rms. `n_exposures`: how many were combined.
@@ -218,7 +218,7 @@ def _read(
         zero_point, zero_point_ab = keyword.zero_points(
             found, name, per_count, options.zero_point, options.ab_minus_vega
         )
-        factor = (per_count or 1.0) / (1.0 if per_second else exposure_s)
+        factor = (1.0 if per_count is None else per_count) / (1.0 if per_second else exposure_s)
         data = _hdus.pixels(hdu, found)
         if factor != 1.0:
             data *= np.float32(factor)

@@ -8,6 +8,8 @@ from jaxtyping import Float, Int
 from ...simulate.image import BandImage
 
 _CLIP_SIGMA, _CLIP_ROUNDS = 3.0, 5
+# The median of many pixels is this much more uncertain (in variance) than their mean.
+MEDIAN_VARIANCE = np.pi / 2
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -33,14 +35,23 @@ def aperture_photometry(
     y: Float[np.ndarray, "n"],
     radii_pix: tuple[float, ...],
     sky_pix: tuple[float, float] = (7.0, 8.0),
+    sky_variance: float = 1.0,
+    correlation: float = 1.0,
 ) -> Apertures:
     """Fluxes in circles of exact overlap with pixels, and their errors.
 
     The sky is the median of the pixels whose centres lie in the annulus `sky_pix`, after clipping
-    at 3σ until nothing changes (at most five times). The error is IRAF phot's, with everything in
-    electrons: σ² = F + A σ_sky² + A² σ_sky²/n_sky, A the area of the aperture, σ_sky the scatter of
-    the annulus, which holds the noise of sky and reading. Aperture pixels outside the image or
-    `bad` make NaN.
+    at 3σ until nothing changes (at most five times). The error, with everything in electrons, is
+    σ² = F + C (A σ_sky² + k A² σ_sky²/n_sky), A the area of the aperture, σ_sky the scatter of the
+    annulus, which holds the noise of sky and reading. C = k = 1 is IRAF phot's. Aperture pixels
+    outside the image or `bad` make NaN.
+
+    **Arguments:**
+
+    - `sky_variance`: k, the variance of the sky over that of a mean; `MEDIAN_VARIANCE` is a
+      median's.
+    - `correlation`: C, by which noise that drizzled pixels share raises the variance of a sum over
+      that of independent pixels. Not that of the source's photons, which are counted.
 
     Raises `ValueError` for radii that are not positive or an annulus that is none.
     """
@@ -68,7 +79,8 @@ def aperture_photometry(
         lost = outside | (flags & sep.APER_HASMASKED > 0)
         flux[:, column] = np.where(lost, np.nan, total - area * sky)
         electrons = np.maximum(flux[:, column], 0.0) * t
-        variance = electrons + (area + area**2 / np.maximum(n_sky, 1)) * (std * t) ** 2
+        of_sky = area + sky_variance * area**2 / np.maximum(n_sky, 1)
+        variance = electrons + correlation * of_sky * (std * t) ** 2
         error[:, column] = np.sqrt(variance) / t
     return Apertures(flux, error, sky, std, n_sky)
 

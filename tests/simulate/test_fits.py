@@ -315,6 +315,42 @@ def test_arguments_settle_what_a_file_does_not_say(tmp_path):
     assert read_band(path).n_exposures == 2
 
 
+@pytest.mark.parametrize("value", [0.0, -2.0, np.nan, np.inf])
+@pytest.mark.parametrize("name", ["gain", "exposure_s"])
+@pytest.mark.parametrize("unit", ["COUNTS", "COUNTS/S"])
+def test_given_gains_and_times_are_positive(tmp_path, name, value, unit):
+    path = make(tmp_path / "a.fits", {**GOOD, "BUNIT": unit, "CCDGAIN": 1.0})
+    options = ReadOptions(**{"zero_point": 25.0, name: value})
+    what = {"gain": "electrons per count", "exposure_s": "the total in seconds"}[name]
+    message = rf"a\.fits\[PRIMARY\]: the argument {name} is {value:g}; expected {what}, > 0"
+    with pytest.raises(ValueError, match=message):
+        read_band(path, options=options)
+
+
+def test_a_time_of_0_for_electrons_is_refused(tmp_path):
+    path = make(tmp_path / "a.fits", {**GOOD, "BUNIT": "ELECTRONS"})
+    with pytest.raises(ValueError, match="exposure_s is 0; expected the total in seconds, > 0"):
+        read_band(path, options=ReadOptions(exposure_s=0.0))
+
+
+def test_both_headers_may_round_a_number_differently(tmp_path):
+    flam, comment = PHOT["PHOTFLAM"]
+    for name, apart, text in (("a", 1.5e-8, None), ("b", 1e-5, "PHOTFLAM is .*in the primary")):
+        other = {"PHOTFLAM": (flam * (1 + apart), comment)}
+        path = make(tmp_path / f"{name}.fits", GOOD, other)
+        if text is None:
+            assert read_band(path).zero_point_ab == pytest.approx(
+                -2.5 * np.log10(flam) - 5 * np.log10(PHOT["PHOTPLAM"]) - 2.408, abs=1e-3
+            )
+        else:
+            with pytest.raises(ValueError, match=text):
+                read_band(path)
+    # Words must be the same, and a number is no word.
+    for key, own in (("BUNIT", "ELECTRONS"), ("EXPTIME", "858")):
+        with pytest.raises(ValueError, match=f"{key} is .* here and .* in the primary header"):
+            read_band(make(tmp_path / f"{key}.fits", {**GOOD, "NCOMBINE": 1}, {key: own}))
+
+
 def test_files_that_are_none(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"none.fits: there is no such FITS image"):
         read_band(tmp_path / "none.fits")

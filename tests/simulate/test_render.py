@@ -5,7 +5,7 @@ import pytest
 
 from starcensus.simulate.galaxy import NGC628C, Exposure
 from starcensus.simulate.image import BandImage
-from starcensus.simulate.profiles import EFF
+from starcensus.simulate.profiles import EFF, Moffat, Profile
 from starcensus.simulate.psf import PSF, optical_psf
 from starcensus.simulate.render import (
     TemplateBank,
@@ -34,6 +34,37 @@ def test_templates_are_galsims_own_drawing(psf: PSF):
             image = drawn.drawImage(nx=49, ny=49, scale=1, method="no_pixel", offset=(dx, dy))
             worst = np.abs(template.stamp(dx, dy, 24) - image.array).max()
             assert worst < 0.005 * image.array.max()
+
+
+@pytest.mark.parametrize("turn", [30.0, 110.0])
+@pytest.mark.parametrize("kind", ["eff", "moffat"])
+def test_ellipses_and_wings_are_galsims(psf: PSF, kind: str, turn: float):
+    galsim = pytest.importorskip("galsim")
+    # GalSim truncates a circle and shears it, keeping its area, as our circularised radii do.
+    scale, ratio, end = 1.9, 0.5, 60.0
+    profile: Profile
+    if kind == "eff":
+        profile = EFF.from_half_light(6.0, 3.0, end, ratio, turn)
+        round_one = galsim.Moffat(beta=1.5, half_light_radius=6.0 / scale, trunc=end / scale)
+    else:
+        profile = Moffat(6.0, 2.5, end, ratio, turn)
+        round_one = galsim.Moffat(beta=2.5, fwhm=6.0 / scale, trunc=end / scale)
+    point = galsim.InterpolatedImage(galsim.Image(psf.image, scale=1 / psf.oversampling), flux=1.0)
+    sheared = round_one.shear(q=ratio, beta=turn * galsim.degrees)
+    template = make_template(psf, profile, scale)
+    side = 2 * template.radius + 1
+    for dx, dy in [(0.0, 0.0), (0.06, 0.31)]:
+        drawn = galsim.Convolve(point, sheared).drawImage(
+            nx=side, ny=side, scale=1, method="no_pixel", offset=(dx, dy)
+        )
+        stamp = template.stamp(dx, dy, template.radius)
+        assert np.abs(stamp - drawn.array).max() < 0.005 * drawn.array.max()
+        # The wings, too faint for a share of the peak: the light in rings, within 2%.
+        step = np.arange(side) - template.radius
+        r = np.hypot(step[:, None], step)
+        for low, high in [(8, 16), (16, 24), (25, 34), (34, 45)]:
+            ring = (r >= low) & (r < high)
+            assert stamp[ring].sum() == pytest.approx(drawn.array[ring].sum(), rel=0.02)
 
 
 def test_stars_at_once_are_stars_one_by_one(psf: PSF):

@@ -31,7 +31,9 @@ class PhangsSettings:
     - `min_detection_snr`: of the fitted kernel.
     - `max_error`, `min_bands`: general criteria; mag, and bands with that error, V among them.
     - `min_snr`, `max_mci_errors`: of the morphology route; S/N in V within 4 pixels, and errors of
-      (MCI_in, MCI_out). `noise_correlation`: see `multi_scale_errors`.
+      (MCI_in, MCI_out).
+    - `noise_correlation`†: factor by which noise that drizzled pixels share raises the variance of
+      a sum, in all errors; see `aperture_photometry`.
     - `bottom`: lowest MCI_out of the polygon, or None for `crop_mci_out` of the distance.
       `full_within_mpc`†: see there.
     - `exclusion_level`: of the stellar exclusion region that `PhangsPipeline.for_field` makes, as a

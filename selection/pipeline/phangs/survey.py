@@ -12,7 +12,7 @@ from ....simulate.image import V_FILTERS, Frame, band_of
 from ....simulate.psf import PSF
 from .._base import Detections
 from ..legus import aperture_corrections
-from ..photometry import Apertures, aperture_photometry, magnitudes
+from ..photometry import MEDIAN_VARIANCE, Apertures, aperture_photometry, magnitudes
 from .concentration import RADII_PIX, SKY_PIX, concentration, fiducial_ci, multi_scale
 from .detection import find_sources
 from .duplicates import keep_brightest
@@ -171,7 +171,7 @@ class PhangsPipeline:
         fiducial = _fiducial(s, v.band)
         sources = find_sources(v, s)
         n, v_at = len(sources), frame.index(v.band)
-        mags, errors, seven = _photometry(frame, v_at, sources.x, sources.y)
+        mags, errors, seven = _photometry(frame, v_at, sources.x, sources.y, s.noise_correlation)
         mags += np.array([s.aperture_correction[band] for band in frame.bands])
         at_4 = RADII_PIX.index(_MAG_PIX)
         rate, rate_error = seven.flux[:, at_4], seven.error[:, at_4]
@@ -231,13 +231,17 @@ class PhangsPipeline:
 
 
 def _photometry(
-    frame: Frame, v_at: int, x: Float[np.ndarray, "n"], y: Float[np.ndarray, "n"]
+    frame: Frame,
+    v_at: int,
+    x: Float[np.ndarray, "n"],
+    y: Float[np.ndarray, "n"],
+    correlation: float,
 ) -> tuple[Float[np.ndarray, "n band"], Float[np.ndarray, "n band"], Apertures]:
     """Magnitudes within 4 pixels and their errors, and all seven apertures in V."""
     radii: list[tuple[float, ...]] = [(_MAG_PIX,)] * len(frame.bands)
     radii[v_at] = RADII_PIX
     measured = [
-        aperture_photometry(image, x, y, each, SKY_PIX)
+        aperture_photometry(image, x, y, each, SKY_PIX, MEDIAN_VARIANCE, correlation)
         for image, each in zip(frame, radii, strict=True)
     ]
     pairs = []

@@ -6,11 +6,9 @@ import numpy as np
 from jaxtyping import Float
 
 from ....simulate.image import BandImage
-from ..photometry import Apertures
+from ..photometry import MEDIAN_VARIANCE, Apertures
 from .concentration import RADII_PIX, checked_fiducial
 
-# A median of the annulus is this much more uncertain (in variance) than its mean.
-_MEDIAN = np.pi / 2
 _HALF = 6  # pixels around a source that its largest aperture may touch
 _STEPS = 8  # sub-pixel centres per pixel for which weights are kept
 _CHUNK = 4000
@@ -40,7 +38,7 @@ def multi_scale_errors(
     area = np.pi * np.array(RADII_PIX) ** 2
     n_sky = np.maximum(measured.n_sky, 1)
     sky_variance = correlation * measured.sky_std**2
-    shared = _MEDIAN * sky_variance / n_sky * (slopes @ area).T ** 2
+    shared = MEDIAN_VARIANCE * sky_variance / n_sky * (slopes @ area).T ** 2
     step = np.arange(-_HALF, _HALF + 1)
     col, row = np.rint(x).astype(int), np.rint(y).astype(int)
     # Weights are kept for centres from -1/2 to +1/2 pixel.

@@ -52,8 +52,10 @@ def test_sources_are_found_where_they_are_and_sep_is_left_as_it_was():
     assert (sep.get_extract_pixstack(), sep.get_sub_object_limit()) == before
 
 
-def source(bands=BANDS, rate: float = 20.0, width: float = 6.0, dark: tuple[str, ...] = ()):
-    """Detections of one Gaussian source in a frame."""
+def source(
+    bands=BANDS, rate: float = 20.0, width: float = 6.0, dark: tuple[str, ...] = (), **changes
+):
+    """Detections of one Gaussian source in a frame; `changes` are of the settings."""
     field = frame(bands)
     y, x = np.mgrid[:90, :140]
     light = rate * np.exp(-((x - 100) ** 2 + (y - 40) ** 2) / width)
@@ -61,7 +63,8 @@ def source(bands=BANDS, rate: float = 20.0, width: float = 6.0, dark: tuple[str,
         image.band: image.data + light.astype(np.float32) * (image.band not in dark)
         for image in field
     }
-    settings = LegusSettings(aperture_correction=dict.fromkeys(bands, -0.5), detection_sigma=5.0)
+    changes = {"detection_sigma": 5.0} | changes
+    settings = LegusSettings(aperture_correction=dict.fromkeys(bands, -0.5), **changes)
     found = LegusPipeline(settings)(field.with_data(data))
     near = np.hypot(found.x - 100, found.y - 40) < 2
     assert near.sum() == 1
@@ -95,6 +98,36 @@ def test_each_cut_fails_what_it_is_for(changes, failed: set[str]):
     found = source(**changes)
     assert failed <= {name for name, passed in found.cuts.items() if not passed[0]}
     assert not found.catalogued.any()
+
+
+@pytest.mark.parametrize("dark", ["ACS_F435W", "ACS_F814W"])
+def test_b_or_i_is_enough_in_stage_1(dark: str):
+    found = source(dark=(dark,))
+    assert not found.mag_errors[0, BANDS.index(dark)] <= 0.3
+    assert found.cuts["b_or_i_error"].all() and found.catalogued.all()
+
+
+def test_the_limit_of_ci_rises_with_the_sky():
+    # The sky is 1 electron/s, two decades above the reference, to 0.02 dex.
+    ci = float(source().ci[0])
+    for limit in (ci - 0.6, ci + 0.6):
+        for margin, passes in ((0.05, True), (-0.05, False)):
+            slope = (ci - margin - limit) / 2
+            found = source(ci_limit=limit, ci_sky_slope=slope, ci_sky_reference=0.01)
+            assert found.cuts["ci"].tolist() == [passes]
+    # Below the reference it stays.
+    assert source(ci_limit=ci - 0.1, ci_sky_slope=5.0, ci_sky_reference=50.0).cuts["ci"].all()
+
+
+def test_defaults_are_those_of_ngc_628c():
+    # Adamo et al. (2017), and the survey's configuration: 10 pixels above 20 sigma.
+    s = LegusSettings()
+    assert (s.detection_sigma, s.min_area_pix) == (20.0, 10)
+    assert (s.aperture_pix, s.sky_pix, s.ci_pix) == (4.0, (7.0, 8.0), (1.0, 3.0))
+    assert (s.ci_limit, s.ci_sky_slope) == (1.4, 0.0)
+    assert (s.max_error, s.min_bands, s.max_absolute_v) == (0.3, 4, -6.0)
+    assert (s.deblend_levels, s.deblend_contrast, s.clean) == (32, 0.005, 1.0)
+    assert (s.back_size_pix, s.back_filter) == (30, 1)
 
 
 def test_the_magnitude_cut_follows_the_distance():

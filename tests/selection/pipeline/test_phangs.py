@@ -22,6 +22,7 @@ from starcensus.selection.pipeline.phangs import (
     augments,
     clean_stars,
     find_sources,
+    in_polygon,
     model_ci,
     multi_scale,
     stellar_exclusion,
@@ -238,9 +239,100 @@ def test_each_cut_fails_what_it_is_for(templates, star_field, pipeline):
     assert not dataclasses.replace(pipeline, settings=high)(lit).cuts["detection_snr"].any()
     floor = dataclasses.replace(pipeline.settings, ci_floor=3.0)
     assert not dataclasses.replace(pipeline, settings=floor)(lit).columns["morphology"].any()
-    far = dataclasses.replace(lit, distance_modulus=31.5)
-    assert pipeline(far).columns["in_polygon"].sum() <= pipeline(lit).columns["in_polygon"].sum()
     assert len(pipeline(frame)) > 150
+
+
+# 20, 9.9, 7.9 and 4.4 Mpc.
+@pytest.mark.parametrize(
+    ("modulus", "changes", "bottom"),
+    [
+        (31.505, {}, -0.7),
+        (29.978, {}, -1.1),
+        (29.488, {}, -1.7),
+        (28.217, {}, -2.0),
+        (31.505, {"full_within_mpc": 30.0}, -2.0),
+        (31.505, {"bottom": -0.9}, -0.9),
+    ],
+)
+def test_the_polygon_ends_where_the_distance_says(
+    monkeypatch, star_field, pipeline, modulus: float, changes: dict[str, float], bottom: float
+):
+    rng = np.random.default_rng(0)
+    monkeypatch.setattr(
+        "starcensus.selection.pipeline.phangs.survey.multi_scale",
+        lambda ci, _: (rng.uniform(-0.5, 0.3, len(ci)), rng.uniform(-2.1, 0.6, len(ci))),
+    )
+    frame = dataclasses.replace(star_field[0], distance_modulus=modulus)
+    settings = dataclasses.replace(pipeline.settings, **changes)
+    columns = dataclasses.replace(pipeline, settings=settings)(frame).columns
+    mci = columns["mci_in"], columns["mci_out"]
+    np.testing.assert_array_equal(columns["in_polygon"], in_polygon(*mci, bottom))
+    # Every other edge would give another answer.
+    for other in {-0.7, -0.9, -1.1, -1.7, -2.0} - {bottom}:
+        assert (in_polygon(*mci, other) != columns["in_polygon"]).any()
+
+
+def test_detections_below_their_limit_are_cut(templates, pipeline):
+    found = pipeline(make_frame(templates, {"star": scatter(300, 15, -1.0, 0.3)}))
+    snr = found.columns["detection_snr"]
+    assert 10 < (snr < 5).sum() < len(snr) - 10
+    np.testing.assert_array_equal(found.cuts["detection_snr"], snr >= 5)
+
+
+def test_defaults_are_the_survey_s():
+    s = PhangsSettings()
+    assert (s.dao_fwhm_pix, s.threshold_sigma, s.min_detection_snr) == (2.5, 3.5, 5.0)
+    assert (s.distinct_pix, s.flux_ratio, s.doubles_pix) == (2.0, 2.5, 2.5)
+    assert (s.max_error, s.min_bands, s.min_snr) == (0.3, 3, 10.0)
+    assert (s.max_mci_errors, s.bottom, s.full_within_mpc) == ((0.3, 1.0), None, 5.0)
+    assert (s.hd_limit_m_v, s.hd_mci_in, s.exclusion_level) == (-10.0, (-0.55, 0.45), 0.5)
+
+
+def on_pure_noise(monkeypatch, pipeline, smooth_pix: float, correlation: float) -> Detections:
+    """Measurements on frames of noise alone, at 3136 places that share no pixel."""
+    step, per_side = 20, 56
+    side = step * (per_side + 1)
+    rng = np.random.default_rng(5)
+    images = []
+    for band in BANDS:
+        data = rng.normal(0, 1, (side, side))
+        if smooth_pix:
+            data = ndimage.gaussian_filter(data, smooth_pix, mode="wrap")
+        data = (data / data.std()).astype(np.float32)
+        # So long that the photons of what little flux there is count for nothing.
+        images.append(BandImage(band, data, 1e6, 25.0))
+    at = step * (1 + np.arange(per_side))
+    x, y = (np.ravel(g) + rng.uniform(-0.5, 0.5, per_side**2) for g in np.meshgrid(at, at))
+    places = SourceList(x, y, np.ones(len(x)), np.full(len(x), 9.0), np.zeros(len(x), bool))
+    monkeypatch.setattr(
+        "starcensus.selection.pipeline.phangs.survey.find_sources", lambda *_: places
+    )
+    settings = dataclasses.replace(pipeline.settings, noise_correlation=correlation)
+    return dataclasses.replace(pipeline, settings=settings)(Frame(tuple(images), MODULUS))
+
+
+def test_the_scatter_on_pure_noise_is_the_stated_error(monkeypatch, pipeline):
+    # 3136 places give a scatter to 1.3%, so 5% is 4 sigma; the error of a mean sky is 12% small.
+    found = on_pure_noise(monkeypatch, pipeline, 0.0, 1.0)
+    snr = found.columns["snr_v"]
+    assert snr.std() == pytest.approx(1.0, abs=0.05) and abs(snr.mean()) < 0.07
+    bright = snr > 0
+    errors = found.mag_errors[bright, BANDS.index(V)]
+    np.testing.assert_allclose(errors, 2.5 / np.log(10) / snr[bright], rtol=1e-6)
+
+
+def test_noise_that_pixels_share_is_in_every_error(monkeypatch, pipeline):
+    # A Gaussian of 0.5 pixel: 4 pi 0.25 in a wide aperture, less in 4 pixels and in the annulus.
+    one, shared = (on_pure_noise(monkeypatch, pipeline, 0.5, c) for c in (1.0, np.pi))
+    assert one.columns["snr_v"].std() > 1.3
+    assert 0.75 < shared.columns["snr_v"].std() < 1.1
+    # Errors grow by the root of the factor, in each band and for both indices.
+    pairs = [(one.mag_errors, shared.mag_errors)]
+    pairs += [(one.columns[n], shared.columns[n]) for n in ("mci_in_error", "mci_out_error")]
+    for before, after in pairs:
+        known = np.isfinite(before)
+        assert known.mean() > 0.005
+        np.testing.assert_allclose(after[known] / before[known], np.pi**0.5, rtol=1e-3)
 
 
 def test_the_ml_sample_takes_the_regions_of_models(templates, pipeline):
