@@ -74,7 +74,8 @@ class GalaxySettings:
     - `lane_a_v`: V extinction in the middle of a lane. `behind`: share of the stars behind it. Own
       clusters have the extinction of the library alone.
     - `star_limit_m_v`: stars brighter than this absolute V magnitude are drawn one by one.
-    - `galaxies_per_arcmin2`: background galaxies with V between 19 and 25.
+    - `galaxies_per_arcmin2`: background galaxies with V between 19 and 25; the PSF does not widen
+      them.
     - `noise_correlation_pix`: σ of a Gaussian over which noise is shared among pixels as drizzling
       does, its variance kept; 0 for independent pixels.
     - `margin_pix`, `smoothing_pc`: of the placement of clusters, see `placement_density`.

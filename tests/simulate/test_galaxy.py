@@ -4,9 +4,9 @@ import dataclasses
 
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import ndimage, stats
 
-from starcensus.simulate import ClusterLibrary, StellarGrid, StellarPopulation
+from starcensus.simulate import ClusterLibrary, StellarGrid, StellarPopulation, draw_clusters
 from starcensus.simulate.galaxy import NGC628C, GalaxySettings, make_galaxy
 from starcensus.simulate.psf import default_psfs
 from starcensus.simulate.white import placement_density
@@ -100,6 +100,115 @@ def test_the_disc_has_its_surface_brightness(parts):
     rate = galaxy.expected[0].mean() - exposure.sky
     mu_v = exposure.zero_point - 2.5 * np.log10(rate / settings.pixel_scale_arcsec**2)
     assert mu_v == pytest.approx(settings.disc_mu_v, abs=0.1)
+
+
+# All of the disc in a small frame, its light as means, without noise of drawn stars.
+WHOLE = dataclasses.replace(
+    SETTINGS,
+    pixel_scale_arcsec=0.6,
+    centre=(0.45, 0.55),
+    star_limit_m_v=-40.0,
+    bulge_mu_v=40.0,
+    galaxies_per_arcmin2=0.0,
+)
+
+
+def light(parts, settings: GalaxySettings, seed: int = 1) -> np.ndarray:
+    """Expected electrons/s above the sky."""
+    sky = np.array([exposure.sky for exposure in settings.exposures])
+    return make_galaxy(settings, *parts, seed=seed).expected - sky[:, None, None]
+
+
+def crests(settings: GalaxySettings, behind: float = 0.0) -> tuple[np.ndarray, ...]:
+    """On and between two logarithmic spirals, 1.5 to 5 kpc from the centre; and kpc from it."""
+    y, x = np.mgrid[: settings.shape[0], : settings.shape[1]]
+    kpc = settings.pc_per_pixel / 1000
+    dx = (x - settings.centre[0] * settings.shape[1]) * kpc
+    dy = (y - settings.centre[1] * settings.shape[0]) * kpc
+    r = np.maximum(np.hypot(dx, dy), 0.01)
+    angle = np.arctan2(dy, dx) - np.log(r) / np.tan(np.deg2rad(settings.pitch_deg))
+    phase = np.where((r > 1.5) & (r < 5), np.cos(2 * (angle + behind)), 0.0)
+    return phase > 0.8, phase < -0.8, r
+
+
+def test_young_light_follows_the_arms_in_clumps(parts):
+    settings = dataclasses.replace(WHOLE, disc_mu_v=40.0, lane_a_v=0.0)
+    clumped, even = (
+        light(parts, dataclasses.replace(settings, clumping_dex=dex))[0] for dex in (0.25, 0.0)
+    )
+    on, between, r = crests(settings)
+    clumped, even = (plane * np.exp(r / settings.disc_scale_kpc) for plane in (clumped, even))
+    # (0.12 + exp((cos - 1) / 0.7²)) on and between, a mean over the phases that are used.
+    cosine = np.cos(np.linspace(0, np.arccos(0.8), 100))
+    high, low = (np.mean(0.12 + np.exp((c - 1) / 0.49)) for c in (cosine, -cosine))
+    assert even[on].mean() / even[between].mean() == pytest.approx(high / low, rel=0.1)
+    assert clumped[on].mean() / clumped[between].mean() > 3
+    scatter = np.log10(clumped / even)[on | between]
+    assert scatter.std() == pytest.approx(0.25, abs=0.03)
+
+
+def test_lanes_dim_the_inner_side_of_the_arms(parts):
+    settings = dataclasses.replace(WHOLE, young_mu_v=40.0)
+    dusty = light(parts, settings)
+    clear = light(parts, dataclasses.replace(settings, lane_a_v=0.0))
+    lost = -2.5 * np.log10(dusty / clear)
+    on, between, _ = crests(settings, behind=0.22)
+    assert lost[0][on].mean() > 0.12 and lost[0][between].mean() < 0.02
+    # Half of the stars are in front; F814W loses 0.6 of what V does.
+    assert (lost < 2.5 * np.log10(2) + 0.01).all()
+    assert lost[1][on].mean() / lost[0][on].mean() == pytest.approx(0.6, abs=0.05)
+    assert lost[0][on].std() > 0.03
+
+
+def test_background_galaxies_are_as_many_and_as_red_as_said(parts):
+    settings = dataclasses.replace(SETTINGS, galaxies_per_arcmin2=2000.0)
+    without = dataclasses.replace(settings, galaxies_per_arcmin2=0.0)
+    arcmin2 = 180 * 260 * (settings.pixel_scale_arcsec / 60) ** 2
+    found, colours = [], []
+    for seed in range(6):
+        added = light(parts, settings, seed) - light(parts, without, seed)
+        assert added.min() > -1e-4
+        peaks = (added[0] == ndimage.maximum_filter(added[0], 5)) & (added[0] > 1e-3)
+        found.append(int(peaks.sum()))
+        mags = [
+            e.zero_point - 2.5 * np.log10(plane.sum())
+            for e, plane in zip(settings.exposures, added, strict=True)
+        ]
+        colours.append(mags[0] - mags[1])
+    # 41 of each seed, some in the light of others.
+    assert 0.6 < np.mean(found) / (2000 * arcmin2) < 1.15
+    assert np.mean(colours) == pytest.approx(1.1, abs=0.25)
+
+
+# Young, most of the light in stars above the limit; old, most of it below.
+@pytest.mark.parametrize("log_age", [7.5, 9.0])
+def test_clusters_star_by_star_have_their_light_where_they_are(parts, log_age: float):
+    population, _ = parts
+    theta = np.array([5.3]), np.array([log_age]), np.array([0.3])
+    seeds = np.array([4], np.uint64)
+    mags = draw_clusters(population, *theta, seeds=seeds).mags
+    library = ClusterLibrary(
+        *theta, population.bands, mags, np.zeros(1), seed=seeds, r_eff_pc=np.array([3.0])
+    )
+    plain = make_galaxy(SETTINGS, *parts, seed=8)
+    smooth, stars = (
+        make_galaxy(SETTINGS, *parts, seed=8, clusters=library, resolved=resolved)
+        for resolved in (False, True)
+    )
+    assert abs(stars.x[0] - stars.y[0]) > 40
+    y, x = np.mgrid[:180, :260]
+    near = np.hypot(x - stars.x[0], y - stars.y[0]) < 12
+    for of_stars, of_profile, field in zip(
+        stars.expected, smooth.expected, plain.expected, strict=True
+    ):
+        own, profile = (plane.astype(float) - field for plane in (of_stars, of_profile))
+        assert own.sum() == pytest.approx(profile.sum(), rel=0.04)
+        assert own[near].sum() > 0.75 * own.sum()
+        weight = own[near] / own[near].sum()
+        assert (weight * x[near]).sum() == pytest.approx(stars.x[0], abs=0.5)
+        assert (weight * y[near]).sum() == pytest.approx(stars.y[0], abs=0.5)
+        if log_age < 8:  # Stars, not the profile.
+            assert np.abs(own - profile).max() > 0.02 * profile.max()
 
 
 def test_a_band_without_a_psf_is_named(parts):
