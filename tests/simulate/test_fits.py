@@ -276,7 +276,7 @@ MISTAKES = [
     ({"FILTER1": "CLEAR1L"}, "FILTNAM2 are not there; expected one filter .*: pass band"),
     ({"FILTER2": "POL0V"}, "name F555W, POL0V; expected one filter that is not CLEAR: pass band"),
     ({"INSTRUME": "NICMOS"}, "INSTRUME and DETECTOR are NICMOS and WFC; expected those of ACS"),
-    ({"FILTER1": "F606W"}, "AB minus Vega of ACS_F606W is not known; .*Pass ab_minus_vega or zero"),
+    ({"FILTER1": "F625W"}, "AB minus Vega of ACS_F625W is not known; .*Pass ab_minus_vega or zero"),
     ({**sky(), "CD2_2": 0.05 / 3600}, "give pixels of 0.04 by 0.05 arcsec; expected squares"),
     ({**sky(), "PIXSCALE": 0.05}, "PIXSCALE is 0.05 and the WCS has 0.04 arcsec"),
 ]
@@ -291,7 +291,7 @@ def test_what_a_file_does_not_say_is_refused(tmp_path, change, message):
 
 
 def test_arguments_settle_what_a_file_does_not_say(tmp_path):
-    keys = {"FILTER1": "F606W", "EXPTIME": 1.0, "TEXPTIME": 2.0, "BUNIT": "COUNTS"}
+    keys = {"FILTER1": "F625W", "EXPTIME": 1.0, "TEXPTIME": 2.0, "BUNIT": "COUNTS"}
     path = make(tmp_path / "a.fits", keys)
     options = ReadOptions(
         exposure_s=10.0,
@@ -300,12 +300,12 @@ def test_arguments_settle_what_a_file_does_not_say(tmp_path):
         read_noise_e=4.0,
         n_exposures=4,
     )
-    image = read_band(path, "ACS_F606W", options)
+    image = read_band(path, "ACS_F625W", options)
     np.testing.assert_allclose(image.data, pixels() * 0.2, rtol=1e-6)
     assert (image.zero_point, image.zero_point_ab, image.read_noise_e) == (26.4, None, 4.0)
     options = dataclasses.replace(options, unit="electrons", ab_minus_vega=0.08, zero_point=None)
     path = make(tmp_path / "b.fits", keys | PHOT)
-    image = read_band(path, "ACS_F606W", options)
+    image = read_band(path, "ACS_F625W", options)
     assert image.zero_point_ab is not None
     assert image.zero_point == pytest.approx(image.zero_point_ab - 0.08)
     # The chips of two exposures, which their names say.

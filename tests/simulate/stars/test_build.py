@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from starcensus.simulate.dust import AV_KNOTS, attenuate, extinction_curve
+from starcensus.simulate.slug import VEGAMAG
 from starcensus.simulate.stars import (
     Atmospheres,
     Filter,
@@ -226,6 +227,15 @@ def test_the_shipped_grid_is_small_and_says_whom_to_cite():
     colour = -2.5 * np.log10(grid.flux[ten, 3, 0] / grid.flux[ten, 4, 0])
     assert colour[-1] > 2 and grid.flux[ten, 4, 0][-1] > 10 ** (0.4 * 8)
     assert np.log10(grid.q_h[grid.isochrone(0)].max()) > 49.5
+
+
+def test_zero_points_are_known_for_every_band_of_the_shipped_grid():
+    """Those of STScI's tables within 0.03 mag of the grid's, which has another release of Vega."""
+    grid = StellarGrid.default()
+    made = grid.provenance["ab_minus_vega"]
+    assert set(made) == set(grid.bands) == set(VEGAMAG)
+    for band, value in made.items():
+        assert value == pytest.approx(VEGAMAG[band], abs=0.03)
 
 
 @pytest.mark.shared
