@@ -37,13 +37,14 @@ def run_detect(
         progress("reading the images")
         frame = config.images.frame(folder)
         progress("PSFs")
-        pipeline = config.make_pipeline(frame, config.psfs(frame, folder))
+        psfs = config.psfs(frame, folder)
+        pipeline = config.make_pipeline(frame, psfs)
         progress("detection and photometry")
         found = run_pipeline(pipeline, frame)
         inputs = [path, *config.inputs(folder)]
         own = None
         if known is not None:
-            own = known.catalogue(found, frame)
+            own = known.catalogue(found, frame, config.make_bank(frame, psfs))
             write_known(own, out / "known.ecsv")
     except ValueError as error:
         raise ConfigError(f"{path}: {error}") from error

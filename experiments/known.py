@@ -13,9 +13,9 @@ import numpy as np
 
 from starcensus.experiments.config import ConfigError
 from starcensus.selection.catalogue import Catalogue, Step
-from starcensus.selection.injection import catalogued_clusters
+from starcensus.selection.injection import ApertureLight, catalogued_clusters
 from starcensus.selection.pipeline import Detections
-from starcensus.simulate import Frame
+from starcensus.simulate import Frame, TemplateBank
 from starcensus.simulate.image import V_FILTERS, band_of
 
 THETA = ("log_mass", "log_age", "a_v")
@@ -42,15 +42,19 @@ class Known:
                 "that `starcensus simulate galaxy` wrote"
             )
 
-    def catalogue(self, found: Detections, frame: Frame) -> Catalogue:
-        """The catalogued clusters with recorded θ; the true parameters go into `meta`."""
+    def catalogue(self, found: Detections, frame: Frame, bank: TemplateBank) -> Catalogue:
+        """The catalogued clusters with recorded θ; the true parameters go into `meta`.
+
+        `bank`: of the clusters' templates.
+        """
         from astropy.table import Table
 
         table = Table.read(self.galaxy / "clusters.ecsv", format="ascii.ecsv")
         columns: dict[str, Any] = {name: np.asarray(table[name], float) for name in table.colnames}
         band = band_of(frame.bands, V_FILTERS)
-        v, measured = columns[f"mag_{band}"], found.mags[:, frame.index(band)]
-        source = catalogued_clusters(columns["x"], columns["y"], v, found, measured)
+        x, y, v, r_eff = (columns[name] for name in ("x", "y", f"mag_{band}", "r_eff_pc"))
+        light = ApertureLight(bank, band)
+        source = catalogued_clusters(x, y, v, r_eff, found, frame.image(band), light)
         rows = np.flatnonzero(source >= 0)
         if not len(rows):
             raise ConfigError(f"{self.galaxy}: none of its {len(table)} clusters is catalogued")

@@ -295,6 +295,13 @@ class SurveyConfig(Strict):
         kind = _PIPELINES[self.pipeline["kind"]]
         return kind.make(self.pipeline["settings"], frame, psfs, self.profile.eta)
 
+    def make_bank(self, frame: Frame, psfs: Mapping[str, PSF]) -> TemplateBank:
+        """Templates of the model clusters."""
+        bank = TemplateBank(psfs, frame.pc_per_pixel, **self.profile.model_dump())
+        if self.plan.radii_pc is not None:
+            bank.exact = self.plan.radii_pc
+        return bank
+
     def injector(self, folder: pathlib.Path) -> Injector:
         """The test that [library] and [plan] ask for."""
         if self.library is None:
@@ -302,9 +309,7 @@ class SurveyConfig(Strict):
         frame = self.images.frame(folder)
         library = ClusterLibrary.load(folder / self.library.path, frame.bands)
         psfs = self.psfs(frame, folder)
-        bank = TemplateBank(psfs, frame.pc_per_pixel, **self.profile.model_dump())
-        if self.plan.radii_pc is not None:
-            bank.exact = self.plan.radii_pc
+        bank = self.make_bank(frame, psfs)
         return Injector(frame, library, bank, self.make_pipeline(frame, psfs), self.plan)
 
     def inputs(self, folder: pathlib.Path) -> list[pathlib.Path]:

@@ -18,7 +18,7 @@ from .image import V_FILTERS, BandImage, Frame, band_of
 from .library import ClusterLibrary
 from .population import StellarPopulation
 from .psf import PSF
-from .render import TemplateBank, add_sources, add_stars, photon_noise
+from .render import TemplateBank, add_sources, add_stars, convolve, photon_noise
 from .resolved import pc_per_pixel, resolve
 from .white import draw_positions, placement_density
 
@@ -74,8 +74,7 @@ class GalaxySettings:
     - `lane_a_v`: V extinction in the middle of a lane. `behind`: share of the stars behind it. Own
       clusters have the extinction of the library alone.
     - `star_limit_m_v`: stars brighter than this absolute V magnitude are drawn one by one.
-    - `galaxies_per_arcmin2`: background galaxies with V between 19 and 25; the PSF does not widen
-      them.
+    - `galaxies_per_arcmin2`: background galaxies with V between 19 and 25.
     - `noise_correlation_pix`: σ of a Gaussian over which noise is shared among pixels as drizzling
       does, its variance kept; 0 for independent pixels.
     - `margin_pix`, `smoothing_pc`: of the placement of clusters, see `placement_density`.
@@ -178,7 +177,9 @@ def make_galaxy(
     streams = np.random.SeedSequence(seed).spawn(6)
     maps = _maps(settings, np.random.default_rng(streams[0]))
     expected, n_stars = _field(settings, population, psfs, maps, np.random.default_rng(streams[1]))
-    _add_background_galaxies(settings, expected, np.random.default_rng(streams[2]))
+    behind = _background_galaxies(settings, np.random.default_rng(streams[2]))
+    for plane, light, exposure in zip(expected, behind, settings.exposures, strict=True):
+        plane += np.maximum(convolve(light, psfs[exposure.band]), 0.0)
     for plane, exposure in zip(expected, settings.exposures, strict=True):
         plane += np.float32(exposure.sky)
     field = np.stack(
@@ -352,11 +353,13 @@ def _pivot(band: str) -> float:
     return float(_PIVOT[name])
 
 
-def _add_background_galaxies(
-    settings: GalaxySettings, expected: np.ndarray, rng: np.random.Generator
-) -> None:
-    """Exponential discs with log10 N rising by 0.35 per magnitude, redder than the spiral."""
+def _background_galaxies(settings: GalaxySettings, rng: np.random.Generator) -> np.ndarray:
+    """Electrons/s, before the PSF, of exponential discs, redder than the spiral.
+
+    Their log10 N rises by 0.35 per magnitude.
+    """
     rows, cols = settings.shape
+    out = np.zeros((len(settings.exposures), rows, cols), np.float32)
     arcmin2 = rows * cols * (settings.pixel_scale_arcsec / 60) ** 2
     n = rng.poisson(settings.galaxies_per_arcmin2 * arcmin2)
     u = rng.random(n)
@@ -376,10 +379,11 @@ def _add_background_galaxies(
         across = np.cos(angle[k]) * dy - np.sin(angle[k]) * dx
         light = np.exp(-np.hypot(along, across / ratio[k]) / scale[k])
         light /= 2 * np.pi * scale[k] ** 2 * ratio[k]
-        for plane, exposure in zip(expected, settings.exposures, strict=True):
+        for plane, exposure in zip(out, settings.exposures, strict=True):
             extra = colour.get(exposure.band.rsplit("_", 1)[-1], 0.0)
             mag = v[k] + extra + redder[k] * np.sign(extra)
             plane[r0:r1, c0:c1] += light * 10 ** (-0.4 * (mag - exposure.zero_point))
+    return out
 
 
 def _add_clusters(

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy import ndimage
 
-from .image import Frame
+from .image import V_FILTERS, Frame, band_of
 
 # C-4, table 1: scale factors for main-sequence stars of 21 Myr, and for red giants. By filter; the
 # B and V bands have one pair each, whichever filter they are.
@@ -23,7 +23,8 @@ def white_light(
 
     f' is a band's image minus its median, clipped at zero. As light adds in quadrature, an image
     with clusters in it is not the sum of an image without and one of clusters: it has to be made
-    from the bands that have them. Pixels that are bad in a band count as f' = 0 there.
+    from the bands that have them. Where a band is bad both sums are over the others; where all are
+    the value is 0.
 
     Raises `ValueError` for a band without a scale factor.
     """
@@ -36,19 +37,20 @@ def white_light(
                 "scale_factors with one for each band"
             )
     sums = [np.zeros(frame.shape, np.float32) for _ in scale_factors]
+    norms = [np.zeros(frame.shape, np.float32) for _ in scale_factors]
     for image, name in zip(frame, filters, strict=True):
-        good = image.data if image.bad is None else image.data[~image.bad]
-        above = image.data - np.float32(np.median(good))
+        good = np.ones(image.shape, bool) if image.bad is None else ~image.bad
+        above = image.data - np.float32(np.median(image.data[good]))
         np.maximum(above, 0, out=above)
-        if image.bad is not None:
-            above[image.bad] = 0
+        above[~good] = 0
         above *= above
-        for total, factors in zip(sums, scale_factors, strict=True):
+        for total, norm, factors in zip(sums, norms, scale_factors, strict=True):
             total += above * np.float32(factors[name] ** -2)
+            norm += good * np.float32(factors[name] ** -2)
     white = np.zeros(frame.shape, np.float32)
-    for total, factors in zip(sums, scale_factors, strict=True):
-        norm = sum(factors[name] ** -2 for name in filters)
-        white += np.sqrt(total / np.float32(norm)) / len(scale_factors)
+    for total, norm in zip(sums, norms, strict=True):
+        ratio = np.divide(total, norm, out=np.zeros_like(total), where=norm > 0)
+        white += np.sqrt(ratio) / len(scale_factors)
     return white
 
 
@@ -61,17 +63,17 @@ def placement_density(
     """Probability of placing a cluster in each pixel: white light smoothed with a Gaussian.
 
     At 9.9 Mpc and 0.0396 arcsec per pixel 120 pc are 63 pixels (C-4, section 3.2.2). Pixels within
-    `margin_pix` of the border or of one that is bad in any band, where apertures do not fit, get
-    none.
+    `margin_pix` of the border or of one that is bad in V, where apertures do not fit, get none.
 
-    Raises `ValueError` for a frame that leaves no pixel, or no light.
+    Raises `ValueError` for a frame without V band, or that leaves no pixel, or no light.
     """
     white = white_light(frame, scale_factors)
     density = ndimage.gaussian_filter(white, sigma_pc / frame.pc_per_pixel, mode="nearest")
     inner = np.zeros(frame.shape, bool)
     inner[margin_pix : frame.shape[0] - margin_pix, margin_pix : frame.shape[1] - margin_pix] = True
-    if frame.bad.any():
-        inner &= np.asarray(ndimage.distance_transform_edt(~frame.bad)) > margin_pix
+    bad = frame.image(band_of(frame.bands, V_FILTERS)).bad
+    if bad is not None and bad.any():
+        inner &= np.asarray(ndimage.distance_transform_edt(~bad)) > margin_pix
     density = np.where(inner, density, 0.0).astype(np.float64)
     total = density.sum()
     if not total > 0:

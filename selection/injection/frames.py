@@ -18,11 +18,12 @@ from ...simulate.render import TemplateBank, add_sources, photon_noise
 from ...simulate.white import placement_density
 from ..pipeline._base import Detections, Pipeline
 from ..pipeline.photometry import annulus_sky
-from .match import count_within, match_one_to_one, nearest_distance, owns
+from .light import SKY_PIX, ApertureLight, owns, source_light
+from .match import count_within, match_one_to_one, nearest_distance
 from .plan import InjectionPlan, place
 from .table import InjectionTable
 
-CROWDING_PIX, BACKGROUND_PIX = 25.0, (7.0, 8.0)
+CROWDING_PIX = 25.0
 # A source keeps its wings where they reach this share of the frame's noise in a pixel.
 _NEGLIGIBLE = 0.02
 
@@ -102,6 +103,10 @@ class Injector:
         return self.pipeline(self.frame)
 
     @functools.cached_property
+    def _light(self) -> ApertureLight:
+        return ApertureLight(self.bank, self.v_band, self.plan.match_pix)
+
+    @functools.cached_property
     def _noise(self) -> list[float]:
         """Typical noise of a pixel in each band, electrons/s."""
         out = []
@@ -128,7 +133,7 @@ class Injector:
         # By what the clusters were chosen decides which networks may be trained on them.
         choice = self.library.meta.get("choice")
         return ({} if choice is None else {"choice": choice}) | {
-            "label": "in the catalogue, with half of the V light or more",
+            "label": "in the catalogue, with half or more of the V light in 4 pixels",
             "plan": self.plan.describe(),
             "pipeline": self.pipeline.describe(),
             "templates": self.bank.describe(),
@@ -207,7 +212,7 @@ class Injector:
         tick("inject")
         found = self.pipeline(frame)
         tick("pipeline")
-        table = self._match(number, x, y, radii, found)
+        table = self._match(number, x, y, radii, frame, found)
         tick("match")
         return table
 
@@ -217,6 +222,7 @@ class Injector:
         x: np.ndarray,
         y: np.ndarray,
         radii: np.ndarray,
+        frame: Frame,
         found: Detections,
     ) -> InjectionTable:
         control, reach = self.control, self.plan.match_pix
@@ -249,8 +255,13 @@ class Injector:
         image = self.frame.image(self.v_band)
         n = len(x)
         true_mags = library.mags[rows] + self.frame.distance_modulus
-        v = self.frame.bands.index(self.v_band)
-        measured_v = of_source(found.mags[:, v], np.nan)
+        own = np.zeros(n, bool)
+        at = np.flatnonzero(there)
+        to = matched[at]
+        distance = np.hypot(x[at] - found.x[to], y[at] - found.y[to])
+        rate = image.rate(true_mags[at, self.frame.bands.index(self.v_band)])
+        light = source_light(frame.image(self.v_band), found.x[to], found.y[to])
+        own[at] = owns(rate * self._light.fraction(radii[at], distance), light)
         return InjectionTable(
             bands=self.frame.bands,
             frame=np.full(n, number),
@@ -263,12 +274,12 @@ class Injector:
             true_mags=true_mags,
             x=x,
             y=y,
-            background=annulus_sky(image, x, y, BACKGROUND_PIX)[0],
+            background=annulus_sky(image, x, y, SKY_PIX)[0],
             crowding=count_within(x, y, control.x, control.y, CROWDING_PIX).astype(float),
             log_density=library.log_density[rows],
             detected=there & ~known,
             already_there=already,
-            catalogued=of_source(found.catalogued, False) & owns(true_mags[:, v], measured_v),
+            catalogued=of_source(found.catalogued, False) & own,
             measured_mags=of_source(found.mags, np.nan),
             measured_errors=of_source(found.mag_errors, np.nan),
             ci=of_source(found.ci, np.nan),

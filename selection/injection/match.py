@@ -1,7 +1,7 @@
 """Which source belongs to which injection."""
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from scipy.spatial import KDTree
 
 
@@ -32,18 +32,6 @@ def match_one_to_one(
             out[i] = j
             used.add(j)
     return out
-
-
-def owns(
-    v_mag: Float[np.ndarray, "n"], measured_v: Float[np.ndarray, "n"]
-) -> Bool[np.ndarray, "n"]:
-    """Whether a cluster gives at least half of the V light of the source at its place.
-
-    Else the source is another one's, which was there before or which the cluster has lifted over a
-    limit: it would be catalogued with that one's properties. NaN, for no source, is False.
-    """
-    with np.errstate(invalid="ignore"):
-        return v_mag - measured_v <= 2.5 * np.log10(2.0)
 
 
 def nearest_distance(

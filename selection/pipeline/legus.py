@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
+from scipy.spatial import KDTree
 
 from ...simulate.image import B_FILTERS, I_FILTERS, V_FILTERS, BandImage, Frame, band_of
 from ...simulate.psf import PSF
@@ -13,6 +14,8 @@ from ...simulate.render import TemplateBank, add_sources
 from ...simulate.white import SCALE_FACTORS, white_light
 from ._base import Detections
 from .photometry import aperture_photometry, magnitudes
+
+_SAME_PIX = 0.25
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +29,8 @@ class LegusSettings:
       standard deviations of the background (SExtractor's DETECT_THRESH and DETECT_MINAREA).
     - `deblend_levels`, `deblend_contrast`, `clean`: as SExtractor's.
     - `back_size_pix`, `back_filter`: mesh of the background, and its median filter in meshes.
+    - `centroid_sigma_pix`: of the window of the centroids in V; 0 keeps barycentres of detection.
+      `centroid_shift_pix`: a source whose centroid is farther from its barycentre keeps that.
     - `aperture_pix`, `sky_pix`: of the photometry. `ci_pix`: of the concentration index.
     - `aperture_correction`: mag to add in each band, from the aperture to all light; negative. See
       `aperture_corrections`.
@@ -44,6 +49,8 @@ class LegusSettings:
     clean: float = 1.0
     back_size_pix: int = 30
     back_filter: int = 1
+    centroid_sigma_pix: float = 1.0
+    centroid_shift_pix: float = 3.0
     aperture_pix: float = 4.0
     sky_pix: tuple[float, float] = (7.0, 8.0)
     ci_pix: tuple[float, float] = (1.0, 3.0)
@@ -61,6 +68,11 @@ class LegusSettings:
                 "detection_sigma > 0, min_area_pix >= 1 and back_size_pix >= 4; got "
                 f"{self.detection_sigma}, {self.min_area_pix} and {self.back_size_pix}"
             )
+        if not (self.centroid_sigma_pix >= 0 and self.centroid_shift_pix > 0):
+            raise ValueError(
+                "centroid_sigma_pix >= 0 and centroid_shift_pix > 0; got "
+                f"{self.centroid_sigma_pix} and {self.centroid_shift_pix}"
+            )
         if not (self.max_error > 0 and self.min_bands >= 1 and self.ci_sky_reference > 0):
             raise ValueError(
                 "max_error, min_bands and ci_sky_reference are positive; got "
@@ -72,7 +84,9 @@ class LegusSettings:
 class LegusPipeline:
     """White light, detection, photometry, stage 1 and stage 2. Needs sep (extra `images`).
 
-    Positions are SExtractor's barycentres above the threshold in white light. Cuts, in order:
+    Sources are SExtractor's in white light; their centres are centroids in V (see `centroids`).
+    Pixels that are bad in V are left out of the detection; where another band is bad, white light
+    is that of the rest and the source has no magnitude in that band. Cuts, in order:
 
     - `v_error`: error in V ≤ max_error. `b_or_i_error`: that in B or in I ≤ max_error;
       passed where the frame has neither band.
@@ -106,7 +120,8 @@ class LegusPipeline:
                 f"no aperture correction for {', '.join(missing)}; `aperture_corrections` gives "
                 "them for a PSF"
             )
-        x, y = detect(white_light(frame, s.scale_factors), s, frame.bad)
+        x, y = detect(white_light(frame, s.scale_factors), s, v.bad)
+        x, y = centroids(v, x, y, s)
         n = len(x)
         mags, errors = np.empty((n, len(frame.bands))), np.empty((n, len(frame.bands)))
         ci, sky = np.full(n, np.nan), np.full(n, np.nan)
@@ -153,7 +168,8 @@ def detect(
 
     s = settings
     white = np.ascontiguousarray(white, np.float32)
-    mask = bad if bad is not None and bad.any() else None
+    # sep refuses arrays that are read-only.
+    mask = np.array(bad) if bad is not None and bad.any() else None
     background = sep.Background(
         white,
         mask=mask,
@@ -187,6 +203,45 @@ def detect(
         sep.set_extract_pixstack(before[0])
         sep.set_sub_object_limit(before[1])
     return np.asarray(found["x"], float), np.asarray(found["y"], float)
+
+
+def centroids(
+    image: BandImage,
+    x: Float[np.ndarray, "n"],
+    y: Float[np.ndarray, "n"],
+    settings: LegusSettings,
+) -> tuple[Float[np.ndarray, "m"], Float[np.ndarray, "m"]]:
+    """Centres of sources in an image: SExtractor's windowed positions (sep), without doubles.
+
+    The barycentre of all pixels above the threshold is pulled aside by the light around it, by up
+    to some pixels, and a star measured so far off its centre has the concentration index of a
+    cluster. Of sources with one centre, within a quarter of a pixel, the
+    one whose barycentre is closest to it is kept.
+    """
+    import sep
+
+    s = settings
+    if not (s.centroid_sigma_pix and len(x)):
+        return x, y
+    # sep refuses arrays that are read-only.
+    data = np.array(image.data, np.float32)
+    bad = np.array(image.bad) if image.bad is not None and image.bad.any() else None
+    mesh = dict(bw=s.back_size_pix, bh=s.back_size_pix, fw=s.back_filter, fh=s.back_filter)
+    data -= sep.Background(data, mask=bad, **mesh).back(dtype=np.float32)
+    if bad is not None:
+        data[bad] = 0
+    at_x, at_y, _ = sep.winpos(data, x, y, s.centroid_sigma_pix, mask=bad)
+    shift = np.hypot(at_x - x, at_y - y)
+    moved = shift <= s.centroid_shift_pix
+    at_x, at_y, shift = (
+        np.where(moved, at_x, x),
+        np.where(moved, at_y, y),
+        np.where(moved, shift, 0),
+    )
+    pairs = KDTree(np.stack([at_x, at_y], axis=1)).query_pairs(_SAME_PIX, output_type="ndarray")
+    keep = np.ones(len(x), bool)
+    keep[np.where(shift[pairs[:, 0]] <= shift[pairs[:, 1]], pairs[:, 1], pairs[:, 0])] = False
+    return at_x[keep], at_y[keep]
 
 
 def aperture_corrections(

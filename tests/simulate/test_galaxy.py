@@ -8,7 +8,7 @@ from scipy import ndimage, stats
 
 from starcensus.simulate import ClusterLibrary, StellarGrid, StellarPopulation, draw_clusters
 from starcensus.simulate.galaxy import NGC628C, GalaxySettings, make_galaxy
-from starcensus.simulate.psf import default_psfs
+from starcensus.simulate.psf import PSF, default_psfs
 from starcensus.simulate.white import placement_density
 
 SETTINGS = GalaxySettings(shape=(180, 260), exposures=NGC628C[3:], smoothing_pc=40.0)
@@ -178,6 +178,25 @@ def test_background_galaxies_are_as_many_and_as_red_as_said(parts):
     # 41 of each seed, some in the light of others.
     assert 0.6 < np.mean(found) / (2000 * arcmin2) < 1.15
     assert np.mean(colours) == pytest.approx(1.1, abs=0.25)
+
+
+def test_background_galaxies_are_seen_through_the_psf(parts):
+    settings = dataclasses.replace(
+        SETTINGS, galaxies_per_arcmin2=300.0, exposures=SETTINGS.exposures[:1]
+    )
+    without = dataclasses.replace(settings, galaxies_per_arcmin2=0.0)
+    band = settings.exposures[0].band
+    step = np.arange(-80, 81) / 4
+    planes = []
+    for sigma in (0.8, 3.0):
+        wide = np.exp(-(step[:, None] ** 2 + step**2) / 2 / sigma**2)
+        psfs = {band: PSF(band, wide / wide.sum(), 4, settings.pixel_scale_arcsec)}
+        planes.append(light((parts[0], psfs), settings, 2) - light((parts[0], psfs), without, 2))
+    sharp, smooth = (plane[0] for plane in planes)
+    again = ndimage.gaussian_filter(sharp, np.sqrt(3.0**2 - 0.8**2), mode="constant")
+    inner = (slice(20, -20),) * 2
+    np.testing.assert_allclose(smooth[inner], again[inner], atol=0.01 * sharp[inner].max())
+    assert smooth[inner].max() < 0.8 * sharp[inner].max()
 
 
 # Young, most of the light in stars above the limit; old, most of it below.

@@ -11,6 +11,7 @@ from starcensus.simulate.render import (
     TemplateBank,
     add_sources,
     add_stars,
+    convolve,
     make_template,
     photon_noise,
 )
@@ -34,6 +35,24 @@ def test_templates_are_galsims_own_drawing(psf: PSF):
             image = drawn.drawImage(nx=49, ny=49, scale=1, method="no_pixel", offset=(dx, dy))
             worst = np.abs(template.stamp(dx, dy, 24) - image.array).max()
             assert worst < 0.005 * image.array.max()
+
+
+def test_extended_light_is_convolved_as_galsim_does_it(psf: PSF):
+    """A disc off the middle of an image that is not square, some of it beyond the border."""
+    galsim = pytest.importorskip("galsim")
+    rows, cols, x0, y0 = 90, 140, 100.3, 8.6
+    y, x = np.mgrid[:rows, :cols]
+    disc = np.exp(-(((x - x0) / 5) ** 2 + ((y - y0) / 3) ** 2) / 2) / (2 * np.pi * 15)
+    point = galsim.InterpolatedImage(galsim.Image(psf.image, scale=1 / psf.oversampling), flux=1.0)
+    round_one = galsim.Gaussian(sigma=15**0.5).shear(q=0.6, beta=0 * galsim.degrees)
+    offset = (x0 - (cols - 1) / 2, y0 - (rows - 1) / 2)
+    drawn = galsim.Convolve(point, round_one).drawImage(
+        nx=cols, ny=rows, scale=1, method="no_pixel", offset=offset
+    )
+    seen = convolve(disc, psf)
+    # What lies beyond the border is dark here, and GalSim's is not: 8 pixels of the PSF's core.
+    np.testing.assert_allclose(seen[8:], drawn.array[8:], atol=0.002 * drawn.array.max())
+    assert np.abs(disc - seen).max() > 0.05 * drawn.array.max()
 
 
 @pytest.mark.parametrize("turn", [30.0, 110.0])

@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 
-from starcensus.selection.injection import InjectionPlan, Injector
+from starcensus.selection.injection import ApertureLight, InjectionPlan, Injector
+from starcensus.selection.injection.light import owns
 from starcensus.simulate import ClusterLibrary, Frame, TemplateBank, default_psfs
 from starcensus.simulate.galaxy import NGC628C
 from starcensus.simulate.image import BandImage
+from starcensus.simulate.render import add_sources
 
-from .toy_survey import ToySurvey
+from .toy_survey import BAND, ToySurvey
 
 N, FRAMES = 16, 40
 HALF = 6
@@ -85,3 +87,37 @@ def test_light_is_where_the_table_says(made):
     # Wings that the box cuts off draw centroids towards its middle, to no side on average.
     assert (np.abs(np.mean(off, axis=0)) < 4.5 * spread + 0.01).all()
     assert frame.images[0].shape == (240, 330)
+
+
+def aperture_sums(r_eff: float, offset: float, angle: float, bank: TemplateBank) -> float:
+    """Light of a unit source in 4 pixels, less the median at 7 to 8 pixels, by counting subpixels.
+
+    Nothing of the package but the drawing of the source.
+    """
+    data = np.zeros((61, 61), np.float32)
+    x, y = 30.3, 29.8
+    add_sources(data, bank.get(BAND, r_eff), np.array([x]), np.array([y]), np.ones(1))
+    at_x, at_y = x + offset * np.cos(angle), y + offset * np.sin(angle)
+    fine = (np.arange(61 * 20) - 9.5) / 20
+    inside = np.hypot(fine - at_x, fine[:, None] - at_y) < 4
+    share = inside.reshape(61, 20, 61, 20).mean((1, 3))
+    r = np.hypot(np.arange(61) - at_x, np.arange(61)[:, None] - at_y)
+    sky = np.median(data[(r >= 7) & (r < 8)])
+    return float((share * data).sum() - sky * share.sum())
+
+
+@pytest.mark.parametrize("r_eff", [0.0, 1.0, 3.0, 10.0])
+def test_light_in_an_aperture_is_what_is_drawn(r_eff: float):
+    bank = TemplateBank(default_psfs((BAND,)), 1.9)
+    light = ApertureLight(bank, BAND)
+    for offset in (0.0, 0.6, 1.7, 3.0):
+        drawn = [aperture_sums(r_eff, offset, angle, bank) for angle in (0.4, 2.5, 4.6)]
+        found = light.fraction(np.array([r_eff]), np.array([offset]))[0]
+        assert found == pytest.approx(np.mean(drawn), abs=0.006)
+    with pytest.raises(ValueError, match="reach_pix is 3"):
+        light.fraction(np.array([r_eff]), np.array([3.2]))
+
+
+def test_light_that_is_not_measured_is_nobodys():
+    own, measured = np.array([1.0, 1.0, 1.0, 1.0]), np.array([np.nan, -1.0, 1.9, 2.1])
+    assert owns(own, measured).tolist() == [False, False, True, False]

@@ -50,6 +50,21 @@ def test_borders_and_bad_pixels_are_kept_clear_of():
         placement_density(point_frame((20, 20), (10, 10)))
 
 
+def test_clusters_go_where_v_has_data_whatever_the_other_bands_lack():
+    image = point_frame().images[0]
+    bad = np.zeros(image.shape, bool)
+    bad[:, 330:] = True
+    other = dataclasses.replace(image, band="ACS_F814W", bad=bad)
+    both = Frame((other, image), 29.98, 0.0396)
+    np.testing.assert_allclose(placement_density(both), placement_density(point_frame()))
+    exchanged = Frame(
+        (dataclasses.replace(image, band="ACS_F814W"), dataclasses.replace(image, bad=bad)),
+        29.98,
+        0.0396,
+    )
+    assert not placement_density(exchanged)[:, 318:].any()
+
+
 def positions_follow(density: np.ndarray, x: np.ndarray, y: np.ndarray) -> bool:
     """Whether positions are draws of a density; a false no once in 10,000."""
     expected = density[density > 0] * len(x)

@@ -75,8 +75,9 @@ def test_a_source_that_was_there_is_no_recovery(Toy):
     x, y = np.array([201.0, 60.0]), np.array([40.0, 60.0])
     plan = dataclasses.replace(injector.plan, per_frame=2, n_clusters=2)
     injector = dataclasses.replace(injector, plan=plan)
-    found = injector.pipeline(injector._inject(0, x, y, np.ones(2)))
-    table = injector._match(0, x, y, np.ones(2), found)
+    frame = injector._inject(0, x, y, np.ones(2))
+    found = injector.pipeline(frame)
+    table = injector._match(0, x, y, np.ones(2), frame, found)
     assert table.already_there.tolist() == [True, False]
     assert not table.catalogued[0]
     # A source of the catalogue is there; only its light says whose it is.
