@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import pydantic
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt64
 
 from starcensus.experiments.config import ConfigError, Strict, _only_fields
 from starcensus.experiments.library import FlatConfig, MassRadiusConfig
@@ -38,6 +38,8 @@ from starcensus.selection.learning.learn import predict
 from starcensus.selection.learning.validate import MIN_ROWS, NEIGHBOURS
 
 Progress = Callable[[str], None]
+# Of a table with a share f of the training rows, all are missed with probability (1 - f)^256.
+_ROWS_KEPT = 256
 
 
 class LearningConfig(Strict):
@@ -115,6 +117,7 @@ def run_training(
     kept = {**learned.provenance(), "inputs": facts["inputs"], "version": facts["version"]}
     kept |= {"injections": dict(table.meta), "title": config.title}
     kept["tables_sha256"] = [each.sha256() for each in tables]
+    kept["rows"] = " ".join(f"{mark:016x}" for mark in np.sort(_row_marks(table))[:_ROWS_KEPT])
     save_selection(learned.operator, out, kept)
     write_json(out.with_suffix(".provenance.json"), {**facts, **kept})
     # After the operator is written, for a check may find too few rows in every bin.
@@ -203,7 +206,7 @@ def run_evaluation(
     The file also has the scores of each count of neighbours, `neighbours.by_k`.
 
     Raises `ConfigError` for an operator that no network is in, or for a table that it was trained
-    on.
+    on, in whole or in part.
     """
     loaded = load_selection(operator_path)
     if not isinstance(loaded, NetworkSelection | PhotometricNetwork):
@@ -271,17 +274,38 @@ def _refuse_own_tables(
     tables: list[InjectionTable],
     joined: InjectionTable,
 ) -> None:
-    """`ConfigError` for tables, alone or joined, that the operator was trained on."""
+    """`ConfigError` for tables, alone or joined, whole or in part, that it was trained on."""
     from starcensus.selection import selection_provenance
 
     facts: dict[str, Any] = selection_provenance(operator_path)
     seen = {*facts.get("tables_sha256", ()), facts.get("injection_table_sha256")}
-    own = [str(p) for p, each in zip(paths, tables, strict=True) if each.sha256() in seen]
+    rows = np.array([int(mark, 16) for mark in facts.get("rows", "").split()], np.uint64)
+    own = [
+        str(path)
+        for path, each in zip(paths, tables, strict=True)
+        if each.sha256() in seen or np.isin(rows, _row_marks(each)).any()
+    ]
     if own or joined.sha256() in seen:
         raise ConfigError(
-            f"{operator_path} was trained on {', '.join(own) or 'these tables'}; evaluate it on "
-            "injections that it has not seen"
+            f"{operator_path} was trained on {', '.join(own) or 'these tables'}, or on a part of "
+            "it; evaluate it on injections that it has not seen"
         )
+
+
+def _row_marks(table: InjectionTable) -> UInt64[np.ndarray, "n"]:
+    """A number for each injection, by what was put in and where, whatever table it is in.
+
+    The smallest of a table's are a fair sample of its rows, and the same one however they are
+    joined, ordered or selected.
+    """
+    marks = np.zeros(len(table), np.uint64)
+    for values in (table.log_mass, table.log_age, table.a_v, table.x, table.y):
+        marks ^= np.ascontiguousarray(values, np.float64).view(np.uint64)
+        # Steps of splitmix64, which spread every bit over all.
+        for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+            marks = (marks ^ (marks >> np.uint64(shift))) * np.uint64(factor)
+        marks ^= marks >> np.uint64(31)
+    return marks
 
 
 def operator_inputs(operator: NetworkSelection | PhotometricNetwork) -> Inputs:

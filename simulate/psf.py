@@ -4,8 +4,9 @@ The model is the diffraction pattern of the 2.4 m aperture (GalSim: central obsc
 vanes), integrated over a native pixel, blurred by a Gaussian for charge diffusion and jitter; a
 share of the light is scattered once more by a Moffat function. These four numbers per band are
 fitted to STScI's encircled-energy table of WFC3/UVIS1 (`wfc3uvis1_aper_007_syn`) from 0.04 to 1.5
-arcsec, which the model meets within 0.02 of all light from 0.12 to 0.5 arcsec. ACS bands take the
-numbers of the UVIS band next in wavelength and ACS's pixel; the smoothing by drizzling is left out.
+arcsec, which the model meets within 2.4% from 0.12 to 0.5 arcsec (2% but for F438W and F555W). ACS
+bands take the numbers of the UVIS band next in wavelength and ACS's pixel, and meet Bohlin's (2016)
+encircled energy within 2.3% from 0.1 to 0.5 arcsec. The smoothing by drizzling is left out.
 """
 
 import dataclasses

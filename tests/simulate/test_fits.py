@@ -120,6 +120,80 @@ def test_the_magnitude_of_a_source_does_not_depend_on_the_unit(tmp_path):
     np.testing.assert_allclose(magnitudes, magnitudes[0], rtol=1e-6)
 
 
+# STScI's ACS zero-point table for 2016-04-01: PHOTPLAM, PHOTFLAM, Vega and AB magnitude.
+ACS_ZERO_POINTS = {
+    "F435W": (4329.2, 3.148e-19, 25.763, 25.665),
+    "F555W": (5360.9, 1.963e-19, 25.713, 25.713),
+    "F606W": (5922.0, 7.811e-20, 26.405, 26.498),
+    "F814W": (8045.0, 7.046e-20, 25.517, 25.944),
+}
+# Unit, gain's keyword and value, what PHOTFLAM is of, and one electron/s in that unit for 858 s.
+UNITS = [
+    ("ELECTRONS/S", {}, "electron", 1.0),
+    ("ELECTRONS", {}, "electron", 858.0),
+    ("COUNTS", {"ATODGAIN": 2.0}, "electron", 429.0),
+    ("CPS", {"CCDGAIN": 2.0}, "DN", 0.5),
+    ("COUNTS", {"GAIN": 4.0}, "count", 214.5),
+]
+
+
+@pytest.mark.parametrize("name", ACS_ZERO_POINTS)
+@pytest.mark.parametrize(("unit", "gain", "of", "one"), UNITS)
+def test_zero_points_and_weights_of_published_acs_bands(tmp_path, name, unit, gain, of, one):
+    """As AstroDrizzle writes: PHOTFLAM beside the image in SCI, weights and exposures in others."""
+    photplam, photflam, vega, ab = ACS_ZERO_POINTS[name]
+    # Of one count, which is `gain` electrons, for PHOTFLAM of counts.
+    per = 1.0 if of == "electron" else next(iter(gain.values()))
+    phot = {"PHOTFLAM": (photflam * per, f"inverse sensitivity, ergs/cm2/Ang/{of}")}
+    science = {"BUNIT": unit, "PHOTPLAM": photplam} | phot | sky()
+    # The other wheel is clear, which F814W is in.
+    wheels = {"FILTER1": "CLEAR1L", "FILTER2": name}
+    weight = np.full(SHAPE, 858.0, np.float32)
+    weight[0] = 0
+    extra = [plane("WHT", weight), plane("CTX", np.ones(SHAPE, np.int32))]
+    data = np.full(SHAPE, 100 * one, np.float32)
+    path = make(tmp_path / "a.fits", COMMON | ACS | wheels | gain, science, data, extra)
+    image = read_band(path)
+    assert image.band == f"ACS_{name}" and image.exposure_s == 858
+    assert image.zero_point_ab == pytest.approx(ab, abs=1.5e-3)
+    # AB minus Vega of this table and of `VEGAMAG` differ by up to 0.010.
+    assert image.zero_point == pytest.approx(vega, abs=0.012)
+    np.testing.assert_allclose(image.mag(image.data[5, :1]), image.zero_point - 5, atol=1e-5)
+    np.testing.assert_array_equal(image.bad, weight == 0)
+    assert image.weight is None
+    # Inverse variances are of the unit.
+    image = read_band(path, options=ReadOptions(weight_kind="inverse_variance"))
+    np.testing.assert_allclose(image.weight, weight * one**2, rtol=1e-6)
+
+
+def test_zero_points_that_a_header_states(tmp_path):
+    keys = GOOD | {"ZPAB": 25.718}
+    image = read_band(make(tmp_path / "a.fits", keys))
+    assert (image.zero_point, image.zero_point_ab) == pytest.approx((25.728, 25.718))
+    image = read_band(make(tmp_path / "b.fits", keys | {"ABVEGA": -0.013}))
+    assert (image.zero_point, image.zero_point_ab) == pytest.approx((25.731, 25.718))
+    image = read_band(make(tmp_path / "c.fits", keys | {"ZPVEGA": 25.7, "ABVEGA": -0.013}))
+    assert (image.zero_point, image.zero_point_ab) == (25.7, 25.718)
+    wfpc2 = COMMON | {"INSTRUME": "WFPC2", "FILTNAM1": "F555W", "BUNIT": "COUNTS", "ATODGAIN": 7.0}
+    image = read_band(make(tmp_path / "d.fits", wfpc2), options=ReadOptions(zero_point=24.6))
+    assert image.band == "WFPC2_F555W" and image.zero_point == 24.6
+    np.testing.assert_allclose(image.data, pixels() * 7 / 858, rtol=1e-6)
+
+
+def test_another_program_may_say_what_is_bad(tmp_path):
+    """A mask leaves pixels of exactly 0 that it does not name as they are."""
+    data, mask = pixels(), np.zeros(SHAPE, np.uint8)
+    data[:5], data[7, 7] = 0.0, np.nan
+    mask[:2] = 4
+    bad = (mask != 0) | np.isnan(data)
+    path = make(tmp_path / "a.fits", COMMON | ACS | PHOT, {"BUNIT": "e/s"}, data)
+    with pytest.raises(ValueError, match="of the pixels are exactly 0"):
+        read_band(path)
+    with fits.open(path, mode="append") as file:
+        file.append(plane("BAD", mask))
+    np.testing.assert_array_equal(read_band(path).bad, bad)
+
+
 def test_pixels_without_data(tmp_path):
     data = pixels()
     data[3, 4], data[5, 6] = np.nan, 0.0
