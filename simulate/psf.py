@@ -4,9 +4,10 @@ The model is the diffraction pattern of the 2.4 m aperture (GalSim: central obsc
 vanes), integrated over a native pixel, blurred by a Gaussian for charge diffusion and jitter; a
 share of the light is scattered once more by a Moffat function. These four numbers per band are
 fitted to STScI's encircled-energy table of WFC3/UVIS1 (`wfc3uvis1_aper_007_syn`) from 0.04 to 1.5
-arcsec, which the model meets within 2.4% from 0.12 to 0.5 arcsec (2% but for F438W and F555W). ACS
-bands take the numbers of the UVIS band next in wavelength and ACS's pixel, and meet Bohlin's (2016)
-encircled energy within 2.3% from 0.1 to 0.5 arcsec. The smoothing by drizzling is left out.
+arcsec, which the model meets within 2% from 0.1 to 0.5 arcsec. ACS bands have numbers of fits to
+the UVIS band next in wavelength, in blue and green ones other than UVIS's own, and ACS's pixel;
+they meet Bohlin's (2016) encircled energy within 2.3% from 0.1 to 0.5 arcsec. The smoothing by
+drizzling is left out.
 """
 
 import dataclasses
@@ -48,23 +49,16 @@ class Optics:
     native_pixel_arcsec: float = UVIS_PIXEL
 
 
-def _acs(wavelength_nm: float, like: Optics) -> Optics:
-    return dataclasses.replace(like, wavelength_nm=wavelength_nm, native_pixel_arcsec=ACS_PIXEL)
-
-
-_F438W = Optics(432.6, 0.0272, 0.7671, 0.0155, 1.4236)
-_F555W = Optics(530.8, 0.0243, 0.7714, 0.0188, 1.5150)
-_F814W = Optics(803.9, 0.0173, 0.7628, 0.0189, 1.6035)
 OPTICS: Mapping[str, Optics] = {
     "WFC3_UVIS_F275W": Optics(271.0, 0.0490, 0.4350, 0.0121, 1.1291),
     "WFC3_UVIS_F336W": Optics(335.5, 0.0470, 0.7088, 0.0132, 1.3105),
-    "WFC3_UVIS_F438W": _F438W,
-    "WFC3_UVIS_F555W": _F555W,
-    "WFC3_UVIS_F814W": _F814W,
-    "ACS_F435W": _acs(432.9, _F438W),
-    "ACS_F555W": _acs(536.0, _F555W),
-    "ACS_F606W": _acs(592.2, _F555W),
-    "ACS_F814W": _acs(804.5, _F814W),
+    "WFC3_UVIS_F438W": Optics(432.6, 0.0294, 0.7496, 0.0065, 1.3009),
+    "WFC3_UVIS_F555W": Optics(530.8, 0.0282, 0.7499, 0.0073, 1.3615),
+    "WFC3_UVIS_F814W": Optics(803.9, 0.0173, 0.7628, 0.0189, 1.6035),
+    "ACS_F435W": Optics(432.9, 0.0272, 0.7671, 0.0155, 1.4236, ACS_PIXEL),
+    "ACS_F555W": Optics(536.0, 0.0243, 0.7714, 0.0188, 1.5150, ACS_PIXEL),
+    "ACS_F606W": Optics(592.2, 0.0243, 0.7714, 0.0188, 1.5150, ACS_PIXEL),
+    "ACS_F814W": Optics(804.5, 0.0173, 0.7628, 0.0189, 1.6035, ACS_PIXEL),
 }
 
 
