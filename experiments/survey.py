@@ -1,7 +1,6 @@
 """Survey files: images, their PSFs, a pipeline, and artificial cluster tests of it (TOML)."""
 
 import dataclasses
-import functools
 import importlib.util
 import pathlib
 import re
@@ -12,6 +11,7 @@ from typing import Annotated, Any, NamedTuple
 import pydantic
 
 from starcensus.experiments.config import ConfigError, Strict, _only_fields, explain
+from starcensus.experiments.psfs import PsfConfig, make_psfs
 from starcensus.selection.injection import InjectionPlan, Injector
 from starcensus.selection.pipeline import (
     LegusPipeline,
@@ -30,83 +30,11 @@ from starcensus.simulate import (
     StellarGrid,
     StellarPopulation,
     TemplateBank,
-    optical_psf,
     read_frame,
-    read_psf,
 )
 from starcensus.simulate.image import V_FILTERS, band_of
 
 _SUFFIXES = (".fits", ".fits.gz", ".fits.fz", ".fit")
-
-
-class PsfConfig(Strict):
-    """A PSF from a FITS image, see `read_psf`; a path alone stands for `{path = "…"}`.
-
-    `path` is relative to the survey file. `oversampling` is in image pixels per pixel of the
-    survey's images, by default the header's OVERSAMP.
-    """
-
-    path: str
-    oversampling: Annotated[int, pydantic.Field(ge=1)] | None = None
-    extension: int = 0
-    plane: int | None = None
-    pixel_integrated: bool = True
-
-    @pydantic.model_validator(mode="before")
-    @classmethod
-    def _path_alone(cls, value: object) -> object:
-        return {"path": value} if isinstance(value, str) else value
-
-    def psf(self, band: str, pixel_scale_arcsec: float, folder: pathlib.Path) -> PSF:
-        path = folder / self.path
-        if not path.is_file():
-            raise ConfigError(f"psf.{band}: there is no file {path}")
-        oversampling = self.oversampling or self._from_header(band, path)
-        return read_psf(
-            path,
-            band,
-            oversampling,
-            pixel_scale_arcsec,
-            extension=self.extension,
-            plane=self.plane,
-            pixel_integrated=self.pixel_integrated,
-        )
-
-    def _from_header(self, band: str, path: pathlib.Path) -> int:
-        from astropy.io import fits
-
-        try:
-            value = fits.getheader(path, self.extension).get("OVERSAMP")
-        except (OSError, IndexError) as error:
-            raise ConfigError(f"psf.{band}: {path} cannot be read as FITS ({error})") from error
-        if isinstance(value, int) and value >= 1:
-            return value
-        raise ConfigError(
-            f"psf.{band}: {path} has no OVERSAMP; give {{path = ..., oversampling = ...}}, image "
-            "pixels per pixel of the survey"
-        )
-
-
-def make_psfs(
-    given: Mapping[str, PsfConfig],
-    bands: tuple[str, ...],
-    pixel_scale_arcsec: float,
-    folder: pathlib.Path,
-) -> dict[str, PSF]:
-    """PSF of each band, the embedded model where none is given."""
-    if unknown := [band for band in given if band not in bands]:
-        raise ConfigError(f"psf: no band {', '.join(unknown)}; there are {', '.join(bands)}")
-    return {
-        band: given[band].psf(band, pixel_scale_arcsec, folder)
-        if band in given
-        else _embedded_psf(band, pixel_scale_arcsec)
-        for band in bands
-    }
-
-
-@functools.lru_cache(maxsize=16)
-def _embedded_psf(band: str, pixel_scale_arcsec: float) -> PSF:
-    return optical_psf(band, pixel_scale_arcsec)
 
 
 Read = Annotated[ReadOptions, _only_fields(ReadOptions)]
