@@ -37,7 +37,7 @@ def run_detect(
         progress("reading the images")
         frame = config.images.frame(folder)
         progress("PSFs")
-        pipeline = config.make_pipeline(frame, config.psfs(frame, folder))
+        pipeline = config.make_pipeline(frame, config.psfs(frame, folder), folder)
         progress("detection and photometry")
         found = run_pipeline(pipeline, frame)
         inputs = [path, *config.inputs(folder)]

@@ -11,6 +11,7 @@ from typing import Annotated, Any, NamedTuple
 import pydantic
 
 from starcensus.experiments.config import ConfigError, Strict, _only_fields, explain
+from starcensus.experiments.own_pipeline import OwnConfig
 from starcensus.experiments.psfs import PsfConfig, make_psfs
 from starcensus.selection.injection import InjectionPlan, Injector
 from starcensus.selection.pipeline import (
@@ -110,47 +111,57 @@ def _wavelength(band: str) -> tuple[int, str]:
     return int(number[1]) if number else 10**9, band
 
 
-def _legus(
-    settings: LegusSettings, frame: Frame, psfs: Mapping[str, PSF], eta: float
-) -> LegusPipeline:
+class _Field(NamedTuple):
+    """What a pipeline may be made from: images, PSFs, slope of clusters, the survey's folder."""
+
+    frame: Frame
+    psfs: Mapping[str, PSF]
+    eta: float
+    folder: pathlib.Path
+
+
+def _legus(settings: LegusSettings, field: _Field) -> LegusPipeline:
     """Bands without an aperture correction get that of an isolated model cluster."""
+    frame = field.frame
     given = dict(settings.aperture_correction)
     if unknown := [band for band in given if band not in frame.bands]:
         raise ConfigError(
             f"pipeline.aperture_correction: no band {', '.join(unknown)}; there are "
             f"{', '.join(frame.bands)}"
         )
-    rest = {band: psf for band, psf in psfs.items() if band not in given}
+    rest = {band: psf for band, psf in field.psfs.items() if band not in given}
     made = aperture_corrections(
         rest,
         frame.pc_per_pixel,
-        eta=eta,
+        eta=field.eta,
         aperture_pix=settings.aperture_pix,
         sky_pix=settings.sky_pix,
     )
     return LegusPipeline(dataclasses.replace(settings, aperture_correction=made | given))
 
 
-def _phangs(
-    settings: PhangsSettings, frame: Frame, psfs: Mapping[str, PSF], eta: float
-) -> PhangsPipeline:
+def _phangs(settings: PhangsSettings, field: _Field) -> PhangsPipeline:
     """With what the survey derives from the frame: model clusters for the sample `"ml"`, and the
     region of its stars, unless `ci_floor` stands for one."""
     magnitudes = None
     if settings.sample == "ml":
         stars = StellarPopulation(StellarGrid.default())
-        magnitudes = mean_magnitudes(stars, band_of(frame.bands, V_FILTERS), ModelSettings())
+        magnitudes = mean_magnitudes(stars, band_of(field.frame.bands, V_FILTERS), ModelSettings())
     exclusion = "field" if settings.ci_floor is None else None
     return PhangsPipeline.for_field(
-        frame, psfs, settings, magnitudes=magnitudes, exclusion=exclusion
+        field.frame, field.psfs, settings, magnitudes=magnitudes, exclusion=exclusion
     )
+
+
+def _own(config: OwnConfig, field: _Field) -> Pipeline:
+    return config.pipeline(field.folder)
 
 
 class _Kind(NamedTuple):
     """A pydantic adapter of a [pipeline]'s settings, and what makes the pipeline from them."""
 
     settings: Any
-    make: Callable[[Any, Frame, Mapping[str, PSF], float], Pipeline]
+    make: Callable[[Any, _Field], Pipeline]
 
 
 def _adapter(cls: type) -> Any:
@@ -160,6 +171,7 @@ def _adapter(cls: type) -> Any:
 _PIPELINES = {
     "legus": _Kind(_adapter(LegusSettings), _legus),
     "phangs": _Kind(_adapter(PhangsSettings), _phangs),
+    "own": _Kind(pydantic.TypeAdapter(OwnConfig), _own),
 }
 
 
@@ -201,9 +213,9 @@ class LibraryFile(Strict):
 class SurveyConfig(Strict):
     """A whole survey file.
 
-    `pipeline` has the `kind` (legus, phangs) and the fields of its settings. [profile], [library]
-    and [plan] (fields of `InjectionPlan`) are of `starcensus inject`; the slope is of LEGUS's
-    aperture corrections too.
+    `pipeline` has the `kind` (legus, phangs, own) and the fields of its settings, see `OwnConfig`
+    for one's own. [profile], [library] and [plan] (fields of `InjectionPlan`) are of
+    `starcensus inject`; the slope is of LEGUS's aperture corrections too.
     """
 
     title: str = ""
@@ -219,9 +231,12 @@ class SurveyConfig(Strict):
     def psfs(self, frame: Frame, folder: pathlib.Path) -> dict[str, PSF]:
         return make_psfs(self.psf, frame.bands, frame.pixel_scale_arcsec, folder)
 
-    def make_pipeline(self, frame: Frame, psfs: Mapping[str, PSF]) -> Pipeline:
+    def make_pipeline(
+        self, frame: Frame, psfs: Mapping[str, PSF], folder: pathlib.Path
+    ) -> Pipeline:
         kind = _PIPELINES[self.pipeline["kind"]]
-        return kind.make(self.pipeline["settings"], frame, psfs, self.profile.eta)
+        field = _Field(frame, psfs, self.profile.eta, folder)
+        return kind.make(self.pipeline["settings"], field)
 
     def injector(self, folder: pathlib.Path) -> Injector:
         """The test that [library] and [plan] ask for."""
@@ -233,7 +248,7 @@ class SurveyConfig(Strict):
         bank = TemplateBank(psfs, frame.pc_per_pixel, **self.profile.model_dump())
         if self.plan.radii_pc is not None:
             bank.exact = self.plan.radii_pc
-        return Injector(frame, library, bank, self.make_pipeline(frame, psfs), self.plan)
+        return Injector(frame, library, bank, self.make_pipeline(frame, psfs, folder), self.plan)
 
     def inputs(self, folder: pathlib.Path) -> list[pathlib.Path]:
         """Files that the survey is made of."""
@@ -241,6 +256,9 @@ class SurveyConfig(Strict):
         files += [folder / psf.path for psf in self.psf.values()]
         if self.library is not None:
             files.append(folder / self.library.path)
+        settings = self.pipeline["settings"]
+        if isinstance(settings, OwnConfig):
+            files.append(settings.source(folder))
         return files
 
 
