@@ -12,28 +12,23 @@ import pydantic
 
 from starcensus.experiments.config import ConfigError, Strict, _only_fields, explain
 from starcensus.experiments.own_pipeline import OwnConfig
+from starcensus.experiments.phangs_pipeline import PhangsConfig
 from starcensus.experiments.psfs import PsfConfig, make_psfs
 from starcensus.selection.injection import InjectionPlan, Injector
 from starcensus.selection.pipeline import (
     LegusPipeline,
     LegusSettings,
-    PhangsPipeline,
-    PhangsSettings,
     Pipeline,
     aperture_corrections,
 )
-from starcensus.selection.pipeline.phangs import ModelSettings, mean_magnitudes
 from starcensus.simulate import (
     PSF,
     ClusterLibrary,
     Frame,
     ReadOptions,
-    StellarGrid,
-    StellarPopulation,
     TemplateBank,
     read_frame,
 )
-from starcensus.simulate.image import V_FILTERS, band_of
 
 _SUFFIXES = (".fits", ".fits.gz", ".fits.fz", ".fit")
 
@@ -140,17 +135,8 @@ def _legus(settings: LegusSettings, field: _Field) -> LegusPipeline:
     return LegusPipeline(dataclasses.replace(settings, aperture_correction=made | given))
 
 
-def _phangs(settings: PhangsSettings, field: _Field) -> PhangsPipeline:
-    """With what the survey derives from the frame: model clusters for the sample `"ml"`, and the
-    region of its stars, unless `ci_floor` stands for one."""
-    magnitudes = None
-    if settings.sample == "ml":
-        stars = StellarPopulation(StellarGrid.default())
-        magnitudes = mean_magnitudes(stars, band_of(field.frame.bands, V_FILTERS), ModelSettings())
-    exclusion = "field" if settings.ci_floor is None else None
-    return PhangsPipeline.for_field(
-        field.frame, field.psfs, settings, magnitudes=magnitudes, exclusion=exclusion
-    )
+def _phangs(config: PhangsConfig, field: _Field) -> Pipeline:
+    return config.pipeline(field.frame, field.psfs, field.folder)
 
 
 def _own(config: OwnConfig, field: _Field) -> Pipeline:
@@ -170,7 +156,7 @@ def _adapter(cls: type) -> Any:
 
 _PIPELINES = {
     "legus": _Kind(_adapter(LegusSettings), _legus),
-    "phangs": _Kind(_adapter(PhangsSettings), _phangs),
+    "phangs": _Kind(_adapter(PhangsConfig), _phangs),
     "own": _Kind(pydantic.TypeAdapter(OwnConfig), _own),
 }
 
@@ -213,9 +199,9 @@ class LibraryFile(Strict):
 class SurveyConfig(Strict):
     """A whole survey file.
 
-    `pipeline` has the `kind` (legus, phangs, own) and the fields of its settings, see `OwnConfig`
-    for one's own. [profile], [library] and [plan] (fields of `InjectionPlan`) are of
-    `starcensus inject`; the slope is of LEGUS's aperture corrections too.
+    `pipeline` has the `kind` (legus, phangs, own) and the fields of its settings, see
+    `LegusSettings`, `PhangsConfig` and `OwnConfig`. [profile], [library] and [plan] (fields of
+    `InjectionPlan`) are of `starcensus inject`; the slope is of LEGUS's aperture corrections too.
     """
 
     title: str = ""
@@ -259,6 +245,8 @@ class SurveyConfig(Strict):
         settings = self.pipeline["settings"]
         if isinstance(settings, OwnConfig):
             files.append(settings.source(folder))
+        if isinstance(settings, PhangsConfig) and settings.regions is not None:
+            files.append(folder / settings.regions)
         return files
 
 
