@@ -38,7 +38,7 @@ def run_detect(
         frame = config.images.frame(folder)
         progress("PSFs")
         psfs = config.psfs(frame, folder)
-        pipeline = config.make_pipeline(frame, psfs)
+        pipeline = config.make_pipeline(frame, psfs, folder)
         progress("detection and photometry")
         found = run_pipeline(pipeline, frame)
         inputs = [path, *config.inputs(folder)]

@@ -19,11 +19,10 @@ from starcensus.experiments.library import (
     MassRadiusConfig,
 )
 from starcensus.experiments.provenance import command_line, provenance
+from starcensus.experiments.psfs import PsfConfig, make_psfs
 from starcensus.experiments.run import Progress, prepare_folder, write_json
 from starcensus.experiments.survey import (
     ProfileConfig,
-    PsfConfig,
-    make_psfs,
     parse,
     read_text,
     require_images,

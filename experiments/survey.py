@@ -1,7 +1,6 @@
 """Survey files: images, their PSFs, a pipeline, and artificial cluster tests of it (TOML)."""
 
 import dataclasses
-import functools
 import importlib.util
 import pathlib
 import re
@@ -12,101 +11,26 @@ from typing import Annotated, Any, NamedTuple
 import pydantic
 
 from starcensus.experiments.config import ConfigError, Strict, _only_fields, explain
+from starcensus.experiments.own_pipeline import OwnConfig
+from starcensus.experiments.phangs_pipeline import PhangsConfig
+from starcensus.experiments.psfs import PsfConfig, make_psfs
 from starcensus.selection.injection import InjectionPlan, Injector
 from starcensus.selection.pipeline import (
     LegusPipeline,
     LegusSettings,
-    PhangsPipeline,
-    PhangsSettings,
     Pipeline,
     aperture_corrections,
 )
-from starcensus.selection.pipeline.phangs import ModelSettings, mean_magnitudes
 from starcensus.simulate import (
     PSF,
     ClusterLibrary,
     Frame,
     ReadOptions,
-    StellarGrid,
-    StellarPopulation,
     TemplateBank,
-    optical_psf,
     read_frame,
-    read_psf,
 )
-from starcensus.simulate.image import V_FILTERS, band_of
 
 _SUFFIXES = (".fits", ".fits.gz", ".fits.fz", ".fit")
-
-
-class PsfConfig(Strict):
-    """A PSF from a FITS image, see `read_psf`; a path alone stands for `{path = "…"}`.
-
-    `path` is relative to the survey file. `oversampling` is in image pixels per pixel of the
-    survey's images, by default the header's OVERSAMP.
-    """
-
-    path: str
-    oversampling: Annotated[int, pydantic.Field(ge=1)] | None = None
-    extension: int = 0
-    plane: int | None = None
-    pixel_integrated: bool = True
-
-    @pydantic.model_validator(mode="before")
-    @classmethod
-    def _path_alone(cls, value: object) -> object:
-        return {"path": value} if isinstance(value, str) else value
-
-    def psf(self, band: str, pixel_scale_arcsec: float, folder: pathlib.Path) -> PSF:
-        path = folder / self.path
-        if not path.is_file():
-            raise ConfigError(f"psf.{band}: there is no file {path}")
-        oversampling = self.oversampling or self._from_header(band, path)
-        return read_psf(
-            path,
-            band,
-            oversampling,
-            pixel_scale_arcsec,
-            extension=self.extension,
-            plane=self.plane,
-            pixel_integrated=self.pixel_integrated,
-        )
-
-    def _from_header(self, band: str, path: pathlib.Path) -> int:
-        from astropy.io import fits
-
-        try:
-            value = fits.getheader(path, self.extension).get("OVERSAMP")
-        except (OSError, IndexError) as error:
-            raise ConfigError(f"psf.{band}: {path} cannot be read as FITS ({error})") from error
-        if isinstance(value, int) and value >= 1:
-            return value
-        raise ConfigError(
-            f"psf.{band}: {path} has no OVERSAMP; give {{path = ..., oversampling = ...}}, image "
-            "pixels per pixel of the survey"
-        )
-
-
-def make_psfs(
-    given: Mapping[str, PsfConfig],
-    bands: tuple[str, ...],
-    pixel_scale_arcsec: float,
-    folder: pathlib.Path,
-) -> dict[str, PSF]:
-    """PSF of each band, the embedded model where none is given."""
-    if unknown := [band for band in given if band not in bands]:
-        raise ConfigError(f"psf: no band {', '.join(unknown)}; there are {', '.join(bands)}")
-    return {
-        band: given[band].psf(band, pixel_scale_arcsec, folder)
-        if band in given
-        else _embedded_psf(band, pixel_scale_arcsec)
-        for band in bands
-    }
-
-
-@functools.lru_cache(maxsize=16)
-def _embedded_psf(band: str, pixel_scale_arcsec: float) -> PSF:
-    return optical_psf(band, pixel_scale_arcsec)
 
 
 Read = Annotated[ReadOptions, _only_fields(ReadOptions)]
@@ -182,47 +106,48 @@ def _wavelength(band: str) -> tuple[int, str]:
     return int(number[1]) if number else 10**9, band
 
 
-def _legus(
-    settings: LegusSettings, frame: Frame, psfs: Mapping[str, PSF], eta: float
-) -> LegusPipeline:
+class _Field(NamedTuple):
+    """What a pipeline may be made from: images, PSFs, slope of clusters, the survey's folder."""
+
+    frame: Frame
+    psfs: Mapping[str, PSF]
+    eta: float
+    folder: pathlib.Path
+
+
+def _legus(settings: LegusSettings, field: _Field) -> LegusPipeline:
     """Bands without an aperture correction get that of an isolated model cluster."""
+    frame = field.frame
     given = dict(settings.aperture_correction)
     if unknown := [band for band in given if band not in frame.bands]:
         raise ConfigError(
             f"pipeline.aperture_correction: no band {', '.join(unknown)}; there are "
             f"{', '.join(frame.bands)}"
         )
-    rest = {band: psf for band, psf in psfs.items() if band not in given}
+    rest = {band: psf for band, psf in field.psfs.items() if band not in given}
     made = aperture_corrections(
         rest,
         frame.pc_per_pixel,
-        eta=eta,
+        eta=field.eta,
         aperture_pix=settings.aperture_pix,
         sky_pix=settings.sky_pix,
     )
     return LegusPipeline(dataclasses.replace(settings, aperture_correction=made | given))
 
 
-def _phangs(
-    settings: PhangsSettings, frame: Frame, psfs: Mapping[str, PSF], eta: float
-) -> PhangsPipeline:
-    """With what the survey derives from the frame: model clusters for the sample `"ml"`, and the
-    region of its stars, unless `ci_floor` stands for one."""
-    magnitudes = None
-    if settings.sample == "ml":
-        stars = StellarPopulation(StellarGrid.default())
-        magnitudes = mean_magnitudes(stars, band_of(frame.bands, V_FILTERS), ModelSettings())
-    exclusion = "field" if settings.ci_floor is None else None
-    return PhangsPipeline.for_field(
-        frame, psfs, settings, magnitudes=magnitudes, exclusion=exclusion
-    )
+def _phangs(config: PhangsConfig, field: _Field) -> Pipeline:
+    return config.pipeline(field.frame, field.psfs, field.folder)
+
+
+def _own(config: OwnConfig, field: _Field) -> Pipeline:
+    return config.pipeline(field.folder)
 
 
 class _Kind(NamedTuple):
     """A pydantic adapter of a [pipeline]'s settings, and what makes the pipeline from them."""
 
     settings: Any
-    make: Callable[[Any, Frame, Mapping[str, PSF], float], Pipeline]
+    make: Callable[[Any, _Field], Pipeline]
 
 
 def _adapter(cls: type) -> Any:
@@ -231,7 +156,8 @@ def _adapter(cls: type) -> Any:
 
 _PIPELINES = {
     "legus": _Kind(_adapter(LegusSettings), _legus),
-    "phangs": _Kind(_adapter(PhangsSettings), _phangs),
+    "phangs": _Kind(_adapter(PhangsConfig), _phangs),
+    "own": _Kind(pydantic.TypeAdapter(OwnConfig), _own),
 }
 
 
@@ -273,9 +199,9 @@ class LibraryFile(Strict):
 class SurveyConfig(Strict):
     """A whole survey file.
 
-    `pipeline` has the `kind` (legus, phangs) and the fields of its settings. [profile], [library]
-    and [plan] (fields of `InjectionPlan`) are of `starcensus inject`; the slope is of LEGUS's
-    aperture corrections too.
+    `pipeline` has the `kind` (legus, phangs, own) and the fields of its settings, see
+    `LegusSettings`, `PhangsConfig` and `OwnConfig`. [profile], [library] and [plan] (fields of
+    `InjectionPlan`) are of `starcensus inject`; the slope is of LEGUS's aperture corrections too.
     """
 
     title: str = ""
@@ -291,9 +217,12 @@ class SurveyConfig(Strict):
     def psfs(self, frame: Frame, folder: pathlib.Path) -> dict[str, PSF]:
         return make_psfs(self.psf, frame.bands, frame.pixel_scale_arcsec, folder)
 
-    def make_pipeline(self, frame: Frame, psfs: Mapping[str, PSF]) -> Pipeline:
+    def make_pipeline(
+        self, frame: Frame, psfs: Mapping[str, PSF], folder: pathlib.Path
+    ) -> Pipeline:
         kind = _PIPELINES[self.pipeline["kind"]]
-        return kind.make(self.pipeline["settings"], frame, psfs, self.profile.eta)
+        field = _Field(frame, psfs, self.profile.eta, folder)
+        return kind.make(self.pipeline["settings"], field)
 
     def make_bank(self, frame: Frame, psfs: Mapping[str, PSF]) -> TemplateBank:
         """Templates of the model clusters."""
@@ -310,7 +239,7 @@ class SurveyConfig(Strict):
         library = ClusterLibrary.load(folder / self.library.path, frame.bands)
         psfs = self.psfs(frame, folder)
         bank = self.make_bank(frame, psfs)
-        return Injector(frame, library, bank, self.make_pipeline(frame, psfs), self.plan)
+        return Injector(frame, library, bank, self.make_pipeline(frame, psfs, folder), self.plan)
 
     def inputs(self, folder: pathlib.Path) -> list[pathlib.Path]:
         """Files that the survey is made of."""
@@ -318,6 +247,11 @@ class SurveyConfig(Strict):
         files += [folder / psf.path for psf in self.psf.values()]
         if self.library is not None:
             files.append(folder / self.library.path)
+        settings = self.pipeline["settings"]
+        if isinstance(settings, OwnConfig):
+            files.append(settings.source(folder))
+        if isinstance(settings, PhangsConfig) and settings.regions is not None:
+            files.append(folder / settings.regions)
         return files
 
 

@@ -26,6 +26,8 @@ _OBSCURATION = 0.33
 _VANE = 0.022  # width over diameter
 
 UVIS_PIXEL, ACS_PIXEL = 0.0396, 0.05
+# Headers round pixel scales, TinyTim's to 10⁻⁴ arcsec: 0.0080 stands for 0.0396/5.
+SCALE_TOLERANCE = 0.02
 
 
 @dataclasses.dataclass(frozen=True)
@@ -188,6 +190,7 @@ def read_psf(
     extension: int = 0,
     plane: int | None = None,
     pixel_integrated: bool = True,
+    image_scale_arcsec: float | None = None,
 ) -> PSF:
     """A PSF from a FITS image; its sum is made 1.
 
@@ -198,10 +201,13 @@ def read_psf(
     - `plane`: which of a cube, such as Anderson's grid of positions on the detector.
     - `pixel_integrated`: False for a pattern that is not integrated over a detector pixel yet. What
       TinyTim writes without its charge diffusion stays without.
+    - `image_scale_arcsec`: of the file's pixels, if that is not `pixel_scale_arcsec` over
+      `oversampling`: the image is interpolated with splines to pixels of that size.
 
     Raises `ValueError`, with the file, for images that are not square, not finite, or negative by
-    more than a hundredth of the peak (as the filler of planes that are not measured), and for a
-    brightest pixel that is not within a detector pixel of the centre.
+    more than a hundredth of the peak (as the filler of planes that are not measured), for a
+    brightest pixel that is not within a detector pixel of the centre, and for image pixels larger
+    by more than 2% than a detector pixel, or smaller than those they are interpolated to.
     """
     from astropy.io import fits
 
@@ -234,11 +240,28 @@ def read_psf(
         data = data[1:, 1:] if (peak >= n // 2).all() else data[:-1, :-1]
         n -= 1
         peak = np.array(np.unravel_index(np.argmax(data), data.shape))
-    if np.abs(peak - (n - 1) / 2).max() > oversampling:
+    step = 1.0
+    if image_scale_arcsec is not None:
+        step = pixel_scale_arcsec / oversampling / image_scale_arcsec
+        if not 1 / (1 + SCALE_TOLERANCE) <= step * oversampling:
+            raise ValueError(
+                f"{path}: its pixels of {image_scale_arcsec:g} arcsec are larger than the "
+                f"detector's of {pixel_scale_arcsec:g}; expected a PSF that is sampled at least as "
+                "finely"
+            )
+        if step > 1 + 1e-9:
+            raise ValueError(
+                f"{path}: its pixels are {image_scale_arcsec:g} arcsec and oversampling is "
+                f"{oversampling}, which would leave out some; expected "
+                f"{int(np.ceil(step * oversampling))} or more"
+            )
+    if np.abs(peak - (n - 1) / 2).max() > step * oversampling:
         raise ValueError(
             f"{path}: the brightest pixel is (row, column) {tuple(peak.tolist())} of {n} x {n}; "
             "expected it at the centre"
         )
+    if step != 1:
+        data = _resampled(data, step)
     if not pixel_integrated:
         data = _box(data, oversampling)
     return PSF(band, data / data.sum(), oversampling, pixel_scale_arcsec)
@@ -258,3 +281,22 @@ def _box(image: Float[np.ndarray, "n n"], width: int) -> Float[np.ndarray, "n n"
     for axis in (0, 1):
         image = ndimage.convolve1d(image, kernel, axis=axis, mode="constant")
     return image
+
+
+def _resampled(image: Float[np.ndarray, "n n"], step: float) -> Float[np.ndarray, "m m"]:
+    """The image at points `step` pixels apart around its middle pixel.
+
+    Interpolated, not averaged: it is integrated over a detector pixel already, or will be.
+    """
+    from scipy import ndimage
+
+    middle = (len(image) - 1) / 2
+    half = int(middle / step + 1e-9)
+    return ndimage.affine_transform(
+        image,
+        np.array([step, step]),
+        offset=middle - half * step,
+        output_shape=(2 * half + 1, 2 * half + 1),
+        order=5,
+        mode="mirror",
+    )

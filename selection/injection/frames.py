@@ -95,7 +95,8 @@ class Injector:
 
     @functools.cached_property
     def density(self) -> Float[np.ndarray, "row col"]:
-        return placement_density(self.frame, self.plan.sigma_pc, self.plan.margin_pix)
+        plan = self.plan
+        return placement_density(self.frame, plan.sigma_pc, plan.margin_pix, plan.scale_factors)
 
     @functools.cached_property
     def control(self) -> Detections:

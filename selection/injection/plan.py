@@ -8,12 +8,14 @@ and the fewer the brighter they are.
 """
 
 import dataclasses
+import math
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from ...simulate.white import draw_positions
+from ...simulate.white import SCALE_FACTORS, draw_positions
 
 WHOLE_PC = tuple(float(r) for r in range(1, 11))
 _TRIES = 2000
@@ -36,7 +38,8 @@ class InjectionPlan:
     - `radii_pc`: half-light radii; frames of each in turn have clusters of one radius. None takes
       each cluster's own, from the library.
     - `seed`: of positions and noise. A frame follows from the plan, the library and its number.
-    - `sigma_pc`, `margin_pix`: of `placement_density`.
+    - `sigma_pc`, `margin_pix`, `scale_factors`: of `placement_density`. The last are sets of
+      weights of white light, by filter, as `LegusSettings` has for detection.
     - `min_separation`, `min_separation_pix`: least distance of two injections in half-light radii,
       of the larger one, and in pixels; both hold.
     - `match_pix`: radius within which a source belongs to an injection.
@@ -56,6 +59,7 @@ class InjectionPlan:
     min_separation: float = 3.0
     min_separation_pix: float = 10.0
     match_pix: float = 3.0
+    scale_factors: tuple[Mapping[str, float], ...] = SCALE_FACTORS
 
     def __post_init__(self) -> None:
         least: dict[str, int] = {} if self.n_clusters is None else {"n_clusters": 1}
@@ -75,6 +79,17 @@ class InjectionPlan:
             )
         if self.group not in ("brightness", "rows"):
             raise ValueError(f'group is {self.group!r}; expected "brightness" or "rows"')
+        if not (self.scale_factors and all(self.scale_factors)):
+            raise ValueError(
+                f"scale_factors is {self.scale_factors}; expected one or more sets, such as "
+                "{'F555W': 65.7, 'F814W': 29.3}"
+            )
+        for factors in self.scale_factors:
+            for name, factor in factors.items():
+                if not 0 < factor < math.inf:
+                    raise ValueError(
+                        f"scale_factors of {name} has {factor}; expected more than 0, and finite"
+                    )
 
     def sets(
         self, light: Float[np.ndarray, "n"], frame_light: float
@@ -109,7 +124,9 @@ class InjectionPlan:
         return np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(frame, stream)))
 
     def describe(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
+        """All fields; JSON."""
+        described = dataclasses.asdict(self)
+        return described | {"scale_factors": [dict(each) for each in self.scale_factors]}
 
 
 def place(

@@ -465,7 +465,7 @@ MISTAKES: dict[str, tuple[str, Callable[[pathlib.Path], None], str]] = {
     ),
     "no PSF": ("detect", no_psf, r"there is no PSF model of ACS_F475W; there are"),
     "PSF file": ("detect", remove("ACS_F555W_psf.fits"), r"psf\.ACS_F555W: there is no file"),
-    "oversampling": ("detect", no_oversampling, r"psf\.ACS_F555W: .* has no OVERSAMP; give"),
+    "oversampling": ("detect", no_oversampling, r"psf\.ACS_F555W: .* has no OVERSAMP and no"),
     "out is a file": ("detect", other_table, r"cannot write to the output folder .*out"),
     "no library": (
         "inject",

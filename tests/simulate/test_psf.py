@@ -88,6 +88,47 @@ def test_a_pattern_is_integrated_over_a_pixel_when_asked(tmp_path):
     assert image[10, 10] == pytest.approx(1 / 16) and image[10, 12] == pytest.approx(1 / 32)
 
 
+def arcsec_spread(psf: PSF) -> np.ndarray:
+    """Standard deviations along row and column."""
+    n = len(psf.image)
+    step = (np.arange(n) - (n - 1) / 2) * psf.pixel_scale_arcsec / psf.oversampling
+    return np.sqrt([(psf.image.sum(axis) * step**2).sum() for axis in (1, 0)])
+
+
+@pytest.mark.parametrize("n", [61, 62])
+@pytest.mark.parametrize(("scale", "oversampling"), [(0.0396, 2), (0.021, 3), (0.0495, 2)])
+def test_an_image_of_other_pixels_keeps_its_width_in_arcsec(n, scale, oversampling, tmp_path):
+    """A Gaussian of 0.10 by 0.07 arcsec, for pixels of 0.05 arcsec."""
+    widths = np.array([0.10, 0.07])
+    step = (np.arange(n) - n // 2) * scale
+    row, col = (np.exp(-(step**2) / 2 / width**2) for width in widths)
+    path = write(tmp_path / "psf.fits", row[:, None] * col)
+    psf = read_psf(path, "V", oversampling, 0.05, image_scale_arcsec=scale)
+    np.testing.assert_allclose(arcsec_spread(psf), widths, rtol=0.002)
+    assert psf.image.sum() == pytest.approx(1) and psf.image.argmax() == psf.image.size // 2
+    middle = len(psf.image) // 2
+    peak = (0.05 / oversampling) ** 2 / (2 * np.pi * widths.prod())
+    assert psf.image[middle, middle] == pytest.approx(peak, rel=0.002)
+    # Taken for what it is not, it is of another width.
+    wrong = read_psf(path, "V", oversampling, 0.05)
+    assert not np.allclose(arcsec_spread(wrong), widths, rtol=0.05)
+
+
+def test_a_pattern_of_other_pixels_is_integrated_over_the_detectors(tmp_path):
+    path = write(tmp_path / "psf.fits", gaussian(101, 50))  # of 4 pixels
+    psf = read_psf(path, "V", 4, 0.05, pixel_integrated=False, image_scale_arcsec=0.0175)
+    expected = np.hypot(4 * 0.0175, 0.05 / np.sqrt(12))
+    np.testing.assert_allclose(arcsec_spread(psf), expected, rtol=0.01)
+
+
+def test_pixels_that_are_too_large_or_left_out_are_refused(tmp_path):
+    path = write(tmp_path / "psf.fits", gaussian(61, 30))
+    with pytest.raises(ValueError, match=r"pixels of 0\.05 arcsec are larger than .* 0\.0396; exp"):
+        read_psf(path, "V", 2, 0.0396, image_scale_arcsec=0.05)
+    with pytest.raises(ValueError, match=r"0\.01 arcsec and oversampling is 2.*expected 4 or more"):
+        read_psf(path, "V", 2, 0.0396, image_scale_arcsec=0.01)
+
+
 @pytest.mark.shared
 def test_files_as_their_makers_publish_them(shared):
     for name in ("F435W", "F475W"):  # of odd and of even side, 0.0495 arcsec per pixel

@@ -45,9 +45,15 @@ class HitMap:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ModelRegions:
-    """Regions of model clusters at several bin sizes; a candidate lies in any of them."""
+    """Regions of model clusters at several bin sizes; a candidate lies in any of them.
+
+    **Arguments:**
+
+    - `maps`: one for each bin size. `source`: what they were made from, in any words, or "".
+    """
 
     maps: tuple[HitMap, ...]
+    source: str = ""
 
     def contains(
         self, mci_in: Float[np.ndarray, "n"], mci_out: Float[np.ndarray, "n"]
@@ -76,7 +82,7 @@ class ModelRegions:
         temporary = target.with_name(f".{target.name}.{os.getpid()}")
         try:
             with h5py.File(temporary, "w") as file:
-                file.attrs["starcensus_kind"] = _KIND
+                file.attrs["starcensus_kind"], file.attrs["source"] = _KIND, self.source
                 for number, each in enumerate(self.maps):
                     data = file.create_dataset(str(number), data=each.mask)
                     data.attrs["bin_size"], data.attrs["first"] = each.bin_size, each.first
@@ -96,7 +102,8 @@ class ModelRegions:
                 first_in, first_out = (float(edge) for edge in data.attrs["first"])
                 mask = data[:].astype(bool)
                 maps.append(HitMap(float(data.attrs["bin_size"]), (first_in, first_out), mask))
-        return cls(tuple(maps))
+            source = str(file.attrs.get("source", ""))
+        return cls(tuple(maps), source)
 
 
 def hit_map(

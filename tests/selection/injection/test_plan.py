@@ -2,8 +2,10 @@
 
 import dataclasses
 import itertools
+import json
 
 import numpy as np
+import pydantic
 import pytest
 from scipy import stats
 
@@ -63,6 +65,28 @@ def test_clusters_go_where_v_has_data_whatever_the_other_bands_lack():
         0.0396,
     )
     assert not placement_density(exchanged)[:, 318:].any()
+
+
+def test_the_white_light_of_any_filter_is_weighed_as_the_plan_says():
+    """Of two filters, one of them new, the one with the smaller factor attracts the clusters."""
+    images = []
+    for band, at in ((BAND, (250, 200)), ("ACS_F475W", (250, 400))):
+        data = np.zeros((501, 601), np.float32)
+        data[at] = 1.0
+        images.append(BandImage(band, data, 1.0, 25.0))
+    frame = Frame(tuple(images), 29.98, 0.0396)
+
+    def share(plan: InjectionPlan) -> float:
+        arguments = plan.sigma_pc, plan.margin_pix, plan.scale_factors
+        return float(placement_density(frame, *arguments)[:, :300].sum())
+
+    with pytest.raises(ValueError, match="no scale factor for F475W"):
+        share(InjectionPlan(sigma_pc=20.0))
+    plan = InjectionPlan(sigma_pc=20.0, scale_factors=({"F555W": 1.0, "F475W": 3.0},))
+    assert share(plan) == pytest.approx(0.75, abs=0.01)
+    described = json.loads(json.dumps(plan.describe()))
+    assert described["scale_factors"] == [{"F555W": 1.0, "F475W": 3.0}]
+    assert pydantic.TypeAdapter(InjectionPlan).validate_python(described) == plan
 
 
 def positions_follow(density: np.ndarray, x: np.ndarray, y: np.ndarray) -> bool:
@@ -146,6 +170,9 @@ def test_frames_have_random_numbers_of_their_own():
         ({"match_pix": 0.0}, "match_pix is 0.0; expected > 0"),
         ({"max_light": float("nan")}, "max_light is nan"),
         ({"seed": -1}, "seed is -1; expected 0 or more"),
+        ({"scale_factors": ()}, r"scale_factors is \(\); expected one or more sets"),
+        ({"scale_factors": ({"F555W": 1.0}, {})}, "expected one or more sets"),
+        ({"scale_factors": ({"F475W": 0.0},)}, "scale_factors of F475W has 0.0; expected more th"),
     ],
 )
 def test_a_plan_that_makes_no_sense_is_refused(changes, message: str):

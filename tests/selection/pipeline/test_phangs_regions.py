@@ -1,5 +1,6 @@
 """Regions of the MCI plane: polygon, hit maps, stars."""
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -104,9 +105,10 @@ def test_regions_nest():
 
 def test_regions_are_stored(tmp_path):
     models = np.random.default_rng(1).normal(0, 0.1, (2, 20_000))
-    regions = hit_regions(*models)
+    regions = dataclasses.replace(hit_regions(*models), source="normal")
     regions.save(tmp_path / "regions.h5")
     found = ModelRegions.load(tmp_path / "regions.h5")
+    assert found.source == "normal" and hit_regions(*models).source == ""
     assert found.describe() == regions.describe()
     points = np.random.default_rng(2).uniform(-0.5, 0.5, (2, 1000))
     np.testing.assert_array_equal(found.contains(*points), regions.contains(*points))

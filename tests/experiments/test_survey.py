@@ -1,0 +1,126 @@
+"""Survey files: what their tables become."""
+
+import dataclasses
+import pathlib
+
+import numpy as np
+import pytest
+
+from starcensus.experiments import phangs_pipeline
+from starcensus.experiments.config import ConfigError
+from starcensus.experiments.survey import SurveyConfig, parse_survey
+from starcensus.selection.pipeline import PhangsPipeline
+from starcensus.selection.pipeline.phangs import ModelRegions
+from starcensus.simulate import PSF, Frame
+from starcensus.simulate.image import BandImage
+from starcensus.simulate.white import SCALE_FACTORS
+
+BAND = "ACS_F555W"
+
+TEXT = """
+[images]
+paths = "galaxy"
+[pipeline]
+kind = "legus"
+[plan]
+"""
+
+
+def parsed(text: str) -> SurveyConfig:
+    return parse_survey(text, "survey.toml")
+
+
+def test_scale_factors_of_the_placement():
+    assert parsed(TEXT).plan.scale_factors == SCALE_FACTORS
+    own = "scale_factors = [{ F475W = 2.5, F814W = 1 }, { F475W = 1, F814W = 1 }]"
+    found = parsed(TEXT + own).plan
+    assert found.scale_factors == ({"F475W": 2.5, "F814W": 1.0}, {"F475W": 1.0, "F814W": 1.0})
+    assert found.describe()["scale_factors"] == list(found.scale_factors)
+    with pytest.raises(ConfigError, match=r"survey\.toml: plan: scale_factors of F475W has -1\.0;"):
+        parsed(TEXT + "scale_factors = [{ F475W = -1 }]")
+
+
+PHANGS = """
+[images]
+paths = "galaxy"
+[pipeline]
+kind = "phangs"
+sample = "ml"
+min_bands = 1
+ci_floor = 1.3
+regions = "regions.h5"
+[pipeline.models]
+n_masses = 40
+fwhm_pix = [2.0]
+etas = [3.0]
+mass_range = [1e4, 1e5]
+min_models = 1
+openings = 0
+"""
+
+
+def field(level: float = 0.1) -> tuple[Frame, dict[str, PSF]]:
+    rng = np.random.default_rng(1)
+    data = (rng.poisson(level * 1000, (60, 80)) / 1000).astype(np.float32)
+    step = np.arange(-80, 81) / 4
+    image = np.exp(-(step[:, None] ** 2 + step**2) / 2)
+    frame = Frame((BandImage(BAND, data, 1000.0, 25.8),), 29.98)
+    return frame, {BAND: PSF(BAND, image / image.sum(), 4, 0.0396)}
+
+
+def pipeline(text: str, folder: pathlib.Path, level: float = 0.1) -> PhangsPipeline:
+    made = parsed(text).make_pipeline(*field(level), folder)
+    assert isinstance(made, PhangsPipeline) and made.settings.sample == "ml"
+    return made
+
+
+def test_regions_of_models_are_made_once(tmp_path, monkeypatch):
+    """What reads them has the same pipeline as what made them, and makes none."""
+    made = pipeline(PHANGS, tmp_path)
+    assert made.regions is not None and all(each.mask.any() for each in made.regions.maps)
+    monkeypatch.setattr(phangs_pipeline, "mean_magnitudes", lambda *a: pytest.fail("made again"))
+    again = pipeline(PHANGS, tmp_path)
+    assert again.describe() == made.describe()
+    assert tmp_path / "regions.h5" in parsed(PHANGS.replace('"galaxy"', "[]")).inputs(tmp_path)
+    # Of another sky, grid or PSF they are others.
+    fewer = PHANGS.replace("n_masses = 40", "n_masses = 41")
+    for text, level in ((PHANGS, 0.2), (fewer, 0.1)):
+        with pytest.raises(ConfigError, match=r"regions\.h5 is of other images, PSFs or models;"):
+            pipeline(text, tmp_path, level)
+    # Those that were saved from Python are the user's business.
+    loaded = ModelRegions.load(tmp_path / "regions.h5")
+    dataclasses.replace(loaded, source="").save(tmp_path / "regions.h5")
+    assert pipeline(fewer, tmp_path).describe() == made.describe()
+    (tmp_path / "regions.h5").write_text("something")
+    with pytest.raises(ConfigError, match=r"regions\.h5 cannot be read .*ModelRegions\.save"):
+        pipeline(PHANGS, tmp_path)
+
+
+def test_models_are_those_of_the_file(tmp_path):
+    text = PHANGS.replace('regions = "regions.h5"\n', "")
+    found = pipeline(text, tmp_path).describe()["regions"]
+    assert not list(tmp_path.iterdir())
+    assert found["bin_sizes"] == [0.01, 0.02, 0.04] and found["hits"][0] > found["hits"][2] > 0
+    other = pipeline(text + "bin_sizes = [0.04]", tmp_path).describe()["regions"]
+    assert other["hits"] == found["hits"][2:]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("n_masses", "n_mass", r"pipeline: models: unknown key n_mass; allowed: log_ages"),
+        ("n_masses = 40", "n_masses = 0", r"pipeline: models: n_masses >= 1"),
+        ('sample = "ml"', "", "models and regions are given and sample is 'human', which"),
+        ("min_bands = 1", "min_band = 1", r"unknown key min_band; allowed: sample, .*, regions"),
+    ],
+)
+def test_what_the_models_cannot_be(old, new, message):
+    assert old in PHANGS
+    with pytest.raises(ConfigError, match=rf"survey\.toml: .*{message}"):
+        parsed(PHANGS.replace(old, new))
+
+
+def test_regions_are_written_into_a_folder_that_is_there(tmp_path):
+    text = PHANGS.replace("regions.h5", "none/regions.h5")
+    with pytest.raises(ConfigError, match=r"pipeline\.regions: .*regions\.h5 cannot be written"):
+        pipeline(text, tmp_path)
