@@ -28,8 +28,8 @@ def test_encircled_energy_is_stscis_within_two_percent(name: str, shared):
     np.testing.assert_allclose(found[used], table[used], rtol=0.02)
 
 
-# Bohlin (2016, AJ 152, 60): 0.1 to 0.5 arcsec in steps of 0.05, then 1. The numbers of ACS come from
-# fits to UVIS, so that nothing of the model was fitted to these.
+# Bohlin (2016, AJ 152, 60): 0.1 to 0.5 arcsec in steps of 0.05, then 1. The numbers of ACS come
+# from fits to UVIS, so that nothing of the model was fitted to these.
 ACS_RADII = np.r_[np.arange(2, 11) * 0.05, 1.0]
 ACS = {
     "F435W": (0.0225, (0.663, 0.792, 0.839, 0.863, 0.877, 0.887, 0.895, 0.902, 0.907, 0.941)),
