@@ -29,6 +29,7 @@ from starcensus.simulate import (
     TemplateBank,
     read_frame,
 )
+from starcensus.simulate.render import ProfileKind
 
 _SUFFIXES = (".fits", ".fits.gz", ".fits.fz", ".fit")
 
@@ -184,10 +185,24 @@ def _own_radii(value: object) -> object:
 
 
 class ProfileConfig(Strict):
-    """Model clusters: (1 + r²/a²)^(−eta), their radii rounded to steps of `step_dex`."""
+    """Model clusters: EFF, (1 + r²/a²)^(−eta), or King, r_t/r_c = `concentration`, or ellipses.
 
+    All are alike but for their radii, which are rounded to steps of `step_dex`.
+    """
+
+    kind: ProfileKind = "eff"
     eta: Annotated[float, pydantic.Field(gt=0.5)] = 1.5
+    concentration: Annotated[float, pydantic.Field(ge=0.5)] = 30.0
+    axis_ratio: Annotated[float, pydantic.Field(gt=0, le=1)] = 1.0
+    position_angle_deg: float = 0.0
     step_dex: Annotated[float, pydantic.Field(gt=0)] = 0.02
+
+    @pydantic.model_validator(mode="after")
+    def _of_its_kind(self) -> "ProfileConfig":
+        other = {"eff": "concentration", "king": "eta"}[self.kind]
+        if other in self.model_fields_set:
+            raise ValueError(f"profile.{other} is not of kind {self.kind}; remove it")
+        return self
 
 
 class LibraryFile(Strict):

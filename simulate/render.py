@@ -10,13 +10,16 @@ drawing for point sources and for EFF profiles of 0.5 pc and more at 1.9 pc per 
 import dataclasses
 import functools
 from collections.abc import Mapping
+from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Float
 from scipy import fft, ndimage, special
 
-from .profiles import EFF, Profile
+from .profiles import EFF, King, Profile
 from .psf import PSF, fast_length
+
+ProfileKind = Literal["eff", "king"]
 
 CORE_PHASES, WING_PHASES = 16, 2
 _FINE = 8
@@ -173,8 +176,10 @@ class TemplateBank:
     **Arguments:**
 
     - `psfs`: of each band. `pc_per_pixel`: of the images.
-    - `eta`: of the EFF profile, (1 + r²/a²)^(−η), truncated at the radius of the PSF; `r_eff_pc` is
-      the half-light radius of the truncated profile.
+    - `kind`: `"eff"`, (1 + r²/a²)^(−η) truncated at the radius of the PSF, or `"king"`. `r_eff_pc`
+      is the half-light radius of the profile, truncation included, circularised.
+    - `eta`: of EFF profiles. `concentration`: of King's, r_t/r_c.
+    - `axis_ratio`, `position_angle_deg`: of all clusters, see `Profile`.
     - `step_dex`: radii are rounded to this step in log10; 0.02 dex is 2.3% in a radius at most.
       Whole parsecs from 1 to 10 and other radii that recur can be had exactly with `exact`.
     - `exact`: radii in pc that are not rounded.
@@ -187,7 +192,16 @@ class TemplateBank:
         eta: float = 1.5,
         step_dex: float = 0.02,
         exact: tuple[float, ...] = tuple(float(r) for r in range(1, 11)),
+        *,
+        kind: ProfileKind = "eff",
+        concentration: float = 30.0,
+        axis_ratio: float = 1.0,
+        position_angle_deg: float = 0.0,
     ) -> None:
+        if kind not in get_args(ProfileKind):
+            raise ValueError(
+                f"kind is {kind!r}; expected one of {', '.join(get_args(ProfileKind))}"
+            )
         if not (pc_per_pixel > 0 and eta > 0.5 and step_dex > 0):
             raise ValueError(
                 "pc_per_pixel, eta - 0.5 and step_dex are positive; got "
@@ -195,6 +209,8 @@ class TemplateBank:
             )
         self.psfs = dict(psfs)
         self.pc_per_pixel, self.eta, self.step_dex, self.exact = pc_per_pixel, eta, step_dex, exact
+        self.kind, self.concentration = kind, concentration
+        self.axis_ratio, self.position_angle_deg = axis_ratio, position_angle_deg
         self._made: dict[tuple[str, float], Template] = {}
 
     def __getstate__(self) -> dict[str, object]:
@@ -203,18 +219,23 @@ class TemplateBank:
     def describe(self) -> dict[str, object]:
         """What the light of a cluster depends on; JSON."""
         return {
-            "profile": "EFF",
-            "eta": self.eta,
+            "profile": self.kind,
+            **({"eta": self.eta} if self.kind == "eff" else {"concentration": self.concentration}),
+            "axis_ratio": self.axis_ratio,
+            "position_angle_deg": self.position_angle_deg,
             "pc_per_pixel": self.pc_per_pixel,
             "step_dex": self.step_dex,
             "exact_pc": list(self.exact),
             "psf_sha256": {band: psf.sha256() for band, psf in self.psfs.items()},
         }
 
-    def profile(self, band: str, r_eff_pc: float) -> EFF:
+    def profile(self, band: str, r_eff_pc: float) -> EFF | King:
         """The profile of a half-light radius, pc."""
+        ellipse = self.axis_ratio, self.position_angle_deg
+        if self.kind == "king":
+            return King.from_half_light(r_eff_pc, self.concentration, *ellipse)
         end = self.psfs[band].radius_pix * self.pc_per_pixel
-        return EFF.from_half_light(r_eff_pc, gamma=2 * self.eta, truncation_pc=end)
+        return EFF.from_half_light(r_eff_pc, 2 * self.eta, end, *ellipse)
 
     def radius(self, r_eff_pc: float) -> float:
         """The radius, pc, whose template serves; `ValueError` unless positive. 0 is a point."""

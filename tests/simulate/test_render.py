@@ -5,7 +5,7 @@ import pytest
 
 from starcensus.simulate.galaxy import NGC628C, Exposure
 from starcensus.simulate.image import BandImage
-from starcensus.simulate.profiles import EFF, Moffat, Profile
+from starcensus.simulate.profiles import EFF, King, Moffat, Profile
 from starcensus.simulate.psf import PSF, optical_psf
 from starcensus.simulate.render import (
     TemplateBank,
@@ -135,3 +135,21 @@ def test_radii_are_rounded_to_the_bank_and_whole_parsecs_kept(psf: PSF):
         bank.get("ACS_F814W", 3.0)
     other = TemplateBank({psf.band: optical_psf("ACS_F814W", radius_pix=60)}, 1.9)
     assert bank.describe() != other.describe()
+
+
+def test_a_bank_has_kings_and_ellipses(psf: PSF):
+    king = TemplateBank({psf.band: psf}, 1.9, kind="king", concentration=12.0)
+    wanted = make_template(psf, King.from_half_light(4.0, 12.0), 1.9)
+    np.testing.assert_array_equal(king.get(psf.band, 4.0).core, wanted.core)
+    assert king.profile(psf.band, 4.0).half_light_radius == pytest.approx(4.0)
+    flat = TemplateBank({psf.band: psf}, 1.9, axis_ratio=0.5, position_angle_deg=90.0)
+    assert flat.profile(psf.band, 8.0).half_light_radius == pytest.approx(8.0)
+    stamp = flat.get(psf.band, 8.0).stamp(0.0, 0.0, 24)
+    step = np.arange(-24, 25)
+    narrow, long = (stamp.sum(axis) @ step**2 for axis in (0, 1))
+    assert long > 1.5 * narrow
+    plain = TemplateBank({psf.band: psf}, 1.9)
+    assert len({str(bank.describe()) for bank in (king, flat, plain)}) == 3
+    # By our own check, or where types are checked by that.
+    with pytest.raises(Exception, match="moffat"):
+        TemplateBank({psf.band: psf}, 1.9, kind="moffat")  # pyright: ignore[reportArgumentType]
