@@ -152,6 +152,7 @@ def test_a_table_of_injections(made, table):
     assert facts["inputs"]["peaks.py"] == f"sha256:{checksum(made / 'peaks.py')}"
 
 
+@pytest.mark.slow
 def test_two_workers_make_the_same_table(made, table, tmp_path, monkeypatch):
     files = str(made / "survey.toml"), "--out", str(tmp_path / "two.h5")
     assert run(monkeypatch, "inject", *files, "--workers", "2", "--shard-frames", "1") == 0
