@@ -27,7 +27,7 @@ class ApertureLight:
     bank: TemplateBank
     band: str
     reach_pix: float = 3.0
-    _made: dict[float, np.ndarray] = dataclasses.field(default_factory=dict, repr=False)
+    _made: dict[float, np.ndarray] = dataclasses.field(init=False, repr=False, default_factory=dict)
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_made": {}}
@@ -41,7 +41,8 @@ class ApertureLight:
         `ValueError` for an offset beyond `reach_pix`.
         """
         offset_pix = np.asarray(offset_pix, float)
-        if len(offset_pix) and not offset_pix.max() <= self.reach_pix:
+        # Whoever chose the pairs may have rounded their distance otherwise.
+        if len(offset_pix) and not offset_pix.max() <= self.reach_pix * (1 + 1e-9):
             raise ValueError(f"offset is {offset_pix.max()} pixels; reach_pix is {self.reach_pix}")
         out = np.empty(len(offset_pix))
         for r_eff in np.unique(r_eff_pc):

@@ -215,8 +215,8 @@ def centroids(
 
     The barycentre of all pixels above the threshold is pulled aside by the light around it, by up
     to some pixels, and a star measured so far off its centre has the concentration index of a
-    cluster. Of sources with one centre, within a quarter of a pixel, the
-    one whose barycentre is closest to it is kept.
+    cluster. Of sources with one centre, within a quarter of a pixel, the one whose barycentre is
+    closest to it is kept.
     """
     import sep
 

@@ -114,6 +114,8 @@ def test_light_in_an_aperture_is_what_is_drawn(r_eff: float):
         drawn = [aperture_sums(r_eff, offset, angle, bank) for angle in (0.4, 2.5, 4.6)]
         found = light.fraction(np.array([r_eff]), np.array([offset]))[0]
         assert found == pytest.approx(np.mean(drawn), abs=0.006)
+    edge = light.fraction(np.array([r_eff, r_eff]), np.array([3.0, np.nextafter(3.0, 4.0)]))
+    assert edge[0] == edge[1]
     with pytest.raises(ValueError, match="reach_pix is 3"):
         light.fraction(np.array([r_eff]), np.array([3.2]))
 
