@@ -15,8 +15,9 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Float
 
-from ._base import AbstractSelection
-from ._box import AXES
+from starcensus.theta import AXES
+
+from .operators._base import AbstractSelection
 
 Density = Callable[[np.ndarray], np.ndarray]
 

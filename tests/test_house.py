@@ -14,7 +14,9 @@ import pytest
 import starcensus
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-# Each folder may import those named here, and itself.
+# Modules of the ground floor, beside the links: every folder may import them.
+GROUND = {p.stem for p in (ROOT / "src" / "starcensus").glob("*.py")} - {"__init__"}
+# Each folder may import those named here, itself and the ground floor.
 MAY_IMPORT = {
     "simulate": set(),
     "networks": set(),
@@ -23,7 +25,7 @@ MAY_IMPORT = {
     "inference": {"simulate", "networks", "selection", "forward"},
     "experiments": {"simulate", "networks", "selection", "forward", "inference"},
 }
-FOLDERS = [name for name in MAY_IMPORT if (ROOT / name).is_dir()]
+FOLDERS = list(MAY_IMPORT)
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 
@@ -31,9 +33,15 @@ def modules(folder: str) -> list[pathlib.Path]:
     return sorted((ROOT / folder).rglob("*.py"))
 
 
+def ground_modules() -> list[pathlib.Path]:
+    return [ROOT / "src" / "starcensus" / f"{name}.py" for name in sorted(GROUND)]
+
+
 def dotted(path: pathlib.Path) -> str:
     """Module name of a library file: starcensus.forward.mass for forward/mass.py."""
     parts = path.relative_to(ROOT).with_suffix("").parts
+    if parts[0] == "src":
+        return ".".join(parts[1:])
     return ".".join(["starcensus", *(p for p in parts if p != "__init__")])
 
 
@@ -52,7 +60,24 @@ def run(code: str) -> str:
 
 def test_the_folders_are_those_of_the_house():
     packages = {path.parent.name for path in ROOT.glob("*/__init__.py")}
-    assert packages == set(FOLDERS)
+    # The benchmarks are a package of the checkout, and not shipped.
+    assert packages == {*FOLDERS, "benchmarks"}
+    wheel = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]
+    assert not [name for name in wheel["only-include"] if name.startswith("benchmarks")]
+
+
+@pytest.mark.parametrize("name", sorted(GROUND))
+def test_each_module_of_the_ground_floor_is_shipped_and_type_checked(name: str):
+    path = f"src/starcensus/{name}.py"
+    assert path in PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["only-include"]
+    assert path in PROJECT["tool"]["pyright"]["include"]
+    assert (ROOT / path).is_file() and not (ROOT / path).is_symlink()
+
+
+@pytest.mark.parametrize("name", sorted(GROUND))
+def test_the_ground_floor_imports_only_itself(name: str):
+    found = imported_folders(ROOT / "src" / "starcensus" / f"{name}.py")
+    assert found <= GROUND - {name}
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
@@ -99,9 +124,8 @@ def imported_folders(path: pathlib.Path) -> set[str]:
             top, *rest = name.split(".")
             assert top not in MAY_IMPORT, f"{path}:{node.lineno} imports a bare {top}"
             if top == "starcensus":
-                assert path.is_relative_to(ROOT / "experiments"), (
-                    f"{path}:{node.lineno}: imports inside the library are relative"
-                )
+                inside = path.is_relative_to(ROOT / "experiments") or set(rest[:1]) <= GROUND
+                assert inside, f"{path}:{node.lineno}: imports inside the library are relative"
                 found |= set(rest[:1])
     return found
 
@@ -109,7 +133,7 @@ def imported_folders(path: pathlib.Path) -> set[str]:
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_imports_point_one_way(folder: str):
     for path in modules(folder):
-        right = imported_folders(path) - MAY_IMPORT[folder] - {folder}
+        right = imported_folders(path) - MAY_IMPORT[folder] - {folder} - GROUND
         assert not right, f"{path.relative_to(ROOT)} imports {sorted(right)}"
 
 
@@ -151,14 +175,14 @@ print(json.dumps({
 """
 
 
-@pytest.mark.parametrize("folder", FOLDERS)
+@pytest.mark.parametrize("folder", [*sorted(GROUND), *FOLDERS])
 def test_each_folder_imports_alone_and_does_nothing_else(folder: str):
     report = json.loads(run(PROBE % [f"starcensus.{folder}"]))
     assert report["printed"] == "" and report["arrays"] == 0 and report["changed"] == []
     loaded = set(report["loaded"])
     assert not loaded & set(MAY_IMPORT), "a folder was imported by its bare name"
     ours = {name.split(".")[1] for name in loaded if name.startswith("starcensus.")}
-    assert ours <= MAY_IMPORT[folder] | {folder}
+    assert ours <= MAY_IMPORT.get(folder, set()) | {folder} | GROUND
     if folder != "networks":
         assert "torch" not in loaded
     if folder != "experiments":
@@ -166,7 +190,8 @@ def test_each_folder_imports_alone_and_does_nothing_else(folder: str):
 
 
 def test_every_module_imports_without_side_effects():
-    names = [dotted(path) for f in FOLDERS for path in modules(f) if path.name != "__main__.py"]
+    files = [*ground_modules(), *(path for f in FOLDERS for path in modules(f))]
+    names = [dotted(path) for path in files if path.name != "__main__.py"]
     report = json.loads(run(PROBE % names))
     assert report["printed"] == "" and report["arrays"] == 0 and report["changed"] == []
     assert set(names) <= set(report["loaded"])

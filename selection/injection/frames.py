@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from ...simulate.image import V_FILTERS, Frame, band_of
-from ...simulate.library import ClusterLibrary
-from ...simulate.render import TemplateBank, add_sources, photon_noise
-from ...simulate.white import placement_density
+from ...simulate.images.frame import V_FILTERS, Frame, band_of
+from ...simulate.images.render import TemplateBank, add_sources, photon_noise
+from ...simulate.images.white import placement_density
+from ...simulate.library.library import ClusterLibrary
 from ..pipeline._base import Detections, Pipeline
 from ..pipeline.photometry import annulus_sky
 from .light import SKY_PIX, ApertureLight, owns, source_light

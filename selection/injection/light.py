@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 from jaxtyping import Bool, Float
 
-from ...simulate.image import BandImage
-from ...simulate.render import CORE_RADIUS, TemplateBank
+from ...simulate.images.frame import BandImage
+from ...simulate.images.render import CORE_RADIUS, TemplateBank
 from ..pipeline.photometry import aperture_photometry
 
 APERTURE_PIX, SKY_PIX = 4.0, (7.0, 8.0)

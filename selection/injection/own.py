@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.spatial import KDTree
 
-from ...simulate.image import BandImage
+from ...simulate.images.frame import BandImage
 from ..pipeline._base import Detections
 from .light import ApertureLight, owns, source_light
 

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float, Int
 
-from ...simulate.white import SCALE_FACTORS, draw_positions
+from ...simulate.images.white import SCALE_FACTORS, draw_positions
 
 WHOLE_PC = tuple(float(r) for r in range(1, 11))
 _TRIES = 2000

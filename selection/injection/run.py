@@ -14,7 +14,8 @@ import shutil
 from collections.abc import Callable, Hashable
 from typing import Protocol, runtime_checkable
 
-from ...simulate.workers import RunError, prepare_parts, run_tasks
+from starcensus.shards import RunError, prepare_parts, run_tasks
+
 from .frames import Injector
 from .table import InjectionTable
 

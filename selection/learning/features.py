@@ -6,8 +6,8 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 
-from .._nuisance import BACKGROUND, R_EFF
 from ..injection import InjectionTable
+from ..operators.nuisance import BACKGROUND, R_EFF
 
 # A sky-subtracted mosaic has skies below zero; electrons/s/pixel.
 _FAINTEST_SKY = 1e-4

@@ -8,13 +8,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
+from starcensus.theta import Box
+
 from ...networks import Trained, TrainSettings, search_grid, train_ensemble
 from ...networks.training import Progress, checksum
 from ...simulate import ClusterLibrary
-from ...simulate.design import FlatRadius, MassRadius
-from .._box import Box
-from .._network import NetworkSelection
-from .._nuisance import (
+from ...simulate.library.design import FlatRadius, MassRadius
+from ..injection import InjectionTable
+from ..operators.network import NetworkSelection
+from ..operators.nuisance import (
     BACKGROUND,
     R_EFF,
     Nuisance,
@@ -22,8 +24,7 @@ from .._nuisance import (
     independent,
     radius_distribution,
 )
-from .._photometric import PhotometricNetwork
-from ..injection import InjectionTable
+from ..operators.photometric import PhotometricNetwork
 from .features import Inputs, features, magnitude_limits, nuisance_columns
 
 # A table with more radii than this was drawn from a continuous distribution.

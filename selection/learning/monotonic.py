@@ -6,10 +6,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from .._box import AXES
-from .._network import NetworkSelection
-from .._photometric import PhotometricNetwork
+from starcensus.theta import AXES
+
 from ..injection import InjectionTable
+from ..operators.network import NetworkSelection
+from ..operators.photometric import PhotometricNetwork
 
 _STEPS = 41
 _SHIFT_MAG = 3.0

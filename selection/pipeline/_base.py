@@ -7,7 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Bool, Float
 
-from ...simulate.image import Frame
+from ...simulate.images.frame import Frame
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

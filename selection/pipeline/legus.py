@@ -8,10 +8,10 @@ import numpy as np
 from jaxtyping import Float
 from scipy.spatial import KDTree
 
-from ...simulate.image import B_FILTERS, I_FILTERS, V_FILTERS, BandImage, Frame, band_of
-from ...simulate.psf import PSF
-from ...simulate.render import TemplateBank, add_sources
-from ...simulate.white import SCALE_FACTORS, white_light
+from ...simulate.images.frame import B_FILTERS, I_FILTERS, V_FILTERS, BandImage, Frame, band_of
+from ...simulate.images.psf import PSF
+from ...simulate.images.render import TemplateBank, add_sources
+from ...simulate.images.white import SCALE_FACTORS, white_light
 from ._base import Detections
 from .photometry import aperture_photometry, magnitudes
 

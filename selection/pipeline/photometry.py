@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 from jaxtyping import Float, Int
 
-from ...simulate.image import BandImage
+from ...simulate.images.frame import BandImage
 
 _CLIP_SIGMA, _CLIP_ROUNDS = 3.0, 5
 # The median of many pixels is this much more uncertain (in variance) than their mean.

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from ..dust import AV_KNOTS, NEBULAR_AV_KNOTS, ExtinctionCurve, chebyshev_knots, extinction_curve
 from .atmospheres import Atmospheres, SpectralLibrary
+from .dust import AV_KNOTS, NEBULAR_AV_KNOTS, ExtinctionCurve, chebyshev_knots, extinction_curve
 from .filters import Filter, Spectrum, zero_fluxes
 from .grid import StellarGrid
 from .isochrones import Isochrone, IsochroneSet
@@ -149,7 +149,7 @@ def build_grid(
     """
     if gas is None:
         # `nebular` itself needs the filters of this package, so it comes later.
-        from ..nebular import nebular_band_flux as gas
+        from .nebular import nebular_band_flux as gas
 
     resampling = resampling or Resampling()
     screen = extinction_curve(curve) if isinstance(curve, str) else curve

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from starcensus.experiments import cli
+from starcensus.experiments.cli import main as cli
 from starcensus.networks import MLP
 from starcensus.networks.training import checksum
 from starcensus.selection import (

@@ -6,10 +6,10 @@ import pytest
 from matplotlib.image import imread
 from typer.testing import CliRunner
 
-from starcensus.experiments import figures_selection
-from starcensus.experiments.cli import app
-from starcensus.experiments.figures import BANDS, resolved_clusters
-from starcensus.simulate.population import StellarPopulation
+from starcensus.experiments.cli.main import app
+from starcensus.experiments.report import figures_selection
+from starcensus.experiments.report.figures import BANDS, resolved_clusters
+from starcensus.simulate.clusters.bins import StellarPopulation
 from starcensus.simulate.stars.grid import StellarGrid
 
 

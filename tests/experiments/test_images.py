@@ -12,10 +12,10 @@ import pytest
 from astropy.io import fits
 from astropy.table import Table
 from astropy.wcs import WCS
+from benchmarks.inject import STAGES, bench_inject
 
-from starcensus.experiments import cli
-from starcensus.experiments.bench.inject import STAGES, bench_inject
-from starcensus.experiments.survey import SurveyBuild, load_survey
+from starcensus.experiments.cli import main as cli
+from starcensus.experiments.schema.survey import SurveyBuild, load_survey
 from starcensus.selection.injection import InjectionTable, Injector
 from starcensus.selection.injection import run as injections
 from starcensus.simulate import ClusterLibrary, Frame, read_band, read_frame, write_frame

@@ -8,10 +8,11 @@ import pathlib
 
 import numpy as np
 import pytest
+from benchmarks import design
 
-from starcensus.experiments import cli, learning
-from starcensus.experiments.bench import design
-from starcensus.experiments.config import ConfigError
+from starcensus.experiments.cli import main as cli
+from starcensus.experiments.jobs import learn as learning
+from starcensus.experiments.schema.fit import ConfigError
 from starcensus.networks import TrainSettings
 from starcensus.selection import (
     NetworkSelection,

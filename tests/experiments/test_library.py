@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from astropy.table import Table
 
-from starcensus.experiments import cli
-from starcensus.experiments.library import LibraryConfig, load_design, run_library_file
+from starcensus.experiments.cli import main as cli
+from starcensus.experiments.jobs.library import LibraryConfig, load_design, run_library_file
 from starcensus.simulate import BoxTheta, ClusterLibrary, RunSettings, TableTheta
-from starcensus.simulate.cluster import DrawSettings, draw_clusters
-from starcensus.simulate.imf import Chabrier
-from starcensus.simulate.population import StellarPopulation
+from starcensus.simulate.clusters.bins import StellarPopulation
+from starcensus.simulate.clusters.cluster import DrawSettings, draw_clusters
+from starcensus.simulate.clusters.imf import Chabrier
 from starcensus.simulate.stars.grid import StellarGrid
 
 DESIGN = """

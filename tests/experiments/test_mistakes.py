@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from astropy.table import Table
 
-from starcensus.experiments import cli
+from starcensus.experiments.cli import main as cli
 from starcensus.networks import MLP
 from starcensus.selection import (
     Box,
@@ -356,7 +356,7 @@ def test_mistaken_command(name, tmp_path, monkeypatch, capsys):
 def test_a_bug_is_a_traceback(tmp_path, monkeypatch):
     write_project(tmp_path)
     monkeypatch.setattr(
-        "starcensus.experiments.run.read_catalogue", lambda *a, **k: json.loads("x")
+        "starcensus.experiments.jobs.fit.read_catalogue", lambda *a, **k: json.loads("x")
     )
     monkeypatch.setattr(
         "sys.argv",

@@ -10,13 +10,13 @@ import pytest
 from astropy.io import fits
 from astropy.table import Table
 
-from starcensus.experiments import cli
-from starcensus.experiments.own_pipeline import OwnConfig
-from starcensus.experiments.provenance import checksum
+from starcensus.experiments.cli import main as cli
+from starcensus.experiments.jobs.provenance import checksum
+from starcensus.experiments.schema.own_pipeline import OwnConfig
 from starcensus.selection.injection import InjectionTable
 from starcensus.selection.injection import run as injections
 from starcensus.simulate import ClusterLibrary, Frame, write_frame
-from starcensus.simulate.image import BandImage
+from starcensus.simulate.images.frame import BandImage
 
 BAND = "ACS_F555W"
 CODE = '''

@@ -7,8 +7,8 @@ import pydantic
 import pytest
 from astropy.io import fits
 
-from starcensus.experiments.config import ConfigError
-from starcensus.experiments.psfs import PsfConfig
+from starcensus.experiments.schema.fit import ConfigError
+from starcensus.experiments.schema.psfs import PsfConfig
 from starcensus.simulate import PSF
 
 SIGMA = 0.08  # arcsec, of all

@@ -6,8 +6,8 @@ import pathlib
 import numpy as np
 import pytest
 
-from starcensus.experiments.config import load_experiment, parse_experiment
-from starcensus.experiments.run import make_mock, run_experiment
+from starcensus.experiments.jobs.fit import make_mock, run_experiment
+from starcensus.experiments.schema.fit import load_experiment, parse_experiment
 from starcensus.selection import load_selection
 from starcensus.selection.catalogue import read_catalogue
 
@@ -39,10 +39,10 @@ def test_every_carried_experiment_file_is_valid():
 
 
 def test_the_files_of_the_completeness_experiment_are_valid():
-    from starcensus.experiments.galaxy import GalaxyConfig
-    from starcensus.experiments.learning import load_learning
-    from starcensus.experiments.library import load_design
-    from starcensus.experiments.survey import load_survey, parse, read_text
+    from starcensus.experiments.jobs.galaxy import GalaxyConfig
+    from starcensus.experiments.jobs.learn import load_learning
+    from starcensus.experiments.jobs.library import load_design
+    from starcensus.experiments.schema.survey import load_survey, parse, read_text
 
     folder = EXPERIMENTS / "completeness"
     readers = {"closure": load_experiment, "library": load_design, "pool": load_design}

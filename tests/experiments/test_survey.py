@@ -6,14 +6,14 @@ import pathlib
 import numpy as np
 import pytest
 
-from starcensus.experiments import phangs_pipeline
-from starcensus.experiments.config import ConfigError
-from starcensus.experiments.survey import SurveyConfig, parse_survey
+from starcensus.experiments.schema import phangs_pipeline
+from starcensus.experiments.schema.fit import ConfigError
+from starcensus.experiments.schema.survey import SurveyConfig, parse_survey
 from starcensus.selection.pipeline import PhangsPipeline
 from starcensus.selection.pipeline.phangs import ModelRegions
 from starcensus.simulate import PSF, Frame
-from starcensus.simulate.image import BandImage
-from starcensus.simulate.white import SCALE_FACTORS
+from starcensus.simulate.images.frame import BandImage
+from starcensus.simulate.images.white import SCALE_FACTORS
 
 BAND = "ACS_F555W"
 

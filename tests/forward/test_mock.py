@@ -33,7 +33,7 @@ from starcensus.selection import (
     complete,
     with_outside,
 )
-from starcensus.selection._base import ActsOn, Outside
+from starcensus.selection.operators._base import ActsOn, Outside
 
 MASS, AGE, A_V = (3.0, 6.0), (6.0, 9.0), (0.0, 2.0)
 EVERYWHERE = Box((0.0, 9.0), AGE, (-2.0, 9.0))

@@ -33,7 +33,7 @@ from starcensus.forward import (
     selection_grid,
 )
 from starcensus.selection import AbstractSelection, Box, SelectionDomainError, complete
-from starcensus.selection._base import ActsOn, Outside
+from starcensus.selection.operators._base import ActsOn, Outside
 
 MASS, AGE, A_V = (3.0, 6.0), (6.0, 9.0), (0.0, 2.0)
 BOX = Box(MASS, AGE, A_V)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from starcensus.experiments.calibrate import accepted, run_case
-from starcensus.experiments.config import load_experiment
+from starcensus.experiments.jobs.calibrate import accepted, run_case
+from starcensus.experiments.schema.fit import load_experiment
 from starcensus.forward import (
     Constant,
     HalfNormal,

@@ -16,8 +16,8 @@ import pytest
 from scipy.special import erf
 
 from starcensus.selection import UnsafePickleError, import_c4
-from starcensus.selection._c4 import PACKAGE, SHA256
-from starcensus.selection._pickles import read_checkpoint, read_scaler
+from starcensus.selection.importers.c4.networks import PACKAGE, SHA256
+from starcensus.selection.importers.c4.pickles import read_checkpoint, read_scaler
 
 
 def named(module: str, name: str) -> types.FunctionType:

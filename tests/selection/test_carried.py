@@ -9,7 +9,7 @@ import numpy as np
 import pydantic
 import pytest
 
-from starcensus.experiments import cli
+from starcensus.experiments.cli import main as cli
 from starcensus.selection import GridSelection, load_selection, selection_provenance
 from starcensus.selection.injection import InjectionPlan
 

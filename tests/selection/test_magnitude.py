@@ -7,8 +7,8 @@ from scipy.interpolate import PchipInterpolator
 from scipy.special import expit
 
 from starcensus.selection import MagnitudeLimit
-from starcensus.selection._magnitude import _carried_table
-from starcensus.selection._mass_to_light import (
+from starcensus.selection.operators.magnitude import _carried_table
+from starcensus.selection.operators.mass_to_light import (
     FILTER_FILES,
     compute_table,
     extinction_ratio,

@@ -30,7 +30,7 @@ from starcensus.selection import (
     with_acts_on,
     with_outside,
 )
-from starcensus.selection._base import ActsOn, Outside
+from starcensus.selection.operators._base import ActsOn, Outside
 
 BOX = Box((2.0, 6.0), (6.0, 10.0), (0.0, 3.0))
 NODES = (np.linspace(2, 6, 5), np.linspace(6, 10, 4), np.linspace(0, 3, 3))

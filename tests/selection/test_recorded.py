@@ -72,7 +72,7 @@ def test_no_error_is_the_base():
 
 
 def test_chunks_agree(monkeypatch):
-    from starcensus.selection import _recorded
+    from starcensus.selection.operators import recorded as _recorded
 
     operator = RecordedSelection(complete(BOX), (0.1, 0.1, 0.0), order=6)
     mass = np.linspace(2.9, 6.1, 50)

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from starcensus.simulate import sampling
-from starcensus.simulate.cluster import (
+from starcensus.simulate.clusters import sampling
+from starcensus.simulate.clusters.bins import StellarPopulation
+from starcensus.simulate.clusters.cluster import (
     DrawnClusters,
     DrawSettings,
     draw_clusters,
     draw_stars,
     ssp_mags,
 )
-from starcensus.simulate.imf import Chabrier, Kroupa
-from starcensus.simulate.population import StellarPopulation
+from starcensus.simulate.clusters.imf import Chabrier, Kroupa
 from starcensus.simulate.stars.grid import StellarGrid
 
 COLUMNS = DrawnClusters.__annotations__

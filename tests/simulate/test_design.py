@@ -6,7 +6,7 @@ from astropy.table import MaskedColumn, Table
 from scipy import stats
 
 from starcensus.simulate import BoxTheta, Design, FlatRadius, MassRadius, TableTheta
-from starcensus.simulate.design import row_seeds
+from starcensus.simulate.library.design import row_seeds
 
 BOX = ((2.0, 6.0), (6.0, 10.0), (0.0, 3.0))
 

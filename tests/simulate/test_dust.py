@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from starcensus.simulate import dust
-from starcensus.simulate.stars import filters
+from starcensus.simulate.stars import dust, filters
 
 WAVELENGTHS = np.array([1100.0, 1500, 2175, 3000, 4400, 5500, 8000, 12000, 22000, 30000])
 # A(λ)/A(V) at those wavelengths by another library (`extinction` 0.4.9), per curve and R_V.

@@ -7,9 +7,9 @@ import pytest
 from scipy import ndimage, stats
 
 from starcensus.simulate import ClusterLibrary, StellarGrid, StellarPopulation, draw_clusters
-from starcensus.simulate.galaxy import NGC628C, GalaxySettings, make_galaxy
-from starcensus.simulate.psf import PSF, default_psfs
-from starcensus.simulate.white import placement_density
+from starcensus.simulate.images.galaxy import NGC628C, GalaxySettings, make_galaxy
+from starcensus.simulate.images.psf import PSF, default_psfs
+from starcensus.simulate.images.white import placement_density
 
 SETTINGS = GalaxySettings(shape=(180, 260), exposures=NGC628C[3:], smoothing_pc=40.0)
 

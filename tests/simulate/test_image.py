@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from starcensus.simulate.image import BandImage, Frame
+from starcensus.simulate.images.frame import BandImage, Frame
 
 
 def band(name: str = "ACS_F555W", shape=(4, 6), **changes) -> BandImage:

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 from scipy.integrate import quad
 
-from starcensus.simulate.imf import AbstractImf, Chabrier, Kroupa, Salpeter
+from starcensus.simulate.clusters.imf import AbstractImf, Chabrier, Kroupa, Salpeter
 
 CASES: dict[str, AbstractImf] = {
     "kroupa": Kroupa(),

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from starcensus.simulate import ClusterLibrary
-from starcensus.simulate.library import write_library
+from starcensus.simulate.library.library import write_library
 
 
 def library(n=10, seed=0, **extra):

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from starcensus.simulate import dust, nebular, slug
-from starcensus.simulate.nebular_lines import ALPHA_2S, ALPHA_B, HELIUM, TEMPERATURES
-from starcensus.simulate.stars import filters
+from starcensus.simulate.library import slug2 as slug
+from starcensus.simulate.stars import dust, filters, nebular
+from starcensus.simulate.stars.nebular_lines import ALPHA_2S, ALPHA_B, HELIUM, TEMPERATURES
 
 LIGHT, PHOTON = nebular.LIGHT, nebular.PLANCK * nebular.LIGHT
 TEN_PARSECS = 4 * np.pi * 3.0856775814913673e19**2  # cm²

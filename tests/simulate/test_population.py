@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.integrate import quad
 
-from starcensus.simulate.imf import Chabrier, Kroupa, Salpeter
-from starcensus.simulate.population import Binning, MassBins, StellarPopulation
+from starcensus.simulate.clusters.bins import Binning, MassBins, StellarPopulation
+from starcensus.simulate.clusters.imf import Chabrier, Kroupa, Salpeter
 from starcensus.simulate.stars.grid import StellarGrid
 
 

@@ -9,7 +9,7 @@ from scipy.integrate import quad
 from scipy.optimize import brentq
 from scipy.stats import ks_2samp, kstest
 
-from starcensus.simulate.profiles import EFF, King, Moffat, Profile
+from starcensus.simulate.clusters.profiles import EFF, King, Moffat, Profile
 
 CASES: dict[str, Profile] = {
     "eff": EFF(2.0, 3.0),

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from starcensus.simulate.galaxy import NGC628C, Exposure
-from starcensus.simulate.image import BandImage
-from starcensus.simulate.profiles import EFF, King, Moffat, Profile
-from starcensus.simulate.psf import PSF, optical_psf
-from starcensus.simulate.render import (
+from starcensus.simulate.clusters.profiles import EFF, King, Moffat, Profile
+from starcensus.simulate.images.frame import BandImage
+from starcensus.simulate.images.galaxy import NGC628C, Exposure
+from starcensus.simulate.images.psf import PSF, optical_psf
+from starcensus.simulate.images.render import (
     TemplateBank,
     add_sources,
     add_stars,

@@ -10,11 +10,12 @@ import pytest
 from astropy.coordinates import Distance
 from scipy.stats import kstest, spearmanr
 
-from starcensus.simulate.cluster import DrawSettings, draw_clusters, draw_stars
-from starcensus.simulate.imf import Kroupa
-from starcensus.simulate.population import StellarPopulation
-from starcensus.simulate.profiles import EFF, King, Profile
-from starcensus.simulate.resolved import pc_per_arcsec, pc_per_pixel, place_stars, resolve
+from starcensus.simulate.clusters.bins import StellarPopulation
+from starcensus.simulate.clusters.cluster import DrawSettings, draw_clusters, draw_stars
+from starcensus.simulate.clusters.imf import Kroupa
+from starcensus.simulate.clusters.profiles import EFF, King, Profile
+from starcensus.simulate.clusters.resolved import place_stars, resolve
+from starcensus.simulate.sky import pc_per_arcsec, pc_per_pixel
 from starcensus.simulate.stars.grid import StellarGrid
 
 BANDS = ("WFC3_UVIS_F336W", "ACS_F555W", "ACS_F814W")

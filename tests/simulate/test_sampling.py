@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from starcensus.simulate import sampling
-from starcensus.simulate.population import StellarPopulation
-from starcensus.simulate.sampling import Drawn, Rule, StarSampler
+from starcensus.simulate.clusters import sampling
+from starcensus.simulate.clusters.bins import StellarPopulation
+from starcensus.simulate.clusters.sampling import Drawn, Rule, StarSampler
 from starcensus.simulate.stars.grid import StellarGrid
 
 ALARM = 1e-3

@@ -17,8 +17,8 @@ from starcensus.simulate import (
     read_slug3,
     run_library,
 )
-from starcensus.simulate.imf import Chabrier, Kroupa, Salpeter
-from starcensus.simulate.slug3_engine import (
+from starcensus.simulate.clusters.imf import Chabrier, Kroupa, Salpeter
+from starcensus.simulate.library.slug3_engine import (
     SlugEngine,
     SlugSettings,
     _behind_dust,

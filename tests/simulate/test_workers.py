@@ -6,8 +6,8 @@ import types
 
 import pytest
 
-from starcensus.simulate import workers
-from starcensus.simulate.workers import RunError, run_tasks
+from starcensus import shards as workers
+from starcensus.shards import RunError, run_tasks
 
 pytest.importorskip("distributed")
 from distributed.comm.core import CommClosedError

@@ -11,10 +11,10 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Float
 
-from ....simulate.image import BandImage
-from ....simulate.profiles import Moffat
-from ....simulate.psf import PSF
-from ....simulate.render import add_sources, make_template
+from ....simulate.clusters.profiles import Moffat
+from ....simulate.images.frame import BandImage
+from ....simulate.images.psf import PSF
+from ....simulate.images.render import add_sources, make_template
 from ..photometry import aperture_photometry
 
 RADII_PIX = (1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0)

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy.spatial import KDTree
 
-from ....simulate.image import BandImage
+from ....simulate.images.frame import BandImage
 from .settings import PhangsSettings
 
 

@@ -6,8 +6,8 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 
-from ....simulate.population import StellarPopulation
-from ....simulate.profiles import Moffat
+from ....simulate.clusters.bins import StellarPopulation
+from ....simulate.clusters.profiles import Moffat
 from .hits import BIN_SIZES, MIN_MODELS
 
 LOG_AGES = (6.0, 6.5, 7.0, 7.5, 8.0, 8.5, 9.0)

@@ -7,9 +7,9 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy import ndimage
 
-from ....simulate.image import BandImage
-from ....simulate.psf import PSF
-from ....simulate.render import make_template
+from ....simulate.images.frame import BandImage
+from ....simulate.images.psf import PSF
+from ....simulate.images.render import make_template
 from ..photometry import annulus_sky
 from .concentration import SKY_PIX
 from .hits import HitMap, ModelRegions

@@ -8,8 +8,8 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float
 
-from ....simulate.image import V_FILTERS, Frame, band_of
-from ....simulate.psf import PSF
+from ....simulate.images.frame import V_FILTERS, Frame, band_of
+from ....simulate.images.psf import PSF
 from .._base import Detections
 from ..legus import aperture_corrections
 from ..photometry import MEDIAN_VARIANCE, Apertures, aperture_photometry, magnitudes

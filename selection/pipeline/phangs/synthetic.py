@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
-from ....simulate.image import BandImage
-from ....simulate.profiles import Moffat
-from ....simulate.psf import PSF
-from ....simulate.render import CORE_RADIUS, make_template, photon_noise
+from ....simulate.clusters.profiles import Moffat
+from ....simulate.images.frame import BandImage
+from ....simulate.images.psf import PSF
+from ....simulate.images.render import CORE_RADIUS, make_template, photon_noise
 from ..photometry import aperture_photometry
 from .concentration import OFFSETS_PIX, RADII_PIX, SKY_PIX, concentration, multi_scale
 from .hits import ModelRegions, hit_regions

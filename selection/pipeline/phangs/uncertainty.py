@@ -5,7 +5,7 @@ import functools
 import numpy as np
 from jaxtyping import Float
 
-from ....simulate.image import BandImage
+from ....simulate.images.frame import BandImage
 from ..photometry import MEDIAN_VARIANCE, Apertures
 from .concentration import RADII_PIX, checked_fiducial
 

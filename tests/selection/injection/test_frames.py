@@ -13,8 +13,8 @@ from starcensus.selection.pipeline import (
     aperture_corrections,
 )
 from starcensus.simulate import ClusterLibrary, Frame, TemplateBank, default_psfs
-from starcensus.simulate.galaxy import NGC628C
-from starcensus.simulate.image import BandImage
+from starcensus.simulate.images.frame import BandImage
+from starcensus.simulate.images.galaxy import NGC628C
 
 N = 16
 

@@ -6,9 +6,9 @@ import pytest
 from starcensus.selection.injection import ApertureLight, InjectionPlan, Injector
 from starcensus.selection.injection.light import owns
 from starcensus.simulate import ClusterLibrary, Frame, TemplateBank, default_psfs
-from starcensus.simulate.galaxy import NGC628C
-from starcensus.simulate.image import BandImage
-from starcensus.simulate.render import add_sources
+from starcensus.simulate.images.frame import BandImage
+from starcensus.simulate.images.galaxy import NGC628C
+from starcensus.simulate.images.render import add_sources
 
 from .toy_survey import BAND, ToySurvey
 

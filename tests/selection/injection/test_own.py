@@ -6,8 +6,8 @@ import pytest
 from starcensus.selection.injection import ApertureLight, catalogued_clusters
 from starcensus.selection.pipeline import Detections
 from starcensus.simulate import TemplateBank
-from starcensus.simulate.image import BandImage
-from starcensus.simulate.render import add_sources
+from starcensus.simulate.images.frame import BandImage
+from starcensus.simulate.images.render import add_sources
 
 from .toy_survey import BAND, point_psf
 

@@ -9,9 +9,9 @@ from scipy import stats
 from starcensus.selection.injection import InjectionPlan, Injector
 from starcensus.selection.pipeline import LegusPipeline, LegusSettings
 from starcensus.simulate import ClusterLibrary, Frame, TemplateBank
-from starcensus.simulate.image import BandImage
-from starcensus.simulate.psf import PSF
-from starcensus.simulate.white import placement_density
+from starcensus.simulate.images.frame import BandImage
+from starcensus.simulate.images.psf import PSF
+from starcensus.simulate.images.white import placement_density
 
 BAND = "ACS_F555W"
 N, SIGMA, MARGIN = 2000, 30.0, 9

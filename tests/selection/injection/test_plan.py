@@ -11,8 +11,8 @@ from scipy import stats
 
 from starcensus.selection.injection import InjectionPlan
 from starcensus.selection.injection.plan import place
-from starcensus.simulate.image import BandImage, Frame
-from starcensus.simulate.white import draw_positions, placement_density
+from starcensus.simulate.images.frame import BandImage, Frame
+from starcensus.simulate.images.white import draw_positions, placement_density
 
 BAND = "ACS_F555W"
 

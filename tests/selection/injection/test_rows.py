@@ -9,7 +9,7 @@ import pytest
 
 from starcensus.selection.injection import InjectionPlan, InjectionTable, Injector
 from starcensus.simulate import ClusterLibrary, Frame, TemplateBank
-from starcensus.simulate.image import BandImage
+from starcensus.simulate.images.frame import BandImage
 
 HERE = pathlib.Path(__file__).parent
 BANDS = ("ACS_F555W", "ACS_F814W")

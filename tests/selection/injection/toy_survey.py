@@ -12,8 +12,8 @@ from starcensus.selection.injection import InjectionPlan, InjectionTable, Inject
 from starcensus.selection.injection.frames import Clock
 from starcensus.selection.pipeline import Detections
 from starcensus.simulate import ClusterLibrary, Frame, TemplateBank
-from starcensus.simulate.image import BandImage
-from starcensus.simulate.psf import PSF
+from starcensus.simulate.images.frame import BandImage
+from starcensus.simulate.images.psf import PSF
 
 BAND = "ACS_F555W"
 LIMIT = -9.0

@@ -28,10 +28,10 @@ from starcensus.selection.pipeline.phangs import (
     stellar_exclusion,
 )
 from starcensus.simulate import ClusterLibrary
-from starcensus.simulate.image import BandImage, Frame
-from starcensus.simulate.profiles import EFF, Moffat
-from starcensus.simulate.psf import PSF, optical_psf
-from starcensus.simulate.render import TemplateBank, add_sources, make_template
+from starcensus.simulate.clusters.profiles import EFF, Moffat
+from starcensus.simulate.images.frame import BandImage, Frame
+from starcensus.simulate.images.psf import PSF, optical_psf
+from starcensus.simulate.images.render import TemplateBank, add_sources, make_template
 
 BANDS = ("WFC3_UVIS_F438W", "WFC3_UVIS_F555W", "WFC3_UVIS_F814W")
 V = BANDS[1]

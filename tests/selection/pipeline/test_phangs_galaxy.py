@@ -22,7 +22,7 @@ from starcensus.simulate import (
     default_psfs,
     draw_clusters,
 )
-from starcensus.simulate.galaxy import GalaxySettings, make_galaxy
+from starcensus.simulate.images.galaxy import GalaxySettings, make_galaxy
 
 pytestmark = pytest.mark.slow
 

@@ -16,10 +16,10 @@ from starcensus.selection.pipeline.phangs import (
     multi_scale_errors,
     normalised,
 )
-from starcensus.simulate.image import BandImage
-from starcensus.simulate.profiles import Moffat
-from starcensus.simulate.psf import PSF, optical_psf, read_psf
-from starcensus.simulate.render import make_template, photon_noise
+from starcensus.simulate.clusters.profiles import Moffat
+from starcensus.simulate.images.frame import BandImage
+from starcensus.simulate.images.psf import PSF, optical_psf, read_psf
+from starcensus.simulate.images.render import make_template, photon_noise
 
 V = "WFC3_UVIS_F555W"
 CENTRED = ((0.0, 0.0),)

@@ -17,9 +17,9 @@ from starcensus.selection.pipeline.phangs import (
     synthetic_clusters,
 )
 from starcensus.simulate import StellarGrid, StellarPopulation, draw_clusters
-from starcensus.simulate.image import BandImage, Frame
-from starcensus.simulate.profiles import Moffat
-from starcensus.simulate.psf import optical_psf
+from starcensus.simulate.clusters.profiles import Moffat
+from starcensus.simulate.images.frame import BandImage, Frame
+from starcensus.simulate.images.psf import optical_psf
 
 V = "WFC3_UVIS_F555W"
 GRID = ModelSettings()

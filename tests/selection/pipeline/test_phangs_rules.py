@@ -15,8 +15,8 @@ from starcensus.selection.pipeline.phangs import (
     well_measured,
     well_shaped,
 )
-from starcensus.simulate.image import Frame
-from starcensus.simulate.psf import optical_psf
+from starcensus.simulate.images.frame import Frame
+from starcensus.simulate.images.psf import optical_psf
 
 FIVE = ("ACS_F275W", "ACS_F336W", "ACS_F438W", "ACS_F555W", "ACS_F814W")
 

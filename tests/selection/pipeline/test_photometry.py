@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from starcensus.selection.pipeline import aperture_photometry
-from starcensus.simulate.image import BandImage
+from starcensus.simulate.images.frame import BandImage
 
 SHAPE = (70, 110)
 

@@ -24,8 +24,8 @@ from starcensus.simulate import (
     default_psfs,
     draw_clusters,
 )
-from starcensus.simulate.galaxy import GalaxySettings, make_galaxy
-from starcensus.simulate.white import white_light
+from starcensus.simulate.images.galaxy import GalaxySettings, make_galaxy
+from starcensus.simulate.images.white import white_light
 
 SEXTRACTOR = shutil.which("source-extractor") or shutil.which("sex")
 pytestmark = [

@@ -7,8 +7,7 @@ import pathlib
 import numpy as np
 import pytest
 
-from starcensus.simulate.dust import AV_KNOTS, attenuate, extinction_curve
-from starcensus.simulate.slug import VEGAMAG
+from starcensus.simulate.library.slug2 import VEGAMAG
 from starcensus.simulate.stars import (
     Atmospheres,
     Filter,
@@ -33,6 +32,7 @@ from starcensus.simulate.stars.build import (
     _split_flash,
     resample,
 )
+from starcensus.simulate.stars.dust import AV_KNOTS, attenuate, extinction_curve
 
 # Bessell (1990, PASP 102, 1181), table 2: V, 4700 to 7000 Å in steps of 100.
 BESSELL_V = np.array(

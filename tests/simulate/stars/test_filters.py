@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.integrate import quad
 
-from starcensus.simulate.slug import VEGAMAG
+from starcensus.simulate.library.slug2 import VEGAMAG
 from starcensus.simulate.stars import (
     Filter,
     default_filters,

@@ -10,10 +10,10 @@ import h5py
 import numpy as np
 import pytest
 from astropy.io import fits
+from benchmarks.ssp import ssp_mags
 
-from starcensus.experiments.bench.ssp import ssp_mags
-from starcensus.simulate.imf import Chabrier
-from starcensus.simulate.slug import read_zeropoints
+from starcensus.simulate.clusters.imf import Chabrier
+from starcensus.simulate.library.slug2 import read_zeropoints
 from starcensus.simulate.stars import (
     build_grid,
     default_filters,

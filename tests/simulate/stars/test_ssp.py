@@ -6,12 +6,12 @@ import pathlib
 
 import numpy as np
 import pytest
+from benchmarks.ssp import GOALS, Comparison, compare_files, ssp_mags
 from typer.testing import CliRunner
 
-from starcensus.experiments.bench.ssp import GOALS, Comparison, compare_files, ssp_mags
-from starcensus.experiments.grid import GridFiles
-from starcensus.experiments.simulate import simulate_app
-from starcensus.simulate.imf import Kroupa, Salpeter
+from starcensus.experiments.cli.simulate import simulate_app
+from starcensus.experiments.jobs.grid import GridFiles
+from starcensus.simulate.clusters.imf import Kroupa, Salpeter
 from starcensus.simulate.stars import (
     StellarGrid,
     build_grid,

@@ -1,0 +1,186 @@
+"""Commands `starcensus bench …`: one JSON line for each measurement."""
+
+import pathlib
+from typing import Annotated
+
+import typer
+
+from starcensus.experiments.cli.terminal import stages
+
+bench_app = typer.Typer(
+    name="starcensus bench", help="Benchmarks: one JSON line each.", no_args_is_help=True
+)
+
+
+@bench_app.command("slug")
+def bench_slug_command(
+    data: Annotated[
+        pathlib.Path,
+        typer.Option(help="Folder that holds slug, slug3 and atmospheres, SLUG's output and data."),
+    ],
+    version: Annotated[int, typer.Option(help="Of SLUG: 2 or 3.")] = 3,
+    n: Annotated[int, typer.Option(help="Our clusters for each set.")] = 20_000,
+    own_light: Annotated[
+        bool, typer.Option("--own-light", help="With SLUG v3's magnitudes of each star.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Of our clusters.")] = 0,
+) -> None:
+    """Means, scatters and percentiles of our clusters' light against SLUG's."""
+    import json
+
+    from benchmarks.slug import bench_slug
+
+    with stages() as show:
+        for line in bench_slug(data, version, n, seed, own_light=own_light, progress=show):
+            typer.echo(json.dumps(line))
+
+
+@bench_app.command("simulate")
+def bench_simulate_command(
+    n: Annotated[int, typer.Option(help="Clusters of each measurement.")] = 4000,
+    slug: Annotated[
+        pathlib.Path | None,
+        typer.Option(help="SLUG v3's executable, to be timed in the same run (about a minute)."),
+    ] = None,
+    slug_data: Annotated[
+        pathlib.Path | None,
+        typer.Option(help="Folder of SLUG's data ($SLUG_DIR), with --slug."),
+    ] = None,
+    large: Annotated[
+        int, typer.Option(help="Clusters of one more library, 1e2-1e8 M_sun; 0: none.")
+    ] = 0,
+    processes: Annotated[int, typer.Option(help="Processes that draw it.")] = 2,
+    seed: Annotated[int, typer.Option(help="Of the clusters.")] = 0,
+) -> None:
+    """How fast stochastic clusters are drawn, beside SLUG."""
+    import json
+
+    from benchmarks.simulate import SlugProgram, bench_simulate
+
+    if (slug is None) != (slug_data is None):
+        raise ValueError("--slug and --slug-data go together: an executable and its data")
+    program = None if slug is None or slug_data is None else SlugProgram(slug, slug_data)
+    for line in bench_simulate(n, seed, program, large, processes):
+        typer.echo(json.dumps(line))
+
+
+@bench_app.command("inject")
+def bench_inject_command(
+    frames: Annotated[int, typer.Option(help="Frames of the measurement.", min=1)] = 3,
+    side: Annotated[int, typer.Option(help="Rows and columns of the galaxy.", min=256)] = 2048,
+    per_frame: Annotated[int, typer.Option(help="Most clusters in a frame.", min=1)] = 250,
+    seed: Annotated[int, typer.Option(help="Of galaxy, clusters and positions.", min=0)] = 0,
+) -> None:
+    """How fast clusters are injected into five bands and go through the LEGUS pipeline."""
+    import json
+
+    from benchmarks.inject import bench_inject
+
+    with stages() as show:
+        typer.echo(json.dumps(bench_inject(frames, side, per_frame, seed, show)))
+
+
+@bench_app.command("design")
+def bench_design_command(
+    table: Annotated[
+        list[pathlib.Path] | None, typer.Option(help="Injection table; may be repeated.")
+    ] = None,
+    test: Annotated[
+        list[pathlib.Path] | None,
+        typer.Option(help="Table of repeats to test with; without it a fifth is held out."),
+    ] = None,
+    focused: Annotated[
+        list[pathlib.Path] | None,
+        typer.Option(
+            help="Tables of a focused design, pilot and chosen; else chosen from --table."
+        ),
+    ] = None,
+    oracle: Annotated[
+        pathlib.Path | None,
+        typer.Option(help="Operator of mass, age and A_V, taken for the truth instead of a table."),
+    ] = None,
+    kind: Annotated[str, typer.Option(help="physical or photometric.")] = "photometric",
+    r_eff: Annotated[bool, typer.Option(help="Networks also take the half-light radius.")] = True,
+    sizes: Annotated[
+        str, typer.Option(help="Numbers of injections, separated by commas.")
+    ] = "10000,20000,40000,80000,160000",
+    pilot: Annotated[
+        float, typer.Option(help="Share of a focused design that is uniform.", min=0.01, max=0.9)
+    ] = 0.25,
+    repeats: Annotated[int, typer.Option(help="Trainings of each point.", min=1)] = 1,
+    seed: Annotated[int, typer.Option(help="Of choices and networks.", min=0)] = 0,
+    figure: Annotated[pathlib.Path | None, typer.Option(help="PNG of the curves.")] = None,
+) -> None:
+    """Learning curves of transition-focused against uniform artificial cluster tests."""
+    import json
+
+    from benchmarks import design
+    from starcensus.experiments.schema.fit import ConfigError
+    from starcensus.selection.learning import Inputs
+
+    try:
+        numbers = tuple(int(word) for word in sizes.split(","))
+    except ValueError:
+        raise ConfigError(f"--sizes is {sizes!r}; expected whole numbers and commas") from None
+    inputs = Inputs("photometric" if kind == "photometric" else "physical", r_eff=r_eff)
+    if kind not in ("photometric", "physical"):
+        raise ConfigError(f"--kind is {kind!r}; expected physical or photometric")
+    if (table is None) == (oracle is None):
+        raise ConfigError("give either --table or --oracle")
+    if oracle and (test or focused):
+        raise ConfigError("--test and --focused go with --table; an oracle needs no injections")
+    with stages() as show:
+        if oracle is not None:
+            population = design.oracle_population(oracle, 5 * max(numbers), seed)
+        else:
+            population = design.table_population(
+                table or [], inputs, test or [], focused or [], seed
+            )
+        lines = []
+        for line in design.bench_design(population, numbers, pilot, repeats, seed, show):
+            lines.append(line)
+            typer.echo(json.dumps(line))
+    if (share := design.open_share(population)) is not None:
+        typer.echo(json.dumps({"open_share": share, "bound_of_worth": 1 / share}))
+    if figure is not None:
+        from starcensus.experiments.report.figures_selection import learning_curve_figure
+
+        learning_curve_figure(figure, lines)
+
+
+@bench_app.command("fit")
+def bench_fit_command(
+    sizes: Annotated[
+        str,
+        typer.Option(
+            help="Catalogue sizes, separated by commas "
+            "[default: 1000, with --scaling 1000,10000,100000]."
+        ),
+    ] = "",
+    scaling: Annotated[
+        bool, typer.Option("--scaling", help="Time whole fits by size; without emcee.")
+    ] = False,
+    chains: Annotated[int, typer.Option(help="NUTS chains.")] = 4,
+    warmup: Annotated[int, typer.Option(help="Warm-up steps of each NUTS chain.")] = 250,
+    samples: Annotated[int, typer.Option(help="Draws kept of each NUTS chain.")] = 400,
+    steps: Annotated[int, typer.Option(help="Steps of each of emcee's 32 walkers.")] = 4000,
+    seed: Annotated[int, typer.Option(help="Seed of the mock and of the samplers.")] = 0,
+) -> None:
+    """Effective draws per second of NUTS against emcee on one posterior, or time against size."""
+    import json
+
+    from benchmarks.fit import bench_fit, bench_scaling
+    from starcensus.experiments.schema.fit import ConfigError
+    from starcensus.inference import SamplerSettings
+
+    try:
+        given = tuple(int(float(size)) for size in sizes.split(",") if size.strip())
+    except ValueError as error:
+        raise ConfigError(f"--sizes {sizes}: expected numbers separated by commas") from error
+    settings = SamplerSettings(n_chains=chains, n_warmup=warmup, n_samples=samples, seed=seed)
+    if scaling:
+        results = bench_scaling(given or (1000, 10_000, 100_000), settings, seed)
+    else:
+        results = bench_fit(given or (1000,), settings, steps, seed)
+    for result in results:
+        typer.echo(json.dumps(result))

@@ -1,0 +1,1 @@
+"""Jobs: one file each, from checked settings to files on disk."""

@@ -1,0 +1,141 @@
+"""Run the calibrations of an experiment: coverage, ranks, a picture of both."""
+
+import pathlib
+import time
+from collections.abc import Callable
+
+import h5py
+import numpy as np
+from scipy.stats import binom
+
+from starcensus.experiments.jobs.fit import prepare_folder, write_json
+from starcensus.experiments.jobs.provenance import command_line, provenance
+from starcensus.experiments.schema.fit import CalibrationCase, ConfigError, Experiment
+from starcensus.experiments.schema.operators import build_selection
+from starcensus.inference import write_atomic
+from starcensus.inference.calibration import (
+    Calibration,
+    CalibrationSettings,
+    calibrate,
+    ecdf_band,
+    rank_ecdf,
+)
+from starcensus.selection import GridSelection, with_acts_on
+
+LEVELS = (0.68, 0.95)
+FALSE_ALARM = 1e-3
+
+
+def run_case(
+    experiment: Experiment,
+    case: CalibrationCase,
+    roots: list[pathlib.Path],
+    settings: CalibrationSettings,
+    progress: Callable[[str], None] = lambda _: None,
+) -> Calibration:
+    """One calibration of an experiment."""
+    model = experiment.populations[case.population].model()
+    box = model.population.box
+    generator = build_selection(experiment.selections[case.generator], box, roots, None)
+    selection = build_selection(experiment.selections[case.selection], box, roots, None)
+    if case.acts_on is not None and case.acts_on != selection.acts_on:
+        # On a grid an integral over recorded values costs no more than any other operator.
+        nodes = [np.linspace(*limits, 61) for limits in (box.log_mass, box.log_age, box.a_v)]
+        p_sel = np.clip(np.asarray(selection.on_tensor_grid(*nodes)), 0.0, 1.0)
+        table = GridSelection.from_probabilities(nodes, p_sel, outside=selection.outside)
+        selection = with_acts_on(table, case.acts_on)
+    return calibrate(model, generator, case.sigma, selection, settings, progress)
+
+
+def run_calibration(
+    experiment: Experiment,
+    text: str,
+    out: pathlib.Path,
+    roots: list[pathlib.Path],
+    n: int,
+    batch: int,
+    progress: Callable[[str], None] = lambda _: None,
+) -> dict[str, object]:
+    """Run every case; write `summary.json`, `provenance.json`, and per case HDF5 and a figure."""
+    if not experiment.calibration:
+        raise ConfigError("the experiment has no [[calibration]]")
+    prepare_folder(out)
+    write_json(out / "provenance.json", provenance(text, experiment.seed, [], command_line()))
+    settings = CalibrationSettings(n_catalogues=n, batch=batch, seed=experiment.seed)
+    summary: dict[str, object] = {"n_catalogues": n}
+    for case in experiment.calibration:
+        started = time.perf_counter()
+        result = run_case(
+            experiment, case, roots, settings, lambda s, name=case.name: progress(f"{name}: {s}")
+        )
+        seconds = time.perf_counter() - started
+        summary |= {f"{case.name}.{k}": v for k, v in describe(result).items()}
+        summary[f"{case.name}.wall_s"] = round(seconds, 1)
+        summary[f"{case.name}.as_expected"] = bool(accepted(result) == case.passes)
+        save(result, out / f"{case.name}.h5")
+        write_atomic(out / f"{case.name}.png", lambda path, r=result, c=case.name: draw(r, c, path))
+        write_json(out / "summary.json", summary)
+    return summary
+
+
+def accepted(result: Calibration) -> bool:
+    """Whether coverages and ranks are all what chance allows."""
+    checks = [result.coverage_accepted(level, FALSE_ALARM) for level in LEVELS]
+    return bool(np.all([*checks, result.ranks_accepted(FALSE_ALARM)]))
+
+
+def describe(result: Calibration) -> dict[str, object]:
+    """Flat numbers of one calibration."""
+    summary: dict[str, object] = {
+        "accepted": accepted(result),
+        "median_size": float(np.median(result.sizes)),
+        "n_divergent": result.n_divergent,
+        "median_min_ess_bulk": float(np.median(result.min_ess_bulk)),
+        "min_ess_bulk": float(result.min_ess_bulk.min()),
+    }
+    ranks = result.ranks_accepted(FALSE_ALARM)
+    for i, name in enumerate(result.names):
+        for level in LEVELS:
+            summary[f"{name}.coverage_{100 * level:.0f}"] = float(result.coverage(level)[i])
+        summary[f"{name}.ranks_uniform"] = bool(ranks[i])
+    return summary
+
+
+def save(result: Calibration, path: pathlib.Path) -> None:
+    """Ranks, quantiles, truths and sizes as HDF5."""
+
+    def write(temporary: pathlib.Path) -> None:
+        with h5py.File(temporary, "w") as file:
+            file.attrs["names"] = list(result.names)
+            file.attrs["n_ranked"] = result.n_ranked
+            for name in ("ranks", "quantiles", "truth", "sizes", "min_ess_bulk"):
+                file.create_dataset(name, data=getattr(result, name))
+
+    write_atomic(path, write)
+
+
+def draw(result: Calibration, title: str, path: pathlib.Path) -> None:
+    """ECDF of the ranks minus that of uniform ranks, with its band, one panel a parameter."""
+    from matplotlib.figure import Figure
+
+    n, edges = len(result.sizes), np.arange(1, result.n_ranked + 1) / (result.n_ranked + 1)
+    counts = rank_ecdf(result.ranks, result.n_ranked)
+    low, high = ecdf_band(n, result.n_ranked, 0.05)
+    good = result.ranks_accepted(FALSE_ALARM)
+    columns = 4
+    rows = -(-len(result.names) // columns)
+    figure = Figure(figsize=(3 * columns, 2.4 * rows), layout="constrained")
+    for i, name in enumerate(result.names):
+        axes = figure.add_subplot(rows, columns, i + 1)
+        axes.fill_between(edges, low / n - edges, high / n - edges, color="0.85", lw=0)
+        axes.step(edges, counts[:, i] / n - edges, color="#0072b2" if good[i] else "#d55e00")
+        axes.axhline(0, color="0.5", lw=0.8)
+        cover = ", ".join(f"{result.coverage(level)[i]:.2f}" for level in LEVELS)
+        axes.set_title(f"{name}: {cover}", fontsize=9)
+        axes.tick_params(labelsize=7)
+    spread = [binom.ppf([0.025, 0.975], n, level) / n for level in LEVELS]
+    expected = "; ".join(
+        f"{level:.0%}: {a:.2f} to {b:.2f}" for level, (a, b) in zip(LEVELS, spread, strict=True)
+    )
+    figure.suptitle(f"{title}: {n} catalogues; expected coverages {expected}", fontsize=10)
+    figure.savefig(path, format="png", dpi=130)

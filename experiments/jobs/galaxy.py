@@ -1,0 +1,279 @@
+"""Galaxy files: a synthetic galaxy with clusters of a known population in it (TOML)."""
+
+import dataclasses
+import functools
+import pathlib
+import time
+from typing import Annotated, Any
+
+import jax
+import numpy as np
+import pydantic
+from jaxtyping import Float, UInt8
+
+from starcensus.experiments.jobs.fit import Progress, prepare_folder, write_json
+from starcensus.experiments.jobs.library import DrawConfig, FlatConfig, ImfConfig, MassRadiusConfig
+from starcensus.experiments.jobs.provenance import command_line, provenance
+from starcensus.experiments.schema.fit import ConfigError, PopulationConfig, Strict, _only_fields
+from starcensus.experiments.schema.psfs import PsfConfig, make_psfs
+from starcensus.experiments.schema.survey import ProfileConfig, parse, read_text, require_images
+from starcensus.forward import Population
+from starcensus.forward.population import flat_values
+from starcensus.inference import write_atomic
+from starcensus.simulate import ClusterLibrary, Frame, TemplateBank, draw_clusters, write_frame
+from starcensus.simulate.clusters.bins import StellarPopulation
+from starcensus.simulate.clusters.cluster import DrawSettings
+from starcensus.simulate.clusters.imf import AbstractImf
+from starcensus.simulate.images.frame import B_FILTERS, V_FILTERS
+from starcensus.simulate.images.galaxy import NGC628C, Exposure, Galaxy, GalaxySettings, make_galaxy
+from starcensus.simulate.library.design import Design, TableTheta
+from starcensus.simulate.library.engine import load_grid
+
+_NUMBER, _THETA = 11, 12  # random streams of the clusters' number and θ
+_PICTURE_SIDE, _SOFTENING = 640, 20.0
+
+
+class OwnClusters(PopulationConfig):
+    """The population of the galaxy's own clusters, and its parameters where they are not those
+    that its parts begin with; `log_n` is log10 of the expected number.
+    """
+
+    truth: dict[str, float | tuple[float, ...]] = pydantic.Field({})
+
+    @pydantic.model_validator(mode="after")
+    def _known(self) -> "OwnClusters":
+        self.true_population()
+        return self
+
+    def true_population(self) -> Population:
+        try:
+            return self.population().with_values(
+                {name: np.asarray(value, float) for name, value in self.truth.items()}
+            )
+        except KeyError as error:
+            raise ValueError(f"truth: {error.args[0]}") from error
+
+
+class GalaxyConfig(Strict):
+    """A whole galaxy file.
+
+    - `galaxy`: fields of `GalaxySettings`. `exposures`: fields of `Exposure`, one for each band.
+    - `population`: of the galaxy's own clusters; without it there are none. `radius` as in design
+        files of libraries. `eta`: of their profiles. `imf`, `draw`, `grid`: as there.
+    - `resolved`: clusters star by star instead of as smooth profiles.
+    - `field`: write the same galaxy without its clusters into the folder `field`.
+    - `psf`: BAND = "path", see `PsfConfig`; by default the embedded models.
+    """
+
+    title: str = ""
+    seed: Annotated[int, pydantic.Field(ge=0)] = 0
+    grid: str = "default"
+    galaxy: Annotated[GalaxySettings, _only_fields(GalaxySettings, ("exposures",))] = (
+        GalaxySettings()
+    )
+    exposures: Annotated[
+        tuple[Annotated[Exposure, _only_fields(Exposure)], ...], pydantic.Field(min_length=1)
+    ] = NGC628C
+    population: OwnClusters | None = None
+    radius: Annotated[FlatConfig | MassRadiusConfig, pydantic.Field(discriminator="kind")] = (
+        MassRadiusConfig(kind="mass_radius")
+    )
+    profile: ProfileConfig = ProfileConfig(step_dex=0.05)
+    imf: ImfConfig = ImfConfig()
+    draw: DrawConfig = DrawConfig()
+    psf: dict[str, PsfConfig] = pydantic.Field({})
+    resolved: bool = False
+    field: bool = False
+
+    @pydantic.model_validator(mode="after")
+    def _fits_together(self) -> "GalaxyConfig":
+        names = [exposure.band for exposure in self.exposures]
+        if len(set(names)) < len(names):
+            raise ValueError(f"exposures have {', '.join(names)}; expected each band once")
+        if self.resolved and self.draw != DrawConfig():
+            raise ValueError("resolved clusters are drawn by the default rules; leave out [draw]")
+        return self
+
+    @property
+    def settings(self) -> GalaxySettings:
+        return dataclasses.replace(self.galaxy, exposures=self.exposures)
+
+    def clusters(self, stars: StellarPopulation) -> ClusterLibrary | None:
+        """The galaxy's own, in all bands of the grid; None where there are none."""
+        if self.population is None:
+            return None
+        population = self.population.true_population()
+        expected = 10 ** float(np.asarray(population.log_n))
+        n = int(np.random.default_rng([self.seed, _NUMBER]).poisson(expected))
+        if n == 0:
+            return None
+        with jax.enable_x64(True):
+            key = jax.random.fold_in(jax.random.key(self.seed), _THETA)
+            theta = population.sample(key, n)
+            density = np.asarray(population.log_prob(*theta.T), float)
+        names = ("log_mass", "log_age", "a_v")
+        columns = dict(zip(names, np.array(theta, float).T.copy(), strict=True))
+        table = TableTheta({**columns, "log_density": density}, "the population")
+        design = Design(n, self.seed, table, self.radius.radius())
+        rows = design.rows(0, n)
+        settings = DrawSettings(**self.draw.model_dump())
+        drawn = draw_clusters(
+            stars, rows["log_mass"], rows["log_age"], rows["a_v"], rows["seed"], settings
+        )
+        light = {f.name: getattr(drawn, f.name) for f in dataclasses.fields(drawn)}
+        return ClusterLibrary(bands=stars.bands, **rows, **light, meta={"seed": self.seed})
+
+
+def run_galaxy(
+    path: pathlib.Path, out: pathlib.Path, progress: Progress = lambda _: None
+) -> dict[str, object]:
+    """Draw the galaxy of a file into the folder `out`; returns its summary.
+
+    `BAND.fits` are its images, `clusters.ecsv` and `clusters.h5` its clusters with their truth,
+    `preview.png` a picture. Raises `ConfigError` naming the file and the key.
+    """
+    require_images()
+    text = read_text(path, "galaxy")
+    config = parse(GalaxyConfig, text, str(path))
+    settings, folder = config.settings, path.resolve().parent
+    prepare_folder(out)
+    _refuse_others(out, settings.bands)
+    if not config.field and (out / "field").exists():
+        raise ConfigError(f"{out / 'field'} is of another galaxy; name another --out")
+    start = time.perf_counter()
+    try:
+        progress("stars and PSFs")
+        stars = _stars(
+            None if config.grid == "default" else str(folder / config.grid), config.imf.imf()
+        )
+        if unknown := [band for band in settings.bands if band not in stars.bands]:
+            raise ConfigError(
+                f"exposures: the stellar grid has no {', '.join(unknown)}; it has "
+                f"{', '.join(stars.bands)}"
+            )
+        psfs = make_psfs(config.psf, settings.bands, settings.pixel_scale_arcsec, folder)
+        progress("clusters")
+        clusters = config.clusters(stars)
+        bank = TemplateBank(psfs, settings.pc_per_pixel, **config.profile.model_dump())
+        progress("the galaxy")
+        galaxy = make_galaxy(settings, stars, psfs, config.seed, clusters, bank, config.resolved)
+        if config.field:
+            progress("the galaxy without its clusters")
+            field = make_galaxy(settings, stars, psfs, config.seed)
+            prepare_folder(out / "field")
+            _refuse_others(out / "field", settings.bands)
+            write_frame(field.frame, out / "field")
+    except ValueError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    progress("writing")
+    write_frame(galaxy.frame, out)
+    truth = {} if config.population is None else flat_values(config.population.true_population())
+    write_clusters(galaxy, truth, out)
+    write_picture(galaxy.frame, out / "preview.png")
+    inputs = [path, *(folder / psf.path for psf in config.psf.values())]
+    if config.grid != "default":
+        inputs.append(folder / config.grid)
+    write_json(out / "provenance.json", provenance(text, config.seed, inputs, command_line()))
+    summary: dict[str, object] = {
+        "n_clusters": len(galaxy.x),
+        "n_field_stars": galaxy.n_stars,
+        "n_rows": settings.shape[0],
+        "n_columns": settings.shape[1],
+        "distance_modulus": settings.distance_modulus,
+        "pc_per_pixel": settings.pc_per_pixel,
+        **{f"truth.{name}": value for name, value in truth.items()},
+        **{
+            f"median_electrons_per_s.{image.band}": float(np.median(image.data))
+            for image in galaxy.frame
+        },
+        "wall_s": time.perf_counter() - start,
+    }
+    write_json(out / "summary.json", summary)
+    return summary
+
+
+@functools.lru_cache(maxsize=2)
+def _stars(grid: str | None, imf: AbstractImf) -> StellarPopulation:
+    return StellarPopulation(load_grid(grid), imf)
+
+
+def _refuse_others(folder: pathlib.Path, bands: tuple[str, ...]) -> None:
+    """Images of other bands would be taken for this galaxy's."""
+    ours = {f"{band}.fits" for band in bands}
+    others = [p.name for p in sorted(folder.glob("*.fits")) if p.name not in ours]
+    if others:
+        raise ConfigError(f"{folder} holds other images ({', '.join(others)}); name another --out")
+
+
+def write_clusters(galaxy: Galaxy, truth: dict[str, float], out: pathlib.Path) -> None:
+    """`clusters.ecsv` with positions and apparent magnitudes, `clusters.h5` as a library."""
+    from astropy.table import Table
+
+    clusters, frame = galaxy.clusters, galaxy.frame
+    columns: dict[str, Any] = {"x": galaxy.x, "y": galaxy.y}
+    names = ("log_mass", "log_age", "a_v", "r_eff_pc")
+    if clusters is None:
+        (out / "clusters.h5").unlink(missing_ok=True)
+        columns |= {name: np.empty(0) for name in names}
+        columns |= {f"mag_{band}": np.empty(0) for band in frame.bands}
+    else:
+        columns |= {name: clusters.column(name) for name in names}
+        mags = clusters.mags + frame.distance_modulus
+        columns |= {f"mag_{band}": mags[:, i] for i, band in enumerate(frame.bands)}
+        clusters.save(out / "clusters.h5")
+    units = {"x": "pix", "y": "pix", "a_v": "mag", "r_eff_pc": "pc"}
+    units |= {name: "mag" for name in columns if name.startswith("mag_")}
+    meta = {"truth": truth, "distance_modulus": frame.distance_modulus}
+    write_atomic(
+        out / "clusters.ecsv",
+        lambda path: Table(columns, units=units, meta=meta).write(
+            path, format="ascii.ecsv", overwrite=True
+        ),
+    )
+
+
+def colour_picture(frame: Frame, side: int = _PICTURE_SIDE) -> UInt8[np.ndarray, "row col 3"]:
+    """Red, green and blue of a frame, at most `side` pixels wide; the first row is at the bottom.
+
+    Light above the sky is stretched by arcsinh, its colour kept; the mean colour is made grey.
+    """
+    by_number = sorted(frame.bands, key=lambda band: band.rsplit("_", 1)[-1])
+
+    def choose(filters: tuple[str, ...], otherwise: int) -> str:
+        found = [band for band in by_number if band.rsplit("_", 1)[-1] in filters]
+        return found[0] if found else by_number[otherwise]
+
+    chosen = (
+        by_number[-1],
+        choose(V_FILTERS, len(by_number) // 2),
+        choose(B_FILTERS, 0),
+    )
+    step = max(1, int(np.ceil(max(frame.shape) / side)))
+    rows, cols = (n // step for n in frame.shape)
+    channels = []
+    for band in chosen:
+        image = frame.image(band)
+        data = np.where(image.bad, 0, image.data) if image.bad is not None else image.data
+        data = data[: rows * step, : cols * step].reshape(rows, step, cols, step).mean((1, 3))
+        data = np.maximum(data - np.percentile(data, 0.5), 0)
+        channels.append(data / max(float(data.mean()), 1e-30))
+    return _stretch(np.stack(channels, axis=2))
+
+
+def _stretch(light: Float[np.ndarray, "row col 3"]) -> UInt8[np.ndarray, "row col 3"]:
+    total = light.mean(2)
+    top = max(float(np.percentile(total, 99.95)), 1e-30)
+    shown = np.arcsinh(total * _SOFTENING / top) / np.arcsinh(_SOFTENING)
+    rgb = light * (shown / np.maximum(total, 1e-30))[:, :, None]
+    # Colours that do not fit keep their ratios.
+    rgb /= np.maximum(rgb.max(2), 1.0)[:, :, None]
+    # Noise takes most of a PNG; nobody sees its last two bits.
+    return (np.round(rgb * 63) * (255 / 63)).astype(np.uint8)
+
+
+def write_picture(frame: Frame, path: pathlib.Path, side: int = _PICTURE_SIDE) -> None:
+    """A PNG to look at, atomically."""
+    from matplotlib.image import imsave
+
+    picture = colour_picture(frame, side)
+    write_atomic(path, lambda p: imsave(p, picture, origin="lower", format="png"))

@@ -1,0 +1,331 @@
+"""Survey files: images, their PSFs, a pipeline, and artificial cluster tests of it (TOML)."""
+
+import dataclasses
+import importlib.util
+import pathlib
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, NamedTuple
+
+import pydantic
+
+from starcensus.experiments.schema.fit import ConfigError, Strict, _only_fields, explain
+from starcensus.experiments.schema.own_pipeline import OwnConfig
+from starcensus.experiments.schema.phangs_pipeline import PhangsConfig
+from starcensus.experiments.schema.psfs import PsfConfig, make_psfs
+from starcensus.selection.injection import InjectionPlan, Injector
+from starcensus.selection.pipeline import (
+    LegusPipeline,
+    LegusSettings,
+    Pipeline,
+    aperture_corrections,
+)
+from starcensus.simulate import (
+    PSF,
+    ClusterLibrary,
+    Frame,
+    ReadOptions,
+    TemplateBank,
+    read_frame,
+)
+from starcensus.simulate.images.render import ProfileKind
+
+_SUFFIXES = (".fits", ".fits.gz", ".fits.fz", ".fit")
+
+
+Read = Annotated[ReadOptions, _only_fields(ReadOptions)]
+
+
+class ImagesConfig(Strict):
+    """The images: `paths` is a folder, a list of files, or a table BAND = "file".
+
+    Paths are relative to the survey file. `bands` chooses some, in its order; by default all, by
+    wavelength. `read` and, for a band alone, `read_band` settle what files do not say (fields of
+    `ReadOptions`). `distance_modulus` (mag) and `pixel_scale_arcsec` are the files' by default.
+    """
+
+    paths: str | tuple[str, ...] | dict[str, str]
+    distance_modulus: float | None = None
+    pixel_scale_arcsec: float | None = None
+    bands: tuple[str, ...] | None = None
+    read: Read = ReadOptions()
+    read_band: dict[str, Read] = pydantic.Field({})
+
+    def files(self, folder: pathlib.Path) -> list[pathlib.Path]:
+        """The images; `ConfigError` for a folder that is not there or has none."""
+        if isinstance(self.paths, dict):
+            return [folder / path for path in self.paths.values()]
+        if not isinstance(self.paths, str):
+            return [folder / path for path in self.paths]
+        path = folder / self.paths
+        if path.is_file():
+            return [path]
+        if not path.is_dir():
+            raise ConfigError(f"images.paths: there is no folder or file {path}")
+        found = sorted(p for p in path.iterdir() if p.name.endswith(_SUFFIXES))
+        found = [p for p in found if not p.name.startswith(".")]
+        if not found:
+            raise ConfigError(
+                f"images.paths: the folder {path} has no image ({', '.join(_SUFFIXES)})"
+            )
+        return found
+
+    def frame(self, folder: pathlib.Path) -> Frame:
+        """The images of the bands."""
+        files = self.files(folder)
+        named = isinstance(self.paths, dict)
+        frame = read_frame(
+            dict(zip(self.paths, files, strict=True)) if named else files,
+            self.distance_modulus,
+            self.pixel_scale_arcsec,
+            self._anchored(self.read, folder),
+            {
+                band: self._anchored(self._over(self.read, own), folder)
+                for band, own in self.read_band.items()
+            },
+        )
+        return frame.select(self.bands or tuple(sorted(frame.bands, key=_wavelength)))
+
+    @staticmethod
+    def _over(common: ReadOptions, own: ReadOptions) -> ReadOptions:
+        default = ReadOptions()
+        names = (field.name for field in dataclasses.fields(ReadOptions))
+        changed = {n: getattr(own, n) for n in names if getattr(own, n) != getattr(default, n)}
+        return dataclasses.replace(common, **changed)
+
+    @staticmethod
+    def _anchored(options: ReadOptions, folder: pathlib.Path) -> ReadOptions:
+        if options.weight is None:
+            return options
+        return dataclasses.replace(options, weight=str(folder / options.weight))
+
+
+def _wavelength(band: str) -> tuple[int, str]:
+    """F275W before F1100W, and names without a number last."""
+    number = re.search(r"F(\d+)[A-Z]*$", band)
+    return int(number[1]) if number else 10**9, band
+
+
+class _Field(NamedTuple):
+    """What a pipeline may be made from: images, PSFs, slope of clusters, the survey's folder."""
+
+    frame: Frame
+    psfs: Mapping[str, PSF]
+    eta: float
+    folder: pathlib.Path
+
+
+def _legus(settings: LegusSettings, field: _Field) -> LegusPipeline:
+    """Bands without an aperture correction get that of an isolated model cluster."""
+    frame = field.frame
+    given = dict(settings.aperture_correction)
+    if unknown := [band for band in given if band not in frame.bands]:
+        raise ConfigError(
+            f"pipeline.aperture_correction: no band {', '.join(unknown)}; there are "
+            f"{', '.join(frame.bands)}"
+        )
+    rest = {band: psf for band, psf in field.psfs.items() if band not in given}
+    made = aperture_corrections(
+        rest,
+        frame.pc_per_pixel,
+        eta=field.eta,
+        aperture_pix=settings.aperture_pix,
+        sky_pix=settings.sky_pix,
+    )
+    return LegusPipeline(dataclasses.replace(settings, aperture_correction=made | given))
+
+
+def _phangs(config: PhangsConfig, field: _Field) -> Pipeline:
+    return config.pipeline(field.frame, field.psfs, field.folder)
+
+
+def _own(config: OwnConfig, field: _Field) -> Pipeline:
+    return config.pipeline(field.folder)
+
+
+class _Kind(NamedTuple):
+    """A pydantic adapter of a [pipeline]'s settings, and what makes the pipeline from them."""
+
+    settings: Any
+    make: Callable[[Any, _Field], Pipeline]
+
+
+def _adapter(cls: type) -> Any:
+    return pydantic.TypeAdapter(Annotated[cls, _only_fields(cls)])  # pyright: ignore
+
+
+_PIPELINES = {
+    "legus": _Kind(_adapter(LegusSettings), _legus),
+    "phangs": _Kind(_adapter(PhangsConfig), _phangs),
+    "own": _Kind(pydantic.TypeAdapter(OwnConfig), _own),
+}
+
+
+def _pipeline_settings(value: object) -> object:
+    """Kind and settings of a [pipeline] table."""
+    if not isinstance(value, dict):
+        return value
+    kind = value.get("kind")
+    if kind not in _PIPELINES:
+        raise ValueError(f"kind is {kind!r}; expected one of {', '.join(_PIPELINES)}")
+    settings = {name: setting for name, setting in value.items() if name != "kind"}
+    try:
+        made = _PIPELINES[kind].settings.validate_python(settings)
+    except pydantic.ValidationError as error:
+        raise ValueError(explain(error)) from error
+    return {"kind": kind, "settings": made}
+
+
+def _own_radii(value: object) -> object:
+    """TOML has no null: `radii_pc = "library"` takes each cluster's own radius."""
+    if isinstance(value, dict) and value.get("radii_pc") == "library":
+        return {**value, "radii_pc": None}
+    return value
+
+
+class ProfileConfig(Strict):
+    """Model clusters: EFF, (1 + r²/a²)^(−eta), or King, r_t/r_c = `concentration`, or ellipses.
+
+    All are alike but for their radii, which are rounded to steps of `step_dex`.
+    """
+
+    kind: ProfileKind = "eff"
+    eta: Annotated[float, pydantic.Field(gt=0.5)] = 1.5
+    concentration: Annotated[float, pydantic.Field(ge=0.5)] = 30.0
+    axis_ratio: Annotated[float, pydantic.Field(gt=0, le=1)] = 1.0
+    position_angle_deg: float = 0.0
+    step_dex: Annotated[float, pydantic.Field(gt=0)] = 0.02
+
+    @pydantic.model_validator(mode="after")
+    def _of_its_kind(self) -> "ProfileConfig":
+        other = {"eff": "concentration", "king": "eta"}[self.kind]
+        if other in self.model_fields_set:
+            raise ValueError(f"profile.{other} is not of kind {self.kind}; remove it")
+        return self
+
+
+class LibraryFile(Strict):
+    """A cluster library; `path` is relative to the survey file."""
+
+    path: str
+
+
+class SurveyConfig(Strict):
+    """A whole survey file.
+
+    `pipeline` has the `kind` (legus, phangs, own) and the fields of its settings, see
+    `LegusSettings`, `PhangsConfig` and `OwnConfig`. [profile], [library] and [plan] (fields of
+    `InjectionPlan`) are of `starcensus inject`; the slope is of LEGUS's aperture corrections too.
+    """
+
+    title: str = ""
+    images: ImagesConfig
+    psf: dict[str, PsfConfig] = pydantic.Field({})
+    profile: ProfileConfig = ProfileConfig()
+    pipeline: Annotated[dict[str, Any], pydantic.BeforeValidator(_pipeline_settings)]
+    library: LibraryFile | None = None
+    plan: Annotated[
+        InjectionPlan, _only_fields(InjectionPlan), pydantic.BeforeValidator(_own_radii)
+    ] = InjectionPlan()
+
+    def psfs(self, frame: Frame, folder: pathlib.Path) -> dict[str, PSF]:
+        return make_psfs(self.psf, frame.bands, frame.pixel_scale_arcsec, folder)
+
+    def make_pipeline(
+        self, frame: Frame, psfs: Mapping[str, PSF], folder: pathlib.Path
+    ) -> Pipeline:
+        kind = _PIPELINES[self.pipeline["kind"]]
+        field = _Field(frame, psfs, self.profile.eta, folder)
+        return kind.make(self.pipeline["settings"], field)
+
+    def make_bank(self, frame: Frame, psfs: Mapping[str, PSF]) -> TemplateBank:
+        """Templates of the model clusters."""
+        bank = TemplateBank(psfs, frame.pc_per_pixel, **self.profile.model_dump())
+        if self.plan.radii_pc is not None:
+            bank.exact = self.plan.radii_pc
+        return bank
+
+    def injector(self, folder: pathlib.Path) -> Injector:
+        """The test that [library] and [plan] ask for."""
+        if self.library is None:
+            raise ConfigError("[library] is missing; expected the path of a cluster library (.h5)")
+        frame = self.images.frame(folder)
+        library = ClusterLibrary.load(folder / self.library.path, frame.bands)
+        psfs = self.psfs(frame, folder)
+        bank = self.make_bank(frame, psfs)
+        return Injector(frame, library, bank, self.make_pipeline(frame, psfs, folder), self.plan)
+
+    def inputs(self, folder: pathlib.Path) -> list[pathlib.Path]:
+        """Files that the survey is made of."""
+        files = self.images.files(folder)
+        files += [folder / psf.path for psf in self.psf.values()]
+        if self.library is not None:
+            files.append(folder / self.library.path)
+        settings = self.pipeline["settings"]
+        if isinstance(settings, OwnConfig):
+            files.append(settings.source(folder))
+        if isinstance(settings, PhangsConfig) and settings.regions is not None:
+            files.append(folder / settings.regions)
+        return files
+
+
+@dataclasses.dataclass(frozen=True)
+class SurveyBuild:
+    """Makes the injector of a survey file's text; paths in it start from `folder`.
+
+    Raises `ConfigError` naming the file.
+    """
+
+    path: str
+    folder: str
+    text: str
+
+    def __call__(self) -> Injector:
+        config = parse_survey(self.text, self.path)
+        try:
+            return config.injector(pathlib.Path(self.folder))
+        except ValueError as error:
+            raise ConfigError(f"{self.path}: {error}") from error
+
+
+def load_survey(path: pathlib.Path) -> tuple[SurveyConfig, str]:
+    """The checked survey file and its text.
+
+    Raises `ConfigError` for a missing file, bad TOML, or a key or value that does not fit.
+    """
+    text = read_text(path, "survey")
+    return parse_survey(text, str(path)), text
+
+
+def parse_survey(text: str, source: str) -> SurveyConfig:
+    return parse(SurveyConfig, text, source)
+
+
+def read_text(path: pathlib.Path, what: str) -> str:
+    if not path.is_file():
+        raise ConfigError(f"{path}: there is no such {what} file")
+    try:
+        return path.read_text()
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from error
+
+
+def parse[T: pydantic.BaseModel](model: type[T], text: str, source: str) -> T:
+    """The text of a TOML file as a configuration; `ConfigError` naming file, key and remedy."""
+    try:
+        return model.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{source}: not valid TOML: {error}") from error
+    except pydantic.ValidationError as error:
+        raise ConfigError(f"{source}: {explain(error)}") from error
+
+
+def require_images() -> None:
+    """`ConfigError` where what images need is not installed."""
+    missing = [name for name in ("galsim", "sep") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ConfigError(
+            f"{' and '.join(missing)} is not installed; images need `pip install "
+            "'starcensus[images]'`"
+        )

@@ -1,0 +1,1 @@
+"""The networks of cluster-completeness-pipeline (C-4)."""

@@ -1,0 +1,1 @@
+"""Selection operators: the probability of being catalogued as a function of θ or of light."""

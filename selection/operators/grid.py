@@ -1,0 +1,150 @@
+"""A tabulated operator: p_sel on a rectilinear grid of θ, interpolated in the logit."""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Float
+
+from starcensus.theta import AXES, Box
+
+from ._base import AbstractSelection, ActsOn, Outside
+
+_FLOOR = 1e-9
+
+
+class GridSelection(AbstractSelection):
+    """Trilinear interpolation of logit p between the nodes of a grid.
+
+    Probabilities are clipped to [1e-9, 1 − 1e-9] before the logit is taken. Continuous everywhere,
+    differentiable except across the planes of nodes. Build it from probabilities with
+    `GridSelection.from_probabilities`, or from another operator with `tabulate`.
+
+    **Arguments:**
+
+    - `log_mass`, `log_age`, `a_v`: increasing nodes of each axis, at least two.
+    - `logit`: `(member, log_mass, log_age, a_v)`.
+    """
+
+    log_mass: Float[Array, "i"] | Float[np.ndarray, "i"]
+    log_age: Float[Array, "j"] | Float[np.ndarray, "j"]
+    a_v: Float[Array, "k"] | Float[np.ndarray, "k"]
+    logit: Float[Array, "member _ _ _"] | Float[np.ndarray, "member _ _ _"]
+    domain: Box
+    outside: Outside = "refuse"
+    acts_on: ActsOn = "data"
+
+    def __check_init__(self) -> None:
+        for axis in AXES:
+            nodes = np.asarray(getattr(self, axis))
+            if nodes.ndim != 1 or len(nodes) < 2 or not (np.diff(nodes) > 0).all():
+                raise ValueError(
+                    f"the grid's nodes in {axis} are {nodes}; expected two or more, increasing"
+                )
+            low, high = getattr(self.domain, axis)
+            if low < nodes[0] - 1e-9 or high > nodes[-1] + 1e-9:
+                raise ValueError(
+                    f"the domain's {axis} {low:g} to {high:g} goes beyond the grid's nodes "
+                    f"{nodes[0]:g} to {nodes[-1]:g}; narrow the domain"
+                )
+        expected = tuple(len(getattr(self, axis)) for axis in AXES)
+        if self.logit.shape[1:] != expected or not np.isfinite(np.asarray(self.logit)).all():
+            raise ValueError(
+                f"logit has shape {self.logit.shape}; expected (member, "
+                f"{', '.join(map(str, expected))}), all finite"
+            )
+
+    @classmethod
+    def from_probabilities(
+        cls,
+        nodes: Sequence[np.ndarray],
+        p: np.ndarray,
+        domain: Box | None = None,
+        outside: Outside = "refuse",
+        acts_on: ActsOn = "data",
+    ) -> "GridSelection":
+        """From `nodes` = (log_mass, log_age, a_v) and `p` `(i, j, k)` or `(member, i, j, k)`.
+
+        Raises `ValueError` if a probability is NaN or outside [0, 1]. `domain` is by default the
+        whole grid.
+        """
+        axes = [np.array(n, float) for n in nodes]
+        values = np.array(p, float)
+        if values.ndim == 3:
+            values = values[None]
+        if not ((values >= 0) & (values <= 1)).all():
+            raise ValueError(
+                f"p runs from {values.min():g} to {values.max():g}; expected probabilities, "
+                "without NaN"
+            )
+        clipped = np.clip(values, _FLOOR, 1 - _FLOOR)
+        whole = Box(*((float(n[0]), float(n[-1])) for n in axes))
+        return cls(
+            log_mass=axes[0],
+            log_age=axes[1],
+            a_v=axes[2],
+            logit=np.log(clipped) - np.log1p(-clipped),
+            domain=domain or whole,
+            outside=outside,
+            acts_on=acts_on,
+        )
+
+    @property
+    def n_members(self) -> int:
+        return self.logit.shape[0]
+
+    def _members_inside(
+        self, log_mass: Float[Array, "n"], log_age: Float[Array, "n"], a_v: Float[Array, "n"]
+    ) -> Float[Array, "member n"]:
+        dtype = jnp.result_type(float)
+        table = jnp.asarray(self.logit, dtype)
+        cells = []
+        for axis, x in zip(AXES, (log_mass, log_age, a_v), strict=True):
+            nodes = jnp.asarray(getattr(self, axis), dtype)
+            x = jnp.asarray(x, dtype)
+            lower = jnp.clip(jnp.searchsorted(nodes, x, side="right") - 1, 0, len(nodes) - 2)
+            cells.append((lower, (x - nodes[lower]) / (nodes[lower + 1] - nodes[lower])))
+        logit = jnp.zeros((self.n_members, cells[0][0].shape[0]), dtype)
+        for corner in np.ndindex(2, 2, 2):
+            index = tuple(lower + step for (lower, _), step in zip(cells, corner, strict=True))
+            weight = jnp.ones_like(cells[0][1])
+            for (_, fraction), step in zip(cells, corner, strict=True):
+                weight = weight * (fraction if step else 1 - fraction)
+            logit = logit + weight[None] * table[:, index[0], index[1], index[2]]
+        return jax.nn.sigmoid(logit)
+
+    def to_arrays(self) -> tuple[dict[str, np.ndarray], dict[str, object]]:
+        arrays = {name: np.asarray(getattr(self, name)) for name in (*AXES, "logit")}
+        return arrays, {
+            "domain": self.domain.as_dict(),
+            "outside": self.outside,
+            "acts_on": self.acts_on,
+        }
+
+    @classmethod
+    def from_arrays(
+        cls, arrays: dict[str, np.ndarray], metadata: dict[str, object]
+    ) -> "GridSelection":
+        return cls(
+            **{name: arrays[name] for name in (*AXES, "logit")},
+            domain=Box.from_dict(metadata["domain"]),  # pyright: ignore
+            outside=metadata["outside"],  # pyright: ignore
+            acts_on=metadata["acts_on"],  # pyright: ignore
+        )
+
+
+def tabulate(
+    selection: AbstractSelection, log_mass: ArrayLike, log_age: ArrayLike, a_v: ArrayLike
+) -> GridSelection:
+    """`selection` on the grid of the given nodes, every member of it.
+
+    Raises `SelectionDomainError` where the operator refuses a node.
+    """
+    nodes = [np.asarray(n, float) for n in (log_mass, log_age, a_v)]
+    mesh = np.meshgrid(*nodes, indexing="ij")
+    selection.check_points(*mesh)
+    p = np.asarray(selection.members(*mesh), float)
+    return GridSelection.from_probabilities(
+        nodes, np.clip(p, 0, 1), outside=selection.outside, acts_on=selection.acts_on
+    )

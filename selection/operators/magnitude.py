@@ -1,0 +1,189 @@
+"""A magnitude limit in one band, seen through the light of a mean stellar population."""
+
+import functools
+import importlib.resources
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from astropy.table import Table
+from jaxtyping import Array, ArrayLike, Float
+from scipy.interpolate import PchipInterpolator
+
+from starcensus.theta import Box
+
+from ._base import AbstractSelection, ActsOn, Outside
+
+_ALIASES = {
+    "F275W": "WFC3_UVIS_F275W",
+    "F336W": "WFC3_UVIS_F336W",
+    "F435W": "ACS_F435W",
+    "F438W": "WFC3_UVIS_F438W",
+    "F555W": "ACS_F555W",
+    "F814W": "ACS_F814W",
+}
+
+
+class MagnitudeLimit(AbstractSelection):
+    """p_sel = sigmoid((limit_mag − m) / width_mag), m the cluster's apparent magnitude,
+
+    m = M_1(log_age) − 2.5 log_mass + distance_modulus + extinction_ratio · a_v,
+
+    where M_1 is the absolute magnitude of 1 M_sun formed (`log_mass` is the birth mass, so the mass
+    that stars lose is in M_1), interpolated by a monotone cubic (PCHIP, C1). The light of low-mass
+    clusters is stochastic, which this operator does not know: below some 10^4 M_sun prefer
+    `marginalise`.
+
+    **Arguments:**
+
+    - `log_age`, `abs_mag`: nodes (log10 yr) of M_1 and its values (mag).
+    - `limit_mag`: apparent magnitude at which half the clusters are catalogued.
+    - `width_mag`: scale of the logistic. 10 % to 90 % takes 4.4 widths; photometric errors of
+      standard deviation s blur a sharp cut to about width_mag = 0.6 s; the 0.2 mag of `default`
+      stands for errors of 0.3 mag at the limit. It must be positive.
+    - `distance_modulus`: mag. `extinction_ratio`: A_band / A_V.
+    """
+
+    log_age: Float[np.ndarray, "k"]
+    abs_mag: Float[np.ndarray, "k"]
+    coefficients: Float[Array, "4 cell"] | Float[np.ndarray, "4 cell"]
+    limit_mag: float
+    width_mag: float
+    distance_modulus: float
+    extinction_ratio: float
+    domain: Box
+    band: str
+    outside: Outside
+    acts_on: ActsOn
+
+    def __init__(
+        self,
+        log_age: np.ndarray | Sequence[float],
+        abs_mag: np.ndarray | Sequence[float],
+        *,
+        limit_mag: float,
+        distance_modulus: float,
+        extinction_ratio: float,
+        width_mag: float = 0.2,
+        domain: Box | None = None,
+        band: str = "",
+        outside: Outside = "refuse",
+        acts_on: ActsOn = "data",
+    ):
+        self.log_age, self.abs_mag = np.array(log_age, float), np.array(abs_mag, float)
+        if self.log_age.ndim != 1 or self.log_age.shape != self.abs_mag.shape:
+            raise ValueError(
+                f"log_age {self.log_age.shape} and abs_mag {self.abs_mag.shape} differ in shape; "
+                "expected two equal vectors"
+            )
+        if len(self.log_age) < 2 or not (np.diff(self.log_age) > 0).all():
+            raise ValueError("log_age must hold two or more increasing nodes (log10 yr)")
+        if not np.isfinite(self.abs_mag).all():
+            raise ValueError("abs_mag must be finite at every age; drop the ages where it is not")
+        if not width_mag > 0:
+            raise ValueError(f"width_mag is {width_mag:g}; expected > 0 mag (0.02 is nearly sharp)")
+        self.coefficients = PchipInterpolator(self.log_age, self.abs_mag).c
+        ages = (float(self.log_age[0]), float(self.log_age[-1]))
+        self.domain = domain or Box((0.0, 9.0), ages, (0.0, 10.0))
+        if not (
+            ages[0] - 1e-9 <= self.domain.log_age[0] and self.domain.log_age[1] <= ages[1] + 1e-9
+        ):
+            raise ValueError(
+                f"the domain's log_age {self.domain.log_age} goes beyond the table's {ages}"
+            )
+        self.limit_mag, self.width_mag = float(limit_mag), float(width_mag)
+        self.distance_modulus = float(distance_modulus)
+        self.extinction_ratio = float(extinction_ratio)
+        self.band, self.outside, self.acts_on = band, outside, acts_on
+
+    @classmethod
+    def default(
+        cls,
+        band: str = "F555W",
+        *,
+        limit_mag: float = 23.98,
+        distance_modulus: float = 29.98,
+        width_mag: float = 0.2,
+        extinction_ratio: float | None = None,
+        domain: Box | None = None,
+        outside: Outside = "refuse",
+        acts_on: ActsOn = "data",
+    ) -> "MagnitudeLimit":
+        """With the carried table of a solar-metallicity population (BC03, Kroupa IMF, Vega).
+
+        `band` is a column such as `"WFC3_UVIS_F814W"`, or a bare filter name for the camera LEGUS
+        used in NGC 628 (ACS for F435W, F555W, F814W). The default limit is the M_V = −6 of LEGUS
+        at NGC 628 (Adamo et al. 2017), and the extinction ratio that of the Milky Way at the band's
+        pivot wavelength. Raises `ValueError` naming the bands for one that is not carried.
+        """
+        table = _carried_table()
+        name = _ALIASES.get(band, band)
+        bands = [column for column in table.colnames if column != "log_age"]
+        if name not in bands:
+            raise ValueError(
+                f"band is {band!r}; expected one of {', '.join(bands)}, or a bare filter name; for "
+                "another band, pass a table of your own to MagnitudeLimit"
+            )
+        meta = table.meta["extinction_ratio"]  # pyright: ignore
+        return cls(
+            np.asarray(table["log_age"], float),
+            np.asarray(table[name], float),
+            limit_mag=limit_mag,
+            distance_modulus=distance_modulus,
+            extinction_ratio=meta[name] if extinction_ratio is None else extinction_ratio,
+            width_mag=width_mag,
+            domain=domain,
+            band=name,
+            outside=outside,
+            acts_on=acts_on,
+        )
+
+    @property
+    def n_members(self) -> int:
+        return 1
+
+    def apparent_mag(
+        self, log_mass: ArrayLike, log_age: ArrayLike, a_v: ArrayLike
+    ) -> Float[Array, "*n"]:
+        """Mean apparent magnitude; beyond the table, ages take the value at its end."""
+        dtype = jnp.result_type(float)
+        log_mass, log_age, a_v = jnp.broadcast_arrays(
+            *(jnp.asarray(x, dtype) for x in (log_mass, log_age, a_v))
+        )
+        nodes = jnp.asarray(self.log_age, dtype)
+        age = jnp.clip(log_age, nodes[0], nodes[-1])
+        cell = jnp.clip(jnp.searchsorted(nodes, age, side="right") - 1, 0, len(nodes) - 2)
+        step = age - nodes[cell]
+        c = jnp.asarray(self.coefficients, dtype)[:, cell]
+        abs_mag = ((c[0] * step + c[1]) * step + c[2]) * step + c[3]
+        return abs_mag - 2.5 * log_mass + self.distance_modulus + self.extinction_ratio * a_v
+
+    def _members_inside(
+        self, log_mass: Float[Array, "n"], log_age: Float[Array, "n"], a_v: Float[Array, "n"]
+    ) -> Float[Array, "member n"]:
+        m = self.apparent_mag(log_mass, log_age, a_v)
+        return jax.nn.sigmoid((self.limit_mag - m) / self.width_mag)[None]
+
+    def to_arrays(self) -> tuple[dict[str, np.ndarray], dict[str, object]]:
+        scalars = ("limit_mag", "width_mag", "distance_modulus", "extinction_ratio", "band")
+        return {"log_age": self.log_age, "abs_mag": self.abs_mag}, {
+            **{name: getattr(self, name) for name in scalars},
+            "domain": self.domain.as_dict(),
+            "outside": self.outside,
+            "acts_on": self.acts_on,
+        }
+
+    @classmethod
+    def from_arrays(
+        cls, arrays: dict[str, np.ndarray], metadata: dict[str, object]
+    ) -> "MagnitudeLimit":
+        settings = metadata | {"domain": Box.from_dict(metadata["domain"])}  # pyright: ignore
+        return cls(arrays["log_age"], arrays["abs_mag"], **settings)  # pyright: ignore
+
+
+@functools.cache
+def _carried_table() -> Table:
+    folder = importlib.resources.files(__package__) / "data"
+    with importlib.resources.as_file(folder / "mass_to_light.ecsv") as path:
+        return Table.read(path, format="ascii.ecsv")

@@ -1,0 +1,141 @@
+"""Properties that decide a cluster's detection and are no part of θ: size and surroundings.
+
+A network may take them as inputs. A fit does not know them, so the operator averages the network's
+probability over a stated distribution of them.
+"""
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ...simulate.library.design import FlatRadius, MassRadius
+
+R_EFF, BACKGROUND = "log_r_eff_pc", "log_background"
+NUISANCES = (R_EFF, BACKGROUND)
+
+
+class Nuisance(eqx.Module):
+    """Nodes and weights of a distribution of nuisance properties, in the network's units.
+
+    **Arguments:**
+
+    - `names`: of the properties, of `NUISANCES`: log10 of the half-light radius in pc, and log10 of
+      the local sky in V in electrons/s/pixel.
+    - `values`: `(node, property)`. `weights`: `(node,)`, positive, normalised here.
+    - `mass_radius`: None, or slope and scatter (dex) of log r = slope log M + N(0, scatter); the
+      weights then are those of the measure to which this density is applied, at every mass anew.
+
+    Raises `ValueError` for shapes or weights that do not fit.
+    """
+
+    names: tuple[str, ...] = eqx.field(static=True)
+    values: Float[Array, "q k"] | Float[np.ndarray, "q k"]
+    weights: Float[Array, "q"] | Float[np.ndarray, "q"]
+    mass_radius: tuple[float, float] | None = eqx.field(static=True, default=None)
+
+    def __check_init__(self) -> None:
+        unknown = [name for name in self.names if name not in NUISANCES]
+        if unknown or not self.names:
+            raise ValueError(
+                f"nuisance properties are {self.names}; expected some of {', '.join(NUISANCES)}"
+            )
+        if self.values.shape != (len(self.weights), len(self.names)) or not len(self.weights):
+            raise ValueError(
+                f"values have shape {self.values.shape} and weights {self.weights.shape}; expected "
+                f"(node, {len(self.names)}) and (node,)"
+            )
+        if self.mass_radius is not None and not (R_EFF in self.names and self.mass_radius[1] > 0):
+            raise ValueError(
+                f"mass_radius is {self.mass_radius}; it needs {R_EFF} among the names and a "
+                "positive scatter"
+            )
+
+    def weights_at(self, log_mass: Float[Array, "n"]) -> Float[Array, "n q"]:
+        """Weights of the nodes for clusters of these masses; each row has the sum 1."""
+        weights = jnp.broadcast_to(
+            jnp.asarray(self.weights, log_mass.dtype)[None], (len(log_mass), len(self.weights))
+        )
+        if self.mass_radius is not None:
+            slope, scatter = self.mass_radius
+            log_r = jnp.asarray(self.values[:, self.names.index(R_EFF)], log_mass.dtype)
+            away = (log_r[None] - slope * log_mass[:, None]) / scatter
+            # The nearest node has weight 1 before normalisation, however far it is.
+            away = away**2 - jnp.min(away**2, axis=1, keepdims=True)
+            weights = weights * jnp.exp(-0.5 * away)
+        return weights / weights.sum(axis=1, keepdims=True)
+
+    def to_arrays(self) -> tuple[dict[str, np.ndarray], dict[str, object]]:
+        """Plain arrays and JSON-ready metadata, from which `from_arrays` rebuilds it."""
+        arrays = {"nuisance_values": np.asarray(self.values)}
+        arrays["nuisance_weights"] = np.asarray(self.weights)
+        mass_radius = None if self.mass_radius is None else list(self.mass_radius)
+        return arrays, {"names": list(self.names), "mass_radius": mass_radius}
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, np.ndarray], metadata: dict[str, object]) -> "Nuisance":
+        """The inverse of `to_arrays`; raises `KeyError` naming what is missing."""
+        relation: object = metadata["mass_radius"]
+        return cls(
+            names=tuple(metadata["names"]),  # pyright: ignore
+            values=arrays["nuisance_values"],
+            weights=arrays["nuisance_weights"],
+            mass_radius=None if relation is None else tuple(relation),  # pyright: ignore
+        )
+
+
+def radius_distribution(
+    radius: FlatRadius | MassRadius, known: tuple[float, float], n_nodes: int = 16
+) -> Nuisance:
+    """A distribution of half-light radii as nodes and weights.
+
+    **Arguments:**
+
+    - `known`: smallest and largest radius (pc) of the network's training data.
+    - `n_nodes`: Gauss-Legendre nodes, where radii are not whole numbers of pc.
+
+    Raises `ValueError` for radii that the network does not know. A `MassRadius` needs both `low`
+    and `high`; radii beyond them are cut off here and not moved to the limits.
+    """
+    low, high = radius.low, radius.high
+    if low is None or high is None or low < known[0] - 1e-9 or high > known[1] + 1e-9:
+        raise ValueError(
+            f"radii from {low} to {high} pc; the network knows {known[0]:g} to {known[1]:g} pc: "
+            "give low and high within"
+        )
+    if isinstance(radius, FlatRadius) and radius.whole:
+        nodes = np.arange(low, high + 0.5)
+        weights = np.ones(len(nodes))
+    elif low == high:
+        nodes, weights = np.array([low]), np.ones(1)
+    else:
+        t, weights = np.polynomial.legendre.leggauss(n_nodes)
+        if isinstance(radius, FlatRadius):
+            nodes = low + (high - low) * (t + 1) / 2
+        else:
+            nodes = 10 ** (np.log10(low) + np.log10(high / low) * (t + 1) / 2)
+    relation = None
+    if isinstance(radius, MassRadius):
+        relation = (radius.slope, radius.scatter)
+    return Nuisance((R_EFF,), np.log10(nodes)[:, None], weights, relation)
+
+
+def background_distribution(log_background: Float[np.ndarray, "n"], n_nodes: int = 12) -> Nuisance:
+    """The distribution of local skies of a sample, as nodes at the middles of equal shares."""
+    shares = (np.arange(n_nodes) + 0.5) / n_nodes
+    nodes = np.quantile(log_background, shares)
+    return Nuisance((BACKGROUND,), nodes[:, None], np.ones(n_nodes))
+
+
+def independent(*parts: Nuisance) -> Nuisance:
+    """The joint distribution of independent ones: every combination of their nodes."""
+    values, weights = parts[0].values, np.asarray(parts[0].weights)
+    for part in parts[1:]:
+        n, m = len(weights), len(part.weights)
+        values = np.concatenate(
+            [np.repeat(values, m, axis=0), np.tile(np.asarray(part.values), (n, 1))], axis=1
+        )
+        weights = np.repeat(weights, m) * np.tile(np.asarray(part.weights), n)
+    relations = [part.mass_radius for part in parts if part.mass_radius is not None]
+    names = tuple(name for part in parts for name in part.names)
+    return Nuisance(names, np.asarray(values), weights, relations[0] if relations else None)

@@ -1,0 +1,210 @@
+"""A network that looks at magnitudes: p(catalogued | the cluster's true apparent magnitudes).
+
+It is no operator of θ, for a cluster of given mass, age and extinction has no single set of
+magnitudes; `marginalise` turns it into one.
+"""
+
+from typing import Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+from jaxtyping import Array, ArrayLike, Float
+
+from ...networks import MLP
+from .network import pack_networks, unpack_networks, unpack_nuisance
+from .nuisance import Nuisance
+
+MagSystem = Literal["Vega", "AB"]
+OutsideMags = Literal["refuse", "clip"]
+
+# Values that published tables put where there is no magnitude (LEGUS, Adamo et al. 2017).
+SENTINELS = {
+    66.666: "outside the frame",
+    99.999: "not detected",
+    44.444: "no correction available",
+}
+
+
+class PhotometricNetwork(eqx.Module):
+    """Ensemble of networks from apparent magnitudes to the probability of being catalogued.
+
+    **Arguments:**
+
+    - `networks`: at least one `MLP` with one input per band, then one for each property of
+      `nuisance`, then, if `masked`, one per band that is 1 where its magnitude is there, else 0.
+    - `bands`: names of the bands, in the order of the columns of `mags`.
+    - `limits`: `(band, 2)`, the brightest and faintest magnitude at which the network is known.
+    - `distance_modulus`: of the galaxy of its training data, mag.
+    - `mag_system`: `"Vega"` or `"AB"`.
+    - `outside`: beyond `limits`, `"refuse"` raises and `"clip"` moves the magnitude to the limit,
+      which is right for a network that has saturated there.
+    - `nuisance`: distribution of the further inputs, over which the probability is averaged.
+    - `masked`: the network was trained with bands left out. NaN then is a band without
+      observation; the network sees that it is not there.
+
+    Without `masked` a magnitude that is not there cannot be passed: NaN raises `ValueError`, as
+    sentinels always do, because a network reads them as a very faint cluster.
+    """
+
+    networks: tuple[MLP, ...]
+    bands: tuple[str, ...] = eqx.field(static=True)
+    limits: Float[Array, "band 2"] | Float[np.ndarray, "band 2"]
+    distance_modulus: float
+    mag_system: MagSystem = "Vega"
+    outside: OutsideMags = "refuse"
+    nuisance: Nuisance | None = None
+    masked: bool = eqx.field(static=True, default=False)
+
+    def __check_init__(self) -> None:
+        n = len(self.bands)
+        more = 0 if self.nuisance is None else len(self.nuisance.names)
+        wanted = n * (1 + self.masked) + more
+        if not self.networks or any(network.n_in != wanted for network in self.networks):
+            raise ValueError(
+                f"networks have {[network.n_in for network in self.networks]} inputs; expected at "
+                f"least one network, and {wanted} inputs: one for each of the {n} bands "
+                f"{self.bands}, {more} nuisance properties, {n * self.masked} of a mask"
+            )
+        if self.nuisance is not None and self.nuisance.mass_radius is not None:
+            raise ValueError(
+                "a network of magnitudes knows no mass; give radii that do not depend on it"
+            )
+        if self.outside not in ("refuse", "clip"):
+            raise ValueError(f'outside is {self.outside!r}; expected "refuse" or "clip"')
+        if self.limits.shape != (n, 2):
+            raise ValueError(f"limits have shape {self.limits.shape}; expected ({n}, 2)")
+
+    @property
+    def n_members(self) -> int:
+        return len(self.networks)
+
+    def check_mags(self, mags: ArrayLike, simulated: bool = False) -> None:
+        """Raise `ValueError` naming the row and band of the first unusable magnitude.
+
+        `simulated`: not from a catalogue, so that a value of 44.444 is a very faint cluster's.
+        """
+        values = np.asarray(mags, float)
+        if values.ndim != 2 or values.shape[1] != len(self.bands):
+            raise ValueError(
+                f"mags have shape {values.shape}; expected (n, {len(self.bands)}), one column for "
+                f"each of {', '.join(self.bands)}"
+            )
+        if self.masked:
+            missing = np.isnan(values)
+            _complain(
+                missing & missing.all(axis=1, keepdims=True),
+                values,
+                self.bands,
+                "as every other band; a cluster needs one magnitude at least",
+            )
+            _complain(np.isinf(values), values, self.bands, "which is not a magnitude")
+        else:
+            _complain(~np.isfinite(values), values, self.bands, "which is not a magnitude")
+        for sentinel, meaning in ({} if simulated else SENTINELS).items():
+            _complain(
+                np.abs(values - sentinel) < 5e-3,
+                values,
+                self.bands,
+                f"the sentinel {sentinel} ({meaning}), not a magnitude",
+            )
+        if self.outside == "refuse":
+            low, high = np.asarray(self.limits).T
+            _complain(
+                (values < low) | (values > high),
+                values,
+                self.bands,
+                'outside the magnitudes of the training data; see `limits`, or use outside="clip"',
+            )
+
+    def members(
+        self,
+        mags: ArrayLike,
+        further: Float[ArrayLike, "n k"] | None = None,
+        *,
+        simulated: bool = False,
+    ) -> Float[Array, "member n"]:
+        """Each network's probability for the rows of `mags`, `(n, band)`; differentiable.
+
+        `further`: values of the nuisance properties, in the order of `nuisance.names`; None
+        averages over their distribution. `simulated`: as of `check_mags`. Under `jit` nothing can
+        be raised: rows with NaN, or outside `limits` where that is refused, are NaN there.
+        """
+        if not isinstance(mags, Tracer):
+            self.check_mags(mags, simulated)
+        x = jnp.asarray(mags, jnp.result_type(float))
+        low, high = (jnp.asarray(side, x.dtype)[None] for side in np.asarray(self.limits).T)
+        there = ~jnp.isnan(x)
+        clipped = jnp.clip(x, low, high)
+        known = there if self.outside == "clip" else (x >= low) & (x <= high)
+        if self.masked:
+            # What a hidden band is worth: the mean, which is 0 to the network.
+            mean = jnp.asarray(self.networks[0].mean, x.dtype)[None, : len(self.bands)]
+            clipped = jnp.where(there, clipped, mean)
+            known = (known | ~there) & there.any(axis=1, keepdims=True)
+        mask = [there.astype(x.dtype)] if self.masked else []
+        if self.nuisance is None:
+            values = self._probability(jnp.concatenate([clipped, *mask], axis=1))
+        elif further is not None:
+            more = jnp.asarray(further, x.dtype)
+            values = self._probability(jnp.concatenate([clipped, more, *mask], axis=1))
+        else:
+            q = len(self.nuisance.weights)
+            more = jnp.tile(jnp.asarray(self.nuisance.values, x.dtype), (len(x), 1))
+            parts = [jnp.repeat(part, q, axis=0) for part in (clipped, *mask)]
+            each = self._probability(jnp.concatenate([parts[0], more, *parts[1:]], axis=1))
+            weights = np.asarray(self.nuisance.weights / self.nuisance.weights.sum())
+            values = each.reshape(self.n_members, len(x), q) @ jnp.asarray(weights, x.dtype)
+        return jnp.where(known.all(axis=1)[None], values, jnp.nan)
+
+    def _probability(self, features: Float[Array, "n k"]) -> Float[Array, "member n"]:
+        logits = jnp.stack([network(features) for network in self.networks])
+        return jax.nn.sigmoid(logits)
+
+    def p_sel(self, mags: ArrayLike) -> Float[Array, "n"]:
+        """Ensemble mean of the probability of being catalogued, for `mags` `(n, band)`."""
+        return self.members(mags).mean(axis=0)
+
+    def to_arrays(self) -> tuple[dict[str, np.ndarray], dict[str, object]]:
+        """Plain arrays and JSON-ready metadata, from which `from_arrays` rebuilds the network."""
+        arrays = pack_networks(self.networks) | {"limits": np.asarray(self.limits)}
+        metadata: dict[str, object] = {
+            "n_networks": len(self.networks),
+            "bands": list(self.bands),
+            "distance_modulus": self.distance_modulus,
+            "mag_system": self.mag_system,
+            "outside": self.outside,
+            "masked": self.masked,
+        }
+        if self.nuisance is not None:
+            more, metadata["nuisance"] = self.nuisance.to_arrays()
+            arrays |= more
+        return arrays, metadata
+
+    @classmethod
+    def from_arrays(
+        cls, arrays: dict[str, np.ndarray], metadata: dict[str, object]
+    ) -> "PhotometricNetwork":
+        """The inverse of `to_arrays`."""
+        return cls(
+            networks=unpack_networks(arrays, int(metadata["n_networks"])),  # pyright: ignore
+            bands=tuple(metadata["bands"]),  # pyright: ignore
+            limits=arrays["limits"],
+            distance_modulus=float(metadata["distance_modulus"]),  # pyright: ignore
+            mag_system=metadata["mag_system"],  # pyright: ignore
+            outside=metadata["outside"],  # pyright: ignore
+            nuisance=unpack_nuisance(arrays, metadata),
+            masked=bool(metadata.get("masked", False)),
+        )
+
+
+def _complain(bad: np.ndarray, values: np.ndarray, bands: tuple[str, ...], what: str) -> None:
+    if bad.any():
+        row, band = (int(i) for i in np.argwhere(bad)[0])
+        raise ValueError(
+            f"{int(bad.any(axis=1).sum())} of {len(values)} rows cannot be used: row {row} has "
+            f"{bands[band]} = {values[row, band]:g}, {what}; drop such rows, or use an operator of "
+            "(log_mass, log_age, a_v)"
+        )

@@ -1,0 +1,1 @@
+"""Clusters: stars drawn from an IMF, and where they stand."""

@@ -1,0 +1,1 @@
+"""Images: bands of one field, PSFs, rendered clusters, synthetic galaxies."""

@@ -1,0 +1,1 @@
+"""FITS files of bands, as their owners write them."""

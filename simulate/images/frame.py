@@ -1,0 +1,211 @@
+"""Images of one field in several bands.
+
+Pixel convention, everywhere in starcensus: the centre of the first pixel is (x, y) = (0, 0); x is
+the column and y the row, so an array is indexed `[y, x]`. FITS and SExtractor count from 1.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from ..sky import pc_per_pixel
+
+V_FILTERS, B_FILTERS, I_FILTERS = ("F555W", "F606W"), ("F435W", "F438W"), ("F814W",)
+
+
+def band_of(bands: tuple[str, ...], filters: tuple[str, ...]) -> str:
+    """The first band of one of the filters, of any camera; `ValueError` where there is none."""
+    for band in bands:
+        if band.rsplit("_", 1)[-1] in filters:
+            return band
+    raise ValueError(f"there is no {' or '.join(filters)} among the bands {', '.join(bands)}")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class BandImage:
+    """One band of a field: count rates and what is needed to make them electrons or magnitudes.
+
+    **Arguments:**
+
+    - `band`: name, as in `StellarGrid.bands`, e.g. `"ACS_F555W"`.
+    - `data`: `(row, col)`, electrons per second in each pixel, sky included. A copy is
+      kept, read-only, as of `bad` and `weight`.
+    - `exposure_s`: total exposure time, s.
+    - `zero_point`: Vega magnitude of 1 electron per second; `zero_point_ab`: the AB magnitude.
+    - `read_noise_e`: electrons rms of one read of a pixel; `n_exposures`: reads that were summed.
+    - `wcs`: an `astropy.wcs.WCS`, or None.
+    - `bad`: `(row, col)`, True where there is no valid datum. Its pixels have any value.
+    - `weight`: `(row, col)`, inverse variance, (electrons/s)⁻², or None.
+
+    Raises `ValueError` for shapes that differ, numbers that are not positive, or data that are not
+    finite outside `bad`.
+    """
+
+    band: str
+    data: Float[np.ndarray, "row col"]
+    exposure_s: float
+    zero_point: float
+    read_noise_e: float = 3.1
+    n_exposures: int = 1
+    zero_point_ab: float | None = None
+    wcs: Any = None
+    bad: Bool[np.ndarray, "row col"] | None = None
+    weight: Float[np.ndarray, "row col"] | None = None
+
+    def __post_init__(self) -> None:
+        if self.data.ndim != 2 or 0 in self.data.shape:
+            raise ValueError(f"{self.band}: an image has rows and columns; got {self.data.shape}")
+        for name in ("bad", "weight"):
+            plane = getattr(self, name)
+            if plane is not None and plane.shape != self.data.shape:
+                raise ValueError(
+                    f"{self.band}: {name} has shape {plane.shape}; the image has {self.data.shape}"
+                )
+        if not (np.isfinite(self.exposure_s) and self.exposure_s > 0):
+            raise ValueError(f"{self.band}: exposure_s is {self.exposure_s}; expected seconds > 0")
+        if not np.isfinite(self.zero_point):
+            raise ValueError(f"{self.band}: zero_point is {self.zero_point}; expected a magnitude")
+        if not self.read_noise_e >= 0 or self.n_exposures < 1:
+            raise ValueError(
+                f"{self.band}: read_noise_e is {self.read_noise_e} and n_exposures "
+                f"{self.n_exposures}; expected >= 0 and >= 1"
+            )
+        good = np.isfinite(self.data)
+        if self.bad is not None:
+            good |= self.bad
+        if not good.all():
+            row, col = (int(i) for i in np.argwhere(~good)[0])
+            raise ValueError(
+                f"{self.band}: {int((~good).sum())} pixels are not finite, the first at row {row}, "
+                f"column {col}; mark pixels without data in `bad`"
+            )
+        for name in ("data", "bad", "weight"):
+            if getattr(self, name) is not None:
+                plane = np.array(getattr(self, name))
+                plane.flags.writeable = False
+                object.__setattr__(self, name, plane)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.data.shape[0], self.data.shape[1]
+
+    def rate(self, mag: Float[np.ndarray, "*n"]) -> Float[np.ndarray, "*n"]:
+        """Electrons per second of Vega magnitudes; 0 for a magnitude of infinity."""
+        return 10.0 ** (-0.4 * (mag - self.zero_point))
+
+    def electrons(self, mag: Float[np.ndarray, "*n"]) -> Float[np.ndarray, "*n"]:
+        """Electrons in the whole exposure."""
+        return self.rate(mag) * self.exposure_s
+
+    def mag(self, rate: Float[np.ndarray, "*n"]) -> Float[np.ndarray, "*n"]:
+        """Vega magnitudes of electrons per second; NaN where the rate is not positive."""
+        rate = np.asarray(rate, float)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.where(rate > 0, self.zero_point - 2.5 * np.log10(rate), np.nan)
+
+    def with_data(self, data: Float[np.ndarray, "row col"]) -> "BandImage":
+        """The same band with other count rates."""
+        return dataclasses.replace(self, data=data)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Frame:
+    """Band images of one field on one pixel grid.
+
+    **Arguments:**
+
+    - `images`: at least one, all of one shape, of distinct bands.
+    - `distance_modulus`: of the galaxy, mag.
+    - `pixel_scale_arcsec`: of all bands.
+
+    Raises `ValueError` for shapes that differ, bands named twice, or no image.
+    """
+
+    images: tuple[BandImage, ...]
+    distance_modulus: float
+    pixel_scale_arcsec: float = 0.0396
+
+    def __post_init__(self) -> None:
+        if not self.images:
+            raise ValueError("a frame has at least one band image; got none")
+        if len(set(self.bands)) < len(self.bands):
+            raise ValueError(f"a frame has each band once; got {', '.join(self.bands)}")
+        shapes = {image.shape for image in self.images}
+        if len(shapes) > 1:
+            each = ", ".join(f"{image.band} {image.shape}" for image in self.images)
+            raise ValueError(f"band images differ in shape ({each}); drizzle them to one grid")
+        if not self.pixel_scale_arcsec > 0:
+            raise ValueError(f"pixel_scale_arcsec is {self.pixel_scale_arcsec}; expected > 0")
+
+    def __iter__(self) -> Iterator[BandImage]:
+        return iter(self.images)
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        return tuple(image.band for image in self.images)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(rows, columns)."""
+        return self.images[0].shape
+
+    @property
+    def pc_per_pixel(self) -> float:
+        return pc_per_pixel(self.distance_modulus, self.pixel_scale_arcsec)
+
+    @property
+    def bad(self) -> Bool[np.ndarray, "row col"]:
+        """True where any band has no valid datum."""
+        bad = np.zeros(self.shape, bool)
+        for image in self.images:
+            if image.bad is not None:
+                bad |= image.bad
+        return bad
+
+    def index(self, band: str) -> int:
+        """Position of a band; `ValueError` naming those that are there."""
+        if band not in self.bands:
+            raise ValueError(f"the frame has no band {band}; it has {', '.join(self.bands)}")
+        return self.bands.index(band)
+
+    def image(self, band: str) -> BandImage:
+        return self.images[self.index(band)]
+
+    def select(self, bands: tuple[str, ...]) -> "Frame":
+        """The frame with these bands alone, in this order."""
+        return dataclasses.replace(self, images=tuple(self.image(band) for band in bands))
+
+    def with_data(self, data: Mapping[str, np.ndarray]) -> "Frame":
+        """The frame with other count rates in some bands."""
+        for band in data:
+            self.index(band)
+        return dataclasses.replace(
+            self,
+            images=tuple(
+                image.with_data(data[image.band]) if image.band in data else image
+                for image in self.images
+            ),
+        )
+
+    def cutout(self, rows: slice, cols: slice) -> "Frame":
+        """The pixels of these rows and columns; positions count from its own first pixel."""
+
+        def cut(plane: np.ndarray | None) -> np.ndarray | None:
+            return None if plane is None else np.ascontiguousarray(plane[rows, cols])
+
+        images = []
+        for image in self.images:
+            wcs = None if image.wcs is None else image.wcs[rows, cols]
+            images.append(
+                dataclasses.replace(
+                    image,
+                    data=cut(image.data),
+                    bad=cut(image.bad),
+                    weight=cut(image.weight),
+                    wcs=wcs,
+                )
+            )
+        return dataclasses.replace(self, images=tuple(images))

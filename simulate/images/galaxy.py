@@ -1,0 +1,460 @@
+"""A synthetic face-on spiral galaxy in several bands, with everything in it known.
+
+The embedded stand-in for a mosaic. Its light: an exponential disc and a Sérsic bulge of old stars,
+a clumpy two-armed spiral of young ones, dust lanes on the inner side of the arms, in front of half
+of the disc's light, and galaxies behind it all. Stars brighter than a limit are drawn one by one
+and convolved with the PSF; the rest is the mean light of the same isochrones. Numbers are of the
+order of NGC 628's inner disc; nothing is fitted to it.
+"""
+
+import dataclasses
+
+import numpy as np
+from jaxtyping import Float
+from scipy import ndimage
+
+from ..clusters.bins import StellarPopulation
+from ..clusters.resolved import resolve
+from ..library.library import ClusterLibrary
+from ..sky import pc_per_pixel
+from ..stars.dust import extinction_curve
+from .frame import V_FILTERS, BandImage, Frame, band_of
+from .psf import PSF
+from .render import TemplateBank, add_sources, add_stars, convolve, photon_noise
+from .white import draw_positions, placement_density
+
+# Pivots, Å, of the bands that a galaxy can be seen in, for the dust lanes.
+_PIVOT = {"F275W": 2710, "F336W": 3355, "F435W": 4329, "F438W": 4326}
+_PIVOT |= {"F555W": 5360, "F606W": 5922, "F814W": 8045}
+_YOUNG_LOG_AGES = (6.6, 7.0, 7.4, 7.8, 8.2)
+
+
+@dataclasses.dataclass(frozen=True)
+class Exposure:
+    """How a band was observed.
+
+    **Arguments:**
+
+    - `band`; `exposure_s`; `zero_point`: Vega magnitude of 1 electron/s.
+    - `sky`: electrons/s in a pixel, of the order of zodiacal light.
+    - `read_noise_e`, `n_exposures`: as in `BandImage`.
+    """
+
+    band: str
+    exposure_s: float
+    zero_point: float
+    sky: float
+    read_noise_e: float = 3.1
+    n_exposures: int = 3
+
+
+# LEGUS's NGC 628-C (Calzetti et al. 2015).
+NGC628C = (
+    Exposure("WFC3_UVIS_F275W", 2481.0, 22.6322, 0.001),
+    Exposure("WFC3_UVIS_F336W", 2361.0, 23.4836, 0.003),
+    Exposure("ACS_F435W", 1358.0, 25.784, 0.02, n_exposures=2),
+    Exposure("ACS_F555W", 858.0, 25.731, 0.035, n_exposures=2),
+    Exposure("ACS_F814W", 922.0, 25.53, 0.07, n_exposures=2),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class GalaxySettings:
+    """What the galaxy is made of.
+
+    **Arguments:**
+
+    - `shape`: (rows, columns). `exposures`: the bands. `distance_modulus`, mag;
+      `pixel_scale_arcsec`.
+    - `centre`: of the galaxy, as fractions of (columns, rows).
+    - `disc_mu_v`, `disc_scale_kpc`: central V surface brightness (mag/arcsec²) and scale length.
+    - `bulge_mu_v`, `bulge_r_eff_kpc`, `bulge_n`: at the effective radius; Sérsic index.
+    - `young_mu_v`: mean over the frame of the light of stars of 4 to 160 Myr.
+    - `pitch_deg`, `arm_width`: of two logarithmic arms; width in radians of phase.
+    - `clumping_dex`: scatter of the surface density of young stars, at scales of 40 and 160 pc.
+    - `lane_a_v`: V extinction in the middle of a lane. `behind`: share of the stars behind it. Own
+      clusters have the extinction of the library alone.
+    - `star_limit_m_v`: stars brighter than this absolute V magnitude are drawn one by one.
+    - `galaxies_per_arcmin2`: background galaxies with V between 19 and 25.
+    - `noise_correlation_pix`: σ of a Gaussian over which noise is shared among pixels as drizzling
+      does, its variance kept; 0 for independent pixels.
+    - `margin_pix`, `smoothing_pc`: of the placement of clusters, see `placement_density`.
+    """
+
+    shape: tuple[int, int] = (2048, 2048)
+    exposures: tuple[Exposure, ...] = NGC628C
+    distance_modulus: float = 29.98
+    pixel_scale_arcsec: float = 0.0396
+    centre: tuple[float, float] = (0.25, 0.3)
+    disc_mu_v: float = 20.8
+    disc_scale_kpc: float = 2.6
+    bulge_mu_v: float = 20.6
+    bulge_r_eff_kpc: float = 0.5
+    bulge_n: float = 1.5
+    young_mu_v: float = 22.6
+    pitch_deg: float = 22.0
+    arm_width: float = 0.7
+    clumping_dex: float = 0.25
+    lane_a_v: float = 1.2
+    behind: float = 0.5
+    star_limit_m_v: float = -2.2
+    galaxies_per_arcmin2: float = 25.0
+    noise_correlation_pix: float = 0.0
+    margin_pix: int = 12
+    smoothing_pc: float = 120.0
+
+    def __post_init__(self) -> None:
+        if min(self.shape) < 64:
+            raise ValueError(f"shape is {self.shape}; expected 64 rows and columns or more")
+        if not (0 <= self.behind <= 1 and self.noise_correlation_pix >= 0):
+            raise ValueError(
+                "behind is a share and noise_correlation_pix >= 0; got "
+                f"{self.behind} and {self.noise_correlation_pix}"
+            )
+
+    @property
+    def pc_per_pixel(self) -> float:
+        return pc_per_pixel(self.distance_modulus, self.pixel_scale_arcsec)
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        return tuple(exposure.band for exposure in self.exposures)
+
+    @property
+    def rate_of_flux(self) -> Float[np.ndarray, "band"]:
+        """Electrons/s in each band of a source of flux 1, that is of absolute magnitude 0."""
+        zero = np.array([exposure.zero_point for exposure in self.exposures])
+        return 10.0 ** (0.4 * (zero - self.distance_modulus))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Galaxy:
+    """A synthetic galaxy.
+
+    **Arguments:**
+
+    - `frame`: its images, with noise. `expected`: `(band, row, col)`, electrons/s without noise.
+    - `clusters`: its own, with `r_eff_pc` as rendered, or None. `x`, `y`: their centres, pixels.
+    - `n_stars`: how many field stars were drawn one by one.
+    """
+
+    frame: Frame
+    expected: Float[np.ndarray, "band row col"]
+    clusters: ClusterLibrary | None
+    x: Float[np.ndarray, "n"]
+    y: Float[np.ndarray, "n"]
+    n_stars: int
+
+
+def make_galaxy(
+    settings: GalaxySettings,
+    population: StellarPopulation,
+    psfs: dict[str, PSF],
+    seed: int,
+    clusters: ClusterLibrary | None = None,
+    bank: TemplateBank | None = None,
+    resolved: bool = False,
+) -> Galaxy:
+    """Draw the galaxy; the same arguments give the same images.
+
+    The field, its noise and the clusters have random streams of their own, so with another
+    `clusters` (or None) the field is the same to the bit: images differ by the clusters' photons.
+    These are not drizzled, so `noise_correlation_pix` leaves their noise alone. Clusters are placed
+    in proportion to the field's smoothed white light (`placement_density`), whatever their
+    properties, as artificial cluster tests place theirs.
+
+    **Arguments:**
+
+    - `population`: of the field stars; must know the bands, and one of F555W or F606W.
+    - `clusters`: absolute magnitudes in the bands, with `r_eff_pc` and, if `resolved`, `seed`.
+    - `bank`: of the clusters' templates; by default one of `psfs`.
+    - `resolved`: render each cluster star by star from its seed. Else smooth EFF profiles.
+
+    Raises `ValueError` for a band without PSF, or clusters without radii.
+    """
+    missing = [band for band in settings.bands if band not in psfs]
+    if missing:
+        raise ValueError(f"there is no PSF of {', '.join(missing)}; psfs has {', '.join(psfs)}")
+    streams = np.random.SeedSequence(seed).spawn(6)
+    maps = _maps(settings, np.random.default_rng(streams[0]))
+    expected, n_stars = _field(settings, population, psfs, maps, np.random.default_rng(streams[1]))
+    behind = _background_galaxies(settings, np.random.default_rng(streams[2]))
+    for plane, light, exposure in zip(expected, behind, settings.exposures, strict=True):
+        plane += np.maximum(convolve(light, psfs[exposure.band]), 0.0)
+    for plane, exposure in zip(expected, settings.exposures, strict=True):
+        plane += np.float32(exposure.sky)
+    field = np.stack(
+        [
+            _observe(plane, exposure, settings, np.random.default_rng(stream))
+            for plane, exposure, stream in zip(
+                expected, settings.exposures, streams[3].spawn(len(expected)), strict=True
+            )
+        ]
+    )
+    if clusters is None:
+        return Galaxy(_frame(settings, field), expected, None, np.empty(0), np.empty(0), n_stars)
+    density = placement_density(
+        _frame(settings, expected), settings.smoothing_pc, settings.margin_pix
+    )
+    x, y = draw_positions(density, len(clusters), np.random.default_rng(streams[4]))
+    bank = bank or TemplateBank(psfs, settings.pc_per_pixel)
+    light = np.zeros_like(expected)
+    clusters = _add_clusters(settings, population, light, clusters, x, y, bank, resolved)
+    for plane, own, exposure, stream in zip(
+        field, light, settings.exposures, streams[5].spawn(len(light)), strict=True
+    ):
+        plane += photon_noise(own, exposure.exposure_s, np.random.default_rng(stream))
+    return Galaxy(_frame(settings, field), expected + light, clusters, x, y, n_stars)
+
+
+def _frame(settings: GalaxySettings, data: np.ndarray) -> Frame:
+    images = tuple(
+        BandImage(e.band, plane, e.exposure_s, e.zero_point, e.read_noise_e, e.n_exposures)
+        for e, plane in zip(settings.exposures, data, strict=True)
+    )
+    return Frame(images, settings.distance_modulus, settings.pixel_scale_arcsec)
+
+
+def _observe(
+    plane: np.ndarray, exposure: Exposure, settings: GalaxySettings, rng: np.random.Generator
+) -> np.ndarray:
+    """Photon and read noise, electrons/s."""
+    t = exposure.exposure_s
+    observed = rng.poisson(plane.astype(np.float64) * t).astype(np.float32)
+    read = exposure.read_noise_e * exposure.n_exposures**0.5
+    observed += rng.standard_normal(plane.shape, dtype=np.float32) * np.float32(read)
+    observed /= np.float32(t)
+    if settings.noise_correlation_pix:
+        width = settings.noise_correlation_pix
+        point = np.zeros((4 * int(np.ceil(4 * width)) + 1,) * 2)
+        point[point.shape[0] // 2, point.shape[1] // 2] = 1
+        kernel = ndimage.gaussian_filter(point, width)
+        noise = ndimage.gaussian_filter(observed - plane, width, mode="wrap")
+        observed = plane + noise / np.float32(np.sqrt((kernel**2).sum()))
+    return observed
+
+
+def _maps(settings: GalaxySettings, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Relative surface densities of the components, and the extinction of the lanes."""
+    rows, cols = settings.shape
+    kpc = settings.pc_per_pixel / 1000
+    dx = (np.arange(cols, dtype=np.float32) - settings.centre[0] * cols) * np.float32(kpc)
+    dy = (np.arange(rows, dtype=np.float32) - settings.centre[1] * rows)[:, None] * np.float32(kpc)
+    r = np.hypot(dx, dy)
+    turn = np.arctan2(dy, dx) - np.log(np.maximum(r, 0.05)) / np.tan(np.deg2rad(settings.pitch_deg))
+    disc = np.exp(-r / settings.disc_scale_kpc)
+    b_n = 2 * settings.bulge_n - 1 / 3
+    bulge = np.exp(-b_n * ((r / settings.bulge_r_eff_kpc) ** (1 / settings.bulge_n) - 1))
+
+    def arms(shift: float, width: float) -> np.ndarray:
+        return np.exp((np.cos(2 * (turn - shift)) - 1) / width**2)
+
+    def texture(scales_pc: tuple[float, ...], dex: float) -> np.ndarray:
+        field = np.zeros(settings.shape, np.float32)
+        for scale in scales_pc:
+            noise = rng.standard_normal(settings.shape, dtype=np.float32)
+            smooth = _smooth(noise, scale / settings.pc_per_pixel)
+            field += (smooth - smooth.mean()) / smooth.std()
+        field /= np.float32(len(scales_pc) ** 0.5)
+        return 10 ** (np.float32(dex) * field)
+
+    inner = 1 - np.exp(-((r / 0.6) ** 2))
+    young = disc * inner * (0.12 + arms(0.0, settings.arm_width))
+    young *= texture((40.0, 160.0), settings.clumping_dex)
+    lanes = settings.lane_a_v * inner * np.exp(-r / (1.5 * settings.disc_scale_kpc))
+    lanes *= arms(-0.22, 0.45 * settings.arm_width) * texture((25.0, 90.0), 0.3)
+    return {
+        "disc": disc.astype(np.float32),
+        "bulge": bulge.astype(np.float32),
+        "young": young.astype(np.float32),
+        "lanes": lanes.astype(np.float32),
+    }
+
+
+def _smooth(noise: np.ndarray, sigma: float) -> np.ndarray:
+    """Gaussian smoothing; of wide kernels on every fourth pixel."""
+    if sigma < 16:
+        return ndimage.gaussian_filter(noise, sigma, mode="wrap")
+    coarse = ndimage.gaussian_filter(noise[::4, ::4], sigma / 4, mode="wrap")
+    zoomed = ndimage.zoom(coarse, 4, order=1, mode="nearest")
+    return np.asarray(zoomed)[: noise.shape[0], : noise.shape[1]]
+
+
+def _field(
+    settings: GalaxySettings,
+    population: StellarPopulation,
+    psfs: dict[str, PSF],
+    maps: dict[str, np.ndarray],
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, int]:
+    """Electrons/s of the field stars in each band, and how many were drawn."""
+    v = band_of(population.bands, V_FILTERS)
+    columns = [population.bands.index(band) for band in settings.bands]
+    v_column = population.bands.index(v)
+    curve = extinction_curve("F99")
+    ratio = [float(curve(np.array([_pivot(b)]))[0]) for b in settings.bands]
+    to_rate = settings.rate_of_flux
+    area = settings.pixel_scale_arcsec**2
+    smooth = np.zeros((len(columns), *settings.shape), np.float32)
+    stars_x, stars_y, stars_rate = [], [], []
+    parts = [("disc", (9.3, 9.9), settings.disc_mu_v, 1.0)]
+    parts += [("bulge", (10.0,), settings.bulge_mu_v, 1.0)]
+    mean_young = float(maps["young"].mean())
+    parts += [("young", _YOUNG_LOG_AGES, settings.young_mu_v, mean_young)]
+    screens = [10 ** (-0.4 * np.float32(k) * maps["lanes"]) for k in ratio]
+    for name, log_ages, mu_v, where in parts:
+        # Constant formation rate: mass in proportion to age between equal steps of log age.
+        share = 10 ** np.array(log_ages) if name == "young" else np.ones(len(log_ages))
+        share = share / share.sum()
+        bins = [population.isochrone(_nearest(population, age)) for age in log_ages]
+        flux = [population.band_flux(each.light)[:, :, 0] for each in bins]
+        per_mass = [each.probability / population.imf.mean_mass for each in bins]
+        v_per_mass = sum(
+            s * (p * f[:, v_column]).sum() for s, p, f in zip(share, per_mass, flux, strict=True)
+        )
+        # Solar masses in a pixel where the map is 1.
+        pixel_v = 10 ** (-0.4 * (mu_v - settings.distance_modulus)) * area
+        mass = pixel_v / float(v_per_mass) / where
+        density = maps[name] * np.float32(mass)
+        in_front = 1 - settings.behind
+        faint = np.zeros(len(columns))
+        total = float(density.sum(dtype=float))
+        for s, p, f in zip(share, per_mass, flux, strict=True):
+            bright = f[:, v_column] > 10 ** (-0.4 * settings.star_limit_m_v)
+            faint += s * (p[~bright, None] * f[~bright][:, columns]).sum(0)
+            counts = rng.poisson(total * s * p[bright])
+            x, y = draw_positions(density, int(counts.sum()), rng)
+            rate = np.repeat(f[bright][:, columns], counts, axis=0) * to_rate
+            behind = rng.random(len(x)) >= in_front
+            row = np.clip(np.rint(y).astype(int), 0, settings.shape[0] - 1)
+            col = np.clip(np.rint(x).astype(int), 0, settings.shape[1] - 1)
+            for band, screen in enumerate(screens):
+                rate[:, band] *= np.where(behind, screen[row, col], 1.0)
+            stars_x.append(x)
+            stars_y.append(y)
+            stars_rate.append(rate)
+        for band, screen in enumerate(screens):
+            light = density * np.float32(faint[band] * to_rate[band])
+            smooth[band] += light * (np.float32(in_front) + np.float32(1 - in_front) * screen)
+    x, y, rate = np.concatenate(stars_x), np.concatenate(stars_y), np.concatenate(stars_rate)
+    for band, exposure in enumerate(settings.exposures):
+        add_stars(smooth[band], psfs[exposure.band], x, y, rate[:, band])
+    # The transforms leave rounding errors of 1e-7 of the brightest star, of either sign.
+    return np.maximum(smooth, 0.0), len(x)
+
+
+def _nearest(population: StellarPopulation, log_age: float) -> int:
+    return int(np.argmin(np.abs(population.grid.log_age - log_age)))
+
+
+def _pivot(band: str) -> float:
+    name = band.rsplit("_", 1)[-1]
+    if name not in _PIVOT:
+        raise ValueError(f"no pivot wavelength of {band} is known here; known: {', '.join(_PIVOT)}")
+    return float(_PIVOT[name])
+
+
+def _background_galaxies(settings: GalaxySettings, rng: np.random.Generator) -> np.ndarray:
+    """Electrons/s, before the PSF, of exponential discs, redder than the spiral.
+
+    Their log10 N rises by 0.35 per magnitude.
+    """
+    rows, cols = settings.shape
+    out = np.zeros((len(settings.exposures), rows, cols), np.float32)
+    arcmin2 = rows * cols * (settings.pixel_scale_arcsec / 60) ** 2
+    n = rng.poisson(settings.galaxies_per_arcmin2 * arcmin2)
+    u = rng.random(n)
+    v = 19 + np.log10(1 + u * (10 ** (0.35 * 6) - 1)) / 0.35
+    colour = {"F275W": 1.5, "F336W": 1.0, "F435W": 0.9, "F438W": 0.9, "F555W": 0.0, "F606W": -0.3}
+    colour["F814W"] = -1.1
+    x, y = rng.random(n) * cols, rng.random(n) * rows
+    scale = rng.uniform(0.12, 0.4, n) / settings.pixel_scale_arcsec
+    ratio, angle = rng.uniform(0.3, 1, n), rng.uniform(0, np.pi, n)
+    redder = rng.normal(0, 0.3, n)
+    for k in range(n):
+        reach = int(8 * scale[k]) + 1
+        r0, r1 = max(int(y[k]) - reach, 0), min(int(y[k]) + reach + 1, rows)
+        c0, c1 = max(int(x[k]) - reach, 0), min(int(x[k]) + reach + 1, cols)
+        dy, dx = np.mgrid[r0:r1, c0:c1] - np.array([y[k], x[k]])[:, None, None]
+        along = np.cos(angle[k]) * dx + np.sin(angle[k]) * dy
+        across = np.cos(angle[k]) * dy - np.sin(angle[k]) * dx
+        light = np.exp(-np.hypot(along, across / ratio[k]) / scale[k])
+        light /= 2 * np.pi * scale[k] ** 2 * ratio[k]
+        for plane, exposure in zip(out, settings.exposures, strict=True):
+            extra = colour.get(exposure.band.rsplit("_", 1)[-1], 0.0)
+            mag = v[k] + extra + redder[k] * np.sign(extra)
+            plane[r0:r1, c0:c1] += light * 10 ** (-0.4 * (mag - exposure.zero_point))
+    return out
+
+
+def _add_clusters(
+    settings: GalaxySettings,
+    population: StellarPopulation,
+    expected: np.ndarray,
+    clusters: ClusterLibrary,
+    x: np.ndarray,
+    y: np.ndarray,
+    bank: TemplateBank,
+    resolved: bool,
+) -> ClusterLibrary:
+    if clusters.r_eff_pc is None:
+        raise ValueError("the clusters have no r_eff_pc; draw the library with a [radius]")
+    clusters = clusters.select(settings.bands)
+    r_eff = np.array([bank.radius(float(r)) for r in clusters.column("r_eff_pc")])
+    clusters = dataclasses.replace(clusters, r_eff_pc=r_eff)
+    if resolved:
+        _add_resolved(settings, population, expected, clusters, x, y, bank)
+        return clusters
+    rates = 10.0 ** (-0.4 * clusters.mags) * settings.rate_of_flux
+    for band, exposure in enumerate(settings.exposures):
+        rate = rates[:, band]
+        for radius in np.unique(r_eff):
+            rows = np.flatnonzero(r_eff == radius)
+            template = bank.get(exposure.band, float(radius))
+            add_sources(expected[band], template, x[rows], y[rows], rate[rows])
+    return clusters
+
+
+def _add_resolved(
+    settings: GalaxySettings,
+    population: StellarPopulation,
+    expected: np.ndarray,
+    clusters: ClusterLibrary,
+    x: np.ndarray,
+    y: np.ndarray,
+    bank: TemplateBank,
+) -> None:
+    """Stars above the field's limit one by one, the rest as the profile."""
+    if clusters.seed is None:
+        raise ValueError("the clusters have no seed; star by star needs the library's seeds")
+    radii = clusters.column("r_eff_pc")
+    columns = [population.bands.index(band) for band in settings.bands]
+    v = band_of(population.bands, V_FILTERS)
+    stars_x, stars_y, stars_rate = [], [], []
+    to_rate = settings.rate_of_flux
+    for k in range(len(clusters)):
+        cluster = resolve(
+            population,
+            float(clusters.log_mass[k]),
+            float(clusters.log_age[k]),
+            float(clusters.a_v[k]),
+            bank.profile(settings.bands[0], float(radii[k])),
+            int(clusters.seed[k]),
+            faint_limit_mag=settings.star_limit_m_v,
+            faint_limit_band=v,
+        )
+        places = cluster.pixel_positions(
+            settings.distance_modulus, settings.pixel_scale_arcsec, (x[k], y[k])
+        )
+        stars_x.append(places[:, 0])
+        stars_y.append(places[:, 1])
+        stars_rate.append(cluster.flux[:, columns] * to_rate)
+        smooth = cluster.smooth_flux[columns] * to_rate
+        for band, exposure in enumerate(settings.exposures):
+            template = bank.get(exposure.band, float(radii[k]))
+            at = slice(k, k + 1)
+            add_sources(expected[band], template, x[at], y[at], smooth[band : band + 1])
+    xs, ys, rate = np.concatenate(stars_x), np.concatenate(stars_y), np.concatenate(stars_rate)
+    for band, exposure in enumerate(settings.exposures):
+        add_stars(expected[band], bank.psfs[exposure.band], xs, ys, rate[:, band])
+    np.maximum(expected, 0.0, out=expected)

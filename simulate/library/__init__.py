@@ -1,0 +1,1 @@
+"""Libraries of simulated clusters: designs, engines, resumable runs, readers of SLUG."""

@@ -1,0 +1,89 @@
+"""starcensus's own engine of a library: stochastic clusters of a stellar grid and an IMF."""
+
+import dataclasses
+import functools
+import hashlib
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, UInt64
+
+from ..clusters.bins import StellarPopulation
+from ..clusters.cluster import DrawSettings, draw_clusters
+from ..clusters.imf import AbstractImf, Kroupa
+from ..stars.grid import StellarGrid
+from .design import Pair
+
+
+@dataclasses.dataclass(frozen=True)
+class StarcensusEngine:
+    """Clusters drawn by `draw_clusters`, with the columns of `DrawnClusters`.
+
+    **Arguments:**
+
+    - `bands`: some of the grid's.
+    - `grid`: path of a stellar grid; None takes the one that the package carries.
+    """
+
+    bands: tuple[str, ...]
+    grid: str | None = None
+    imf: AbstractImf = dataclasses.field(default_factory=Kroupa)
+    settings: DrawSettings = dataclasses.field(default_factory=DrawSettings)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {}
+
+    def limits(self) -> dict[str, Pair]:
+        grid = load_grid(self.grid)
+        highest = float(grid.a_v[-1])
+        if self.settings.nebular and self.settings.nebular_extinction > 0:
+            highest = min(highest, float(grid.nebular_a_v[-1]) / self.settings.nebular_extinction)
+        return {
+            "log_mass": (-np.inf, 10.0),
+            "log_age": (float(grid.log_age[0]), float(grid.log_age[-1])),
+            "a_v": (0.0, highest),
+        }
+
+    def describe(self) -> dict[str, Any]:
+        grid = load_grid(self.grid)
+        return {
+            "name": "starcensus",
+            "grid": _digest(self.grid),
+            "imf": {"kind": type(self.imf).__name__, **dataclasses.asdict(self.imf)},
+            "settings": dataclasses.asdict(self.settings),
+            "citations": list(grid.provenance.get("citations", [])),
+        }
+
+    def draw(
+        self,
+        log_mass: Float[np.ndarray, "n"],
+        log_age: Float[np.ndarray, "n"],
+        a_v: Float[np.ndarray, "n"],
+        seeds: UInt64[np.ndarray, "n"],
+    ) -> dict[str, np.ndarray]:
+        population = _population(self.grid, self.bands, self.imf)
+        drawn = draw_clusters(population, log_mass, log_age, a_v, seeds, self.settings)
+        return {field.name: getattr(drawn, field.name) for field in dataclasses.fields(drawn)}
+
+
+@functools.lru_cache(maxsize=2)
+def load_grid(path: str | None) -> StellarGrid:
+    """The stellar grid of a path, or the package's; read once in a process."""
+    return StellarGrid.default() if path is None else StellarGrid.load(path)
+
+
+@functools.lru_cache(maxsize=2)
+def _population(path: str | None, bands: tuple[str, ...], imf: AbstractImf) -> StellarPopulation:
+    return StellarPopulation(load_grid(path).select(bands), imf)
+
+
+@functools.lru_cache(maxsize=2)
+def _digest(path: str | None) -> str:
+    """Checksum of what a grid holds, whichever file it came from."""
+    grid, digest = load_grid(path), hashlib.sha256()
+    for field in dataclasses.fields(grid):
+        value = getattr(grid, field.name)
+        if isinstance(value, np.ndarray):
+            digest.update(field.name.encode() + np.ascontiguousarray(value).tobytes())
+    return f"sha256:{digest.hexdigest()}"
