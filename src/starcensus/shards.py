@@ -1,19 +1,33 @@
-"""Tasks on one process or many, here or on a Dask cluster, and the folder of their shards."""
+"""Long runs in shards: on one process or many, here or on a Dask cluster, and resumably."""
 
 import concurrent.futures
 import contextlib
-import json
+import dataclasses
 import multiprocessing
 import os
 import pathlib
+import shutil
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
+from starcensus.extras import MissingExtraError, need
+from starcensus.files import (
+    FileError,
+    Path,
+    checksum,
+    read_json,
+    read_text,
+    reason,
+    replacing,
+    write_json,
+    write_text,
+)
+from starcensus.runs import RunError, locked
 
-class RunError(ValueError):
-    """A run cannot be done as asked; the message says what is in the way."""
+Progress = Callable[[int, int], None]
+PARTS = ".parts"
 
 
 def run_tasks[T](
@@ -74,34 +88,169 @@ def run_tasks[T](
                 future.cancel()
 
 
-def prepare_parts(parts: pathlib.Path, key: str, shard_size: int, of: str) -> int:
-    """Make the folder of a run's shards, or check that it is of this run; the size of its shards.
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """How the work of a run is done; nothing of the result depends on it.
 
     **Arguments:**
 
-    - `key`: of all that the result depends on. `of`: what that is, for the message.
+    - `workers`: processes on this machine.
+    - `scheduler`: address of a Dask scheduler, instead.
+    - `shard_size`: units that are done and written at a time; None leaves it to the run.
 
-    Raises `RunError` for shards of another run, or a folder that cannot be written.
+    Raises `ValueError` for numbers below 1.
     """
-    manifest = parts / "manifest.json"
+
+    workers: int = 1
+    scheduler: str | None = None
+    shard_size: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("workers", "shard_size"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} is {value}; expected 1 or more")
+
+
+@dataclasses.dataclass(frozen=True)
+class Done:
+    """A finished run: the file, its number of units, and how many were done before."""
+
+    path: pathlib.Path
+    n: int
+    n_resumed: int
+
+
+@dataclasses.dataclass(frozen=True)
+class ShardedRun:
+    """A result that is made of units 0 … n − 1, in shards of consecutive ones.
+
+    What a unit is follows from the run's inputs and the unit's number alone, so that workers,
+    shards and interruptions change nothing of the result. Finished shards lie in OUT.parts, each
+    with its checksum; when all are there they are merged into OUT and the folder goes.
+
+    **Arguments:**
+
+    - `key`: of all that the result depends on (`Run.key`). `of`: what that is, for messages:
+      "design, engine or version".
+    - `n`: number of units. `unit`: their name, "clusters".
+    - `task`: with `arguments(start, stop)` makes the units of a shard, in whatever process.
+    - `save`: writes what `task` returned for (start, stop) to a file.
+    - `merge`: makes the result at a path from the files of all shards, in order.
+    - `finished`: the key of a result that is there; raises `ValueError` for what is none.
+    - `suffix`: of the files of shards. `apart`: never work in this process.
+    """
+
+    key: str
+    of: str
+    n: int
+    task: Callable[..., Any]
+    arguments: Callable[[int, int], tuple[Any, ...]]
+    save: Callable[[Any, int, int, pathlib.Path], None]
+    merge: Callable[[list[pathlib.Path], pathlib.Path], None]
+    finished: Callable[[pathlib.Path], str | None]
+    unit: str = "units"
+    suffix: str = ".h5"
+    apart: bool = False
+
+    def run(
+        self,
+        out: Path,
+        work: Work = Work(),
+        default_shard: int = 1,
+        progress: Progress = lambda done, n: None,
+    ) -> Done:
+        """Make `out`, or what is missing of it.
+
+        **Arguments:**
+
+        - `default_shard`: units in a shard where `work` leaves that open.
+        - `progress`: called with the number of units done so far and of all.
+
+        Raises `RunError` when `out` or its shards are of another run, cannot be written, or are
+        being written by another process, and when workers are lost.
+        """
+        out = pathlib.Path(out)
+        with locked(out):
+            return self._run(out, work, default_shard, progress)
+
+    def _run(self, out: pathlib.Path, work: Work, default_shard: int, progress: Progress) -> Done:
+        parts = out.with_name(out.name + PARTS)
+        if out.exists():
+            self._check_finished(out)
+            shutil.rmtree(parts, ignore_errors=True)
+            progress(self.n, self.n)
+            return Done(out, self.n, self.n)
+        size = self._prepare(parts, work.shard_size or default_shard)
+        shards = [(start, min(start + size, self.n)) for start in range(0, self.n, size)]
+        files = {shard: parts / f"{shard[0]:010d}-{shard[1]:010d}{self.suffix}" for shard in shards}
+        missing = [shard for shard in shards if not _is_whole(files[shard])]
+        resumed = done = self.n - sum(stop - start for start, stop in missing)
+        progress(done, self.n)
+        tasks = run_tasks(
+            self.task,
+            missing,
+            lambda shard: self.arguments(*shard),
+            work.workers,
+            work.scheduler,
+            self.apart,
+        )
+        with contextlib.closing(tasks) as results:
+            for (start, stop), result in results:
+                path = files[start, stop]
+                self.save(result, start, stop, path)
+                write_text(_sum_of(path), checksum(path))
+                done += stop - start
+                progress(done, self.n)
+        with replacing(out) as temporary:
+            self.merge([files[shard] for shard in shards], temporary)
+        shutil.rmtree(parts)
+        return Done(out, self.n, resumed)
+
+    def _check_finished(self, out: pathlib.Path) -> None:
+        try:
+            found = self.finished(out)
+        except ValueError as error:
+            raise RunError(
+                f"{out} is there and is not whole ({error}); remove it or choose another --out"
+            ) from error
+        if found != self.key:
+            raise RunError(
+                f"{out} is there and is of another {self.of}; remove it or choose another --out"
+            )
+
+    def _prepare(self, parts: pathlib.Path, size: int) -> int:
+        """Make or check the folder of the shards; returns how many units each of them has."""
+        manifest = parts / "manifest.json"
+        try:
+            parts.mkdir(parents=True, exist_ok=True)
+            # A folder without shards holds nothing to lose.
+            if manifest.exists() and any(parts.glob(f"[0-9]*{self.suffix}")):
+                found = read_json(manifest)
+                if found.get("key") != self.key:
+                    raise RunError(
+                        f"{parts} holds the shards of an interrupted run of another {self.of}; "
+                        "remove the folder or choose another --out"
+                    )
+                return int(found["shard_size"])
+            write_json(manifest, {"key": self.key, "shard_size": size})
+        except OSError as error:
+            raise RunError(f"cannot write to {parts}: {reason(error)}") from error
+        except (FileError, KeyError, TypeError, AttributeError) as error:
+            raise RunError(f"{parts}: cannot be used ({error}); remove the folder") from error
+        return size
+
+
+def _sum_of(path: pathlib.Path) -> pathlib.Path:
+    return path.with_name(path.name + ".sha256")
+
+
+def _is_whole(path: pathlib.Path) -> bool:
+    """Whether a shard is there with the checksum that was written after it."""
     try:
-        parts.mkdir(parents=True, exist_ok=True)
-        # A folder without shards holds nothing to lose.
-        if manifest.exists() and any(parts.glob("[0-9]*.h5")):
-            found = json.loads(manifest.read_text())
-            if found.get("key") != key:
-                raise RunError(
-                    f"{parts} holds the shards of an interrupted run of another {of}; remove the "
-                    "folder or choose another --out"
-                )
-            return int(found["shard_size"])
-        temporary = parts / ".manifest.json"
-        temporary.write_text(json.dumps({"key": key, "shard_size": shard_size}))
-        os.replace(temporary, manifest)
-    except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else str(error)
-        raise RunError(f"cannot write to {parts}: {reason}") from error
-    return shard_size
+        return read_text(_sum_of(path)) == checksum(path)
+    except FileError:
+        return False
 
 
 @contextlib.contextmanager
@@ -150,11 +299,11 @@ def _lost(error: Exception) -> bool:
 @contextlib.contextmanager
 def _dask(scheduler: str) -> Iterator[tuple[concurrent.futures.Executor, int]]:
     try:
-        from distributed import Client
-    except ImportError as error:
-        raise RunError(
-            "--scheduler needs Dask's distributed: pip install 'starcensus[dask]'"
-        ) from error
+        need("distributed", purpose="--scheduler")
+    except MissingExtraError as error:
+        raise RunError(str(error)) from error
+    from distributed import Client
+
     try:
         client = Client(scheduler, timeout=10, set_as_default=False)
     except (OSError, ValueError) as error:

@@ -1,0 +1,128 @@
+"""Photometric bands: what every part of starcensus needs to know of one, in one table.
+
+A band is a filter of a camera, named `CAMERA_FILTER`: `ACS_F555W`, `WFC3_UVIS_F275W`. Users add
+bands of their own with `BANDS.add`, or in a file's `[bands.NAME]`.
+"""
+
+import dataclasses
+import re
+from collections.abc import Iterable
+from typing import Literal
+
+from starcensus.registry import Registry
+
+# What a band is used as: the letter of the broad band that it stands for.
+Letter = Literal["NUV", "U", "B", "V", "R", "I", "J", "H"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Band:
+    """A band.
+
+    **Arguments:**
+
+    - `name`: `CAMERA_FILTER`, as in catalogues, grids, images and libraries.
+    - `letter`: the broad band that it stands for, or None.
+    - `pivot_angstrom`: pivot wavelength, Å (Koornneef et al. 1986).
+    - `ab_minus_vega`: AB magnitude of an object minus its Vega magnitude, mag, or None if unknown.
+    - `curve`: file of the filter curve below a folder of curves, or None.
+    - `colour`: in figures. `label`: in figures and tables, by default the filter.
+
+    Raises `ValueError` for a wavelength that is not positive.
+    """
+
+    name: str
+    letter: Letter | None
+    pivot_angstrom: float
+    ab_minus_vega: float | None = None
+    curve: str | None = None
+    colour: str = "0.4"
+    label: str = ""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.pivot_angstrom < 1e7:
+            raise ValueError(
+                f"band {self.name}: pivot_angstrom is {self.pivot_angstrom}; expected Å, above 0"
+            )
+        if not self.label:
+            object.__setattr__(self, "label", filter_of(self.name))
+
+    @property
+    def camera(self) -> str:
+        """`ACS` of `ACS_F555W`; empty where the name has none."""
+        return camera_of(self.name)
+
+    @property
+    def filter(self) -> str:
+        """`F555W` of `ACS_F555W`."""
+        return filter_of(self.name)
+
+
+def filter_of(band: str) -> str:
+    """The filter of a band's name, known or not: `F555W` of `ACS_F555W` and of `F555W`."""
+    return band.rsplit("_", 1)[-1]
+
+
+def camera_of(band: str) -> str:
+    """The camera of a band's name, known or not; empty where the name has none."""
+    return band.rpartition("_")[0]
+
+
+def wavelength_order(band: str) -> tuple[float, str]:
+    """Sorts bands from blue to red: by pivot, else by the filter's number; others come last.
+
+    `sorted(bands, key=wavelength_order)`
+    """
+    if band in BANDS:
+        return BANDS[band].pivot_angstrom, band
+    number = re.search(r"F(\d+)[A-Z]*\d?$", band)
+    if number is None:
+        return float("inf"), band
+    # HST's UVIS and ACS count in nm, infrared cameras in 10 nm.
+    value = float(number[1])
+    infrared = "IR" in band or "NIC" in band or "NIRCAM" in band.upper() or value < 200
+    return value * (100.0 if infrared else 10.0), band
+
+
+def of_letter(bands: Iterable[str], *letters: Letter) -> tuple[str, ...]:
+    """Those of `bands` that stand for one of the broad bands, in their order.
+
+    A name that is no known band counts by its filter, where a known band has that filter.
+    """
+    return tuple(band for band in bands if letter_of(band) in letters)
+
+
+def letter_of(band: str) -> Letter | None:
+    """The broad band that a band stands for; None where nothing is known of its filter."""
+    if band in BANDS:
+        return BANDS[band].letter
+    for known in BANDS.values():
+        if known.filter == filter_of(band):
+            return known.letter
+    return None
+
+
+def find_band(bands: Iterable[str], *letters: Letter) -> str:
+    """The first of `bands` that stands for one of the broad bands; `ValueError` where none does."""
+    bands = tuple(bands)
+    if found := of_letter(bands, *letters):
+        return found[0]
+    raise ValueError(f"there is no {' or '.join(letters)} among the bands {', '.join(bands)}")
+
+
+BANDS = Registry[Band]("band")
+# Pivots from the total throughputs of the carried curves. AB minus Vega, mag: of STScI's VEGAMAG
+# system (ACS and WFC3 zero-point tables); those of UVIS F438W, F555W, F814W and ACS F606W from
+# total throughputs and Vega's STIS spectrum (alpha_lyr_stis_011), as in the carried grid of stars.
+for _band in (
+    Band("WFC3_UVIS_F275W", "NUV", 2710.0, 1.496, "sedpy/wfc3_uvis_f275w.par", "#7b3294"),
+    Band("WFC3_UVIS_F336W", "U", 3355.0, 1.188, "sedpy/wfc3_uvis_f336w.par", "#2c5aa0"),
+    Band("WFC3_UVIS_F438W", "B", 4326.0, -0.165, "eazy/wfc3_uvis_f438w.dat", "#2b83ba"),
+    Band("WFC3_UVIS_F555W", "V", 5308.0, -0.029, "sedpy/wfc3_uvis_f555w.par", "#1a9641"),
+    Band("WFC3_UVIS_F814W", "I", 8039.0, 0.428, "sedpy/wfc3_uvis_f814w.par", "#d7191c"),
+    Band("ACS_F435W", "B", 4329.0, -0.106, "sedpy/acs_wfc_f435w.par", "#2b83ba"),
+    Band("ACS_F555W", "V", 5360.0, -0.010, "sedpy/acs_wfc_f555w.par", "#1a9641"),
+    Band("ACS_F606W", "V", 5922.0, 0.086, "sedpy/acs_wfc_f606w.par", "#8c9a10"),
+    Band("ACS_F814W", "I", 8045.0, 0.427, "sedpy/acs_wfc_f814w.par", "#d7191c"),
+):
+    BANDS.add(_band.name, _band)

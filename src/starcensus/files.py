@@ -1,0 +1,142 @@
+"""Files: written in one step, read with every fault of the format named.
+
+Whatever starcensus writes goes through `replacing`: a file is there whole or not at all, and two
+processes that write the same name never share a temporary. HDF5 has a door of its own,
+`starcensus.hdf5`.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import pathlib
+import secrets
+import tomllib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+type Path = str | os.PathLike[str]
+
+
+class FileError(ValueError):
+    """A file cannot be read or written; the message names it, what is wrong and what to do."""
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[pathlib.Path]:
+    """A new file to write, which takes the place of `path` when the block ends without an error.
+
+    It lies in the same folder and has the same suffix. When the block fails it goes, and what was
+    at `path` stays as it was. Raises `FileError` where the folder cannot be written.
+
+    ```python
+    with replacing("table.txt") as temporary:
+        temporary.write_text("1 2 3")
+    ```
+    """
+    target = pathlib.Path(path)
+    temporary = target.with_name(f".{target.stem[:100]}.{secrets.token_hex(6)}{target.suffix}")
+    try:
+        # The kernel applies the umask, which a file of `tempfile` would escape.
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    except OSError as error:
+        raise FileError(f"cannot write {target}: {reason(error)}") from error
+    try:
+        yield temporary
+        os.replace(temporary, target)
+    except OSError as error:
+        raise FileError(f"cannot write {target}: {reason(error)}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write text in one step; raises `FileError`."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write JSON in one step; paths become text, NaN and infinity are refused (`ValueError`)."""
+    write_text(path, json.dumps(content, indent=2, allow_nan=False, default=str) + "\n")
+
+
+def read_text(path: Path, what: str = "file") -> str:
+    """Text of a file of the user's; raises `FileError` where there is none or it is not UTF-8.
+
+    `what`: what it should be, for the message: "survey file".
+    """
+    source = existing(path, what)
+    try:
+        return source.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise FileError(f"{source}: is not text in UTF-8 ({error}); save it as UTF-8") from error
+    except OSError as error:
+        raise FileError(f"{source}: cannot be read: {reason(error)}") from error
+
+
+def read_toml(path: Path, what: str = "TOML file") -> tuple[dict[str, Any], str]:
+    """Tables and text of a TOML file; raises `FileError` naming the line."""
+    text = read_text(path, what)
+    return parse_toml(text, str(path)), text
+
+
+def parse_toml(text: str, source: str) -> dict[str, Any]:
+    """Tables of a TOML text; raises `FileError` that names `source` and the line."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise FileError(f"{source}: not valid TOML: {error}") from error
+    except RecursionError as error:
+        raise FileError(f"{source}: tables are nested too deeply to be read") from error
+
+
+def read_json(path: Path, what: str = "JSON file") -> Any:
+    """Content of a JSON file; raises `FileError`."""
+    text = read_text(path, what)
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise FileError(f"{path}: not valid JSON: {error}") from error
+
+
+def existing(path: Path, what: str = "file") -> pathlib.Path:
+    """The path of a file that is there; raises `FileError` for none, or for a folder."""
+    source = pathlib.Path(path)
+    try:
+        if source.is_file():
+            return source
+        there = source.exists()
+    except (OSError, ValueError) as error:
+        words = reason(error) if isinstance(error, OSError) else str(error)
+        raise FileError(f"{str(path)[:200]}: cannot be a {what}: {words}") from error
+    if there:
+        raise FileError(f"{source}: is a folder; expected a {what}")
+    raise FileError(f"{source}: there is no such {what}")
+
+
+def prepare_folder(folder: Path) -> pathlib.Path:
+    """Make a folder for results; raises `FileError` where that, or writing into it, fails."""
+    made = pathlib.Path(folder)
+    try:
+        made.mkdir(parents=True, exist_ok=True)
+        probe = made / f".{secrets.token_hex(6)}"
+        probe.touch(exist_ok=False)
+        probe.unlink()
+    except OSError as error:
+        raise FileError(f"cannot write to the output folder {made}: {reason(error)}") from error
+    return made
+
+
+def checksum(path: Path) -> str:
+    """SHA-256 of a file's bytes, hexadecimal; raises `FileError`."""
+    try:
+        with existing(path).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise FileError(f"{path}: cannot be read: {reason(error)}") from error
+
+
+def reason(error: OSError) -> str:
+    """What the system says of an error, without the path."""
+    return os.strerror(error.errno) if error.errno else str(error)

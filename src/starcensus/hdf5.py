@@ -1,0 +1,150 @@
+"""The door of every HDF5 file: one header, written in one step, and checked before it is read.
+
+A file of starcensus names its format and version in root attributes. What opens one refuses
+another format, a newer version, and anything by which a file could read other files or invent
+values: external and soft links, external storage, virtual datasets, sizes that the file cannot
+hold.
+"""
+
+import contextlib
+import dataclasses
+import json
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+import h5py
+import numpy as np
+
+from starcensus.files import FileError, Path, existing, reason, replacing
+
+# Deflate shrinks by 1032 at most; shuffling and checksums change nothing of that.
+_MOST_COMPRESSED = 1100
+_HEADER_BYTES = 65536
+
+
+@dataclasses.dataclass(frozen=True)
+class Format:
+    """A kind of HDF5 file.
+
+    **Arguments:**
+
+    - `name`, `version`: the root attributes `format` and `version`.
+    - `what`: the thing in words, "cluster library".
+    - `remedy`: what a user can do about a file that is none: "`starcensus simulate library`
+      writes one".
+    - `error`: the class of the errors raised.
+    """
+
+    name: str
+    version: int
+    what: str
+    remedy: str
+    error: type[FileError] = FileError
+
+    @contextlib.contextmanager
+    def create(self, path: Path) -> Iterator[h5py.File]:
+        """A new file with the header, which takes the place of `path` when the block ends well."""
+        with replacing(path) as temporary, h5py.File(temporary, "w") as file:
+            file.attrs["format"] = self.name
+            file.attrs["version"] = self.version
+            yield file
+
+    @contextlib.contextmanager
+    def open(self, path: Path) -> Iterator[h5py.File]:
+        """The file, whose header and structure were checked, for reading.
+
+        Raises `error` for a file that is missing, is not HDF5, is of another format or a newer
+        version, refers to other files, or proves to be damaged while it is read.
+        """
+        with self.opened(path) as file:
+            self.check_header(file, path)
+            yield file
+
+    @contextlib.contextmanager
+    def opened(self, path: Path) -> Iterator[h5py.File]:
+        """As `open`, for files whose header is another's: only the structure is checked."""
+        try:
+            source = existing(path, self.what)
+        except FileError as error:
+            raise self.error(f"{error}; {self.remedy}") from error
+        with contextlib.ExitStack() as stack:
+            try:
+                if not h5py.is_hdf5(source):
+                    raise self.error(f"{source}: is not an HDF5 file; {self.remedy}")
+                file = stack.enter_context(h5py.File(source, "r"))
+                check_structure(file, source, self.error)
+            except OSError as error:
+                raise self._damaged(source, error) from error
+            except (RuntimeError, KeyError, UnicodeDecodeError) as error:
+                raise self._damaged(source, error) from error
+            try:
+                yield file
+            except FileError:
+                raise
+            except (OSError, RuntimeError, KeyError, UnicodeDecodeError, json.JSONDecodeError) as e:
+                raise self._damaged(source, e) from e
+
+    def check_header(self, file: h5py.File, path: Path) -> None:
+        """Raises `error` unless the header is that of this format, of this version or older."""
+        name, version = file.attrs.get("format"), file.attrs.get("version")
+        if name != self.name:
+            said = "names no format" if name is None else f"holds {_short(name)}"
+            raise self.error(f"{path}: {said}, and is no {self.what}; {self.remedy}")
+        if not isinstance(version, int | np.integer) or not 1 <= int(version) <= self.version:
+            raise self.error(
+                f"{path}: has version {_short(version)} of {self.what}; this starcensus reads up "
+                f"to {self.version}: install a newer one, or make the file again"
+            )
+
+    def _damaged(self, path: pathlib.Path, error: Exception) -> FileError:
+        words = reason(error) if isinstance(error, OSError) and error.errno else str(error)
+        return self.error(f"{path}: is cut off or damaged ({_short(words)}); {self.remedy}")
+
+
+def check_structure(file: h5py.File, path: Path, error: type[FileError] = FileError) -> None:
+    """Raises `error` for a file that refers to others, or declares more than it can hold."""
+    size = pathlib.Path(path).stat().st_size
+
+    def visit(group: h5py.Group, depth: int) -> None:
+        if depth > 32:
+            raise error(f"{path}: groups are nested more than 32 deep")
+        for name in group:
+            link = group.get(name, getlink=True)
+            where = f"{str(group.name or '').rstrip('/')}/{name}"
+            if not isinstance(link, h5py.HardLink):
+                raise error(f"{path}: {_short(where)} is a link to another place; refused")
+            item = group.get(name)
+            if isinstance(item, h5py.Group):
+                visit(item, depth + 1)
+            elif isinstance(item, h5py.Dataset):
+                _check_dataset(item, where, path, size, error)
+            else:
+                raise error(f"{path}: {_short(where)} is no dataset and no group; refused")
+
+    visit(file, 0)
+
+
+def _check_dataset(
+    item: h5py.Dataset, where: str, path: Path, file_size: int, error: type[FileError]
+) -> None:
+    if item.is_virtual or item.external:
+        raise error(f"{path}: {_short(where)} takes its values from other files; refused")
+    declared = int(item.size or 0) * item.dtype.itemsize
+    stored = item.id.get_storage_size()
+    most = stored if item.chunks is None else stored * _MOST_COMPRESSED + _HEADER_BYTES
+    if stored > file_size or declared > max(most, 0):
+        raise error(
+            f"{path}: {_short(where)} declares {declared:,} bytes and the file holds "
+            f"{min(stored, file_size):,} of it; it is cut off or damaged"
+        )
+
+
+def read_json_attribute(file: h5py.File, name: str) -> Any:
+    """A JSON attribute; raises `KeyError` or `json.JSONDecodeError`, which `Format.open` names."""
+    return json.loads(str(file.attrs[name]))
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 200 else text[:200] + "…"

@@ -1,0 +1,264 @@
+"""The identity of a run: everything that its result depends on, and nothing else.
+
+A run is its settings, the checksums of all files that it reads, and the version of the code. The
+key by which a finished run is known again, the provenance that lies beside the result, and what a
+resumed run may continue all follow from that one description.
+"""
+
+import contextlib
+import dataclasses
+import functools
+import hashlib
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+import secrets
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import starcensus
+from starcensus.files import FileError, Path, checksum, read_json, reason, write_json
+
+_LIBRARIES = (
+    "numpy",
+    "scipy",
+    "jax",
+    "jaxlib",
+    "equinox",
+    "numpyro",
+    "arviz",
+    "arviz-stats",
+    "astropy",
+    "h5py",
+)
+
+
+class RunError(ValueError):
+    """A run cannot be done as asked; the message says what is in the way."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Input:
+    """A file that a run reads: its name, its checksum, and what is known of where it comes from."""
+
+    name: str
+    sha256: str
+    origin: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    @classmethod
+    def of(cls, path: Path, origin: Mapping[str, Any] | None = None) -> "Input":
+        """Raises `FileError` for a file that cannot be read."""
+        return cls(pathlib.Path(path).name, checksum(path), origin or {})
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What the result of a run depends on.
+
+    **Arguments:**
+
+    - `kind`: of job, "fit".
+    - `settings`: JSON-ready, with every default filled in; of what changes nothing of the result
+      (workers, size of shards) nothing.
+    - `inputs`: role → file: "catalogue", "selections.learned".
+    - `seed`: of everything random, None where nothing is.
+    - `code`: version of the code, by default that of this package with a digest of its files.
+
+    ```python
+    run = Run("fit", {"title": "mine"}, {"catalogue": Input.of("catalogue.ecsv")}, seed=1)
+    run.key
+    ```
+    """
+
+    kind: str
+    settings: Mapping[str, Any]
+    inputs: Mapping[str, Input] = dataclasses.field(default_factory=dict)
+    seed: int | None = None
+    code: str = dataclasses.field(default_factory=lambda: code_version())
+
+    @functools.cached_property
+    def key(self) -> str:
+        """SHA-256 over kind, settings, seed, code, and role and checksum of every input."""
+        facts = {
+            "kind": self.kind,
+            "settings": self.settings,
+            "inputs": {role: item.sha256 for role, item in self.inputs.items()},
+            "seed": self.seed,
+            "code": self.code,
+        }
+        text = json.dumps(facts, sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def provenance(self) -> dict[str, Any]:
+        """Facts for `provenance.json`, JSON-ready."""
+        return {
+            "kind": self.kind,
+            "key": self.key,
+            "version": starcensus.__version__,
+            "git_commit": git_commit(),
+            "command": command_line(),
+            "seed": self.seed,
+            "settings": dict(self.settings),
+            "inputs": {
+                role: {
+                    "name": item.name,
+                    "sha256": item.sha256,
+                    **({"origin": dict(item.origin)} if item.origin else {}),
+                }
+                for role, item in self.inputs.items()
+            },
+            **environment(),
+        }
+
+    def finished(self, folder: Path, *files: str) -> bool:
+        """Whether `folder` holds this very run, with all of `files` as they were written."""
+        try:
+            found = read_json(pathlib.Path(folder) / "run.json")
+            sums = found["files"]
+            return found["key"] == self.key and all(
+                name in sums and checksum(pathlib.Path(folder) / name) == sums[name]
+                for name in files
+            )
+        except (FileError, KeyError, TypeError):
+            return False
+
+    def finish(self, folder: Path, *files: str) -> None:
+        """Say in `run.json` that the files of a folder are this run's; the last thing written."""
+        sums = {name: checksum(pathlib.Path(folder) / name) for name in files}
+        write_json(pathlib.Path(folder) / "run.json", {"key": self.key, "files": sums})
+
+
+@functools.cache
+def code_version() -> str:
+    """The package's version, with a digest of its sources and data: two edits are two versions."""
+    root = pathlib.Path(starcensus.__file__).parent
+    digest = hashlib.sha256()
+    for folder in (root, *sorted(path for path in root.iterdir() if path.is_dir())):
+        # The folders of a checkout are links, which rglob does not follow.
+        found = root.glob("*") if folder == root else folder.resolve().rglob("*")
+        for path in sorted(found):
+            if path.is_file() and "__pycache__" not in path.parts:
+                name = f"{folder.name}/{path.name}"
+                content = path.read_bytes()
+                digest.update(f"{name}\0{len(content)}\0".encode() + content)
+    return f"{starcensus.__version__} {digest.hexdigest()[:16]}"
+
+
+def environment() -> dict[str, Any]:
+    """Libraries, Python and hardware, JSON-ready. Loads JAX."""
+    import jax
+
+    return {
+        "libraries": {name: importlib.metadata.version(name) for name in _LIBRARIES},
+        "python": platform.python_version(),
+        "hardware": {
+            "machine": platform.machine(),
+            "cpu_count": os.cpu_count(),
+            "jax_devices": [f"{d.platform}: {d.device_kind}" for d in jax.devices()],
+        },
+    }
+
+
+def command_line() -> list[str]:
+    """The command as it was typed, without the path of the interpreter's script."""
+    return [pathlib.Path(sys.argv[0]).name, *sys.argv[1:]]
+
+
+@functools.cache
+def git_commit() -> str:
+    """Commit of the source tree, `+changes` if it was edited; `installed` outside a checkout."""
+    root = pathlib.Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return "installed"
+
+    def git(*arguments: str) -> str:
+        run = subprocess.run(
+            ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=False
+        )
+        return run.stdout.strip() if run.returncode == 0 else ""
+
+    commit = git("rev-parse", "HEAD") or "no commit"
+    return commit + ("+changes" if git("status", "--porcelain", "--untracked-files=no") else "")
+
+
+@contextlib.contextmanager
+def locked(out: Path) -> Iterator[None]:
+    """Keep other runs from `out` while the block lasts.
+
+    The lock is a file beside `out` that names host and process; one whose process is gone is
+    taken over. Raises `RunError` where another run has it.
+
+    ```python
+    with locked("library.h5"):
+        ...
+    ```
+    """
+    target = pathlib.Path(out)
+    path = target.with_name(f".{target.name}.lock")
+    mine = {"host": platform.node(), "pid": os.getpid(), "token": secrets.token_hex(8)}
+    _take(path, target, mine)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(FileError):
+            if read_json(path) == mine:
+                path.unlink(missing_ok=True)
+
+
+def _take(path: pathlib.Path, target: pathlib.Path, mine: Mapping[str, Any]) -> None:
+    """Put our lock at `path`; a link to a whole file, so that no one reads half of it."""
+    whole = path.with_name(f"{path.name}.{mine['token']}")
+    try:
+        whole.write_text(json.dumps(mine))
+        for _ in range(10):
+            try:
+                os.link(whole, path)
+            except FileExistsError:
+                _clear_stale(path, target)
+            else:
+                return
+        raise RunError(f"{target} is being written by other runs; wait for them")
+    except OSError as error:
+        raise RunError(f"cannot write beside {target}: {reason(error)}") from error
+    finally:
+        whole.unlink(missing_ok=True)
+
+
+def _clear_stale(path: pathlib.Path, target: pathlib.Path) -> None:
+    """Remove the lock of a process that is gone; raises `RunError` for one that is not."""
+    try:
+        found = read_json(path)
+    except FileError:
+        return  # It went between being seen and being read.
+    try:
+        host, pid = str(found["host"]), int(found["pid"])
+    except (KeyError, TypeError, ValueError):
+        host, pid = "", 0
+    if host == platform.node() and pid > 0 and not _alive(pid):
+        stale = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+        with contextlib.suppress(FileNotFoundError):
+            os.rename(path, stale)
+            # Another run may have taken over between reading and renaming: then it is that one's.
+            if read_json(stale) != found:
+                os.rename(stale, path)
+            else:
+                stale.unlink()
+        return
+    raise RunError(
+        f"{target} is being written by another run (process {pid} on {host or 'an unknown host'}); "
+        f"wait for it, choose another --out, or remove {path} if that run is gone"
+    )
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
