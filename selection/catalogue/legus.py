@@ -189,7 +189,7 @@ def _objections(values: Float[np.ndarray, "n field"], shift: int) -> list[str]:
 
 
 def find_layout(values: Float[np.ndarray, "n field"], source: str) -> Layout:
-    """The layout of a table, from its values (see `docs/catalogues.md` for the rules).
+    """The layout of a table, from its values (see `docs/how-to/catalogues.md` for the rules).
 
     **Raises** `CatalogueError` if no known layout fits, or more than one does.
     """
@@ -209,7 +209,7 @@ def find_layout(values: Float[np.ndarray, "n field"], source: str) -> Layout:
     )
     raise CatalogueError(
         f"{source}: {n_fields} fields per line in no known LEGUS layout (34 to 37 fields, "
-        f"see docs/catalogues.md). {reasons}. Use format 'table' with a column map instead"
+        f"see docs/how-to/catalogues.md). {reasons}. Use format 'table' with a column map instead"
     )
 
 

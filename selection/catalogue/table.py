@@ -68,7 +68,7 @@ class Band(_Strict):
 
 
 class ColumnMap(_Strict):
-    """How to read a table: see `docs/catalogues.md` for a worked example.
+    """How to read a table: see `docs/how-to/catalogues.md` for a worked example.
 
     - `id`: identifier column; row numbers from 1 if not given.
     - `mass`, `age`, `a_v`: where the parameters are; without `a_v` it is NaN throughout and named

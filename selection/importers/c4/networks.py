@@ -55,7 +55,7 @@ def import_c4(
     The physical network was trained on *linear* mass and age; the operator takes logs like any
     other. Its domain is the box of the training draw, log_mass 2 to 7, log_age 5 to 10.18, a_v 0 to
     3; below about 10^3.3 M_sun and above p = 0.94 its values are artefacts of that input scale (see
-    docs/selection.md). The photometric network takes true total apparent Vega magnitudes at
+    docs/explain/selection.md). The photometric network takes true total apparent Vega magnitudes at
     distance modulus 29.98; its limits are 15 mag, where its training draw ends, and the
     training mean plus 4 standard deviations.
 

@@ -31,7 +31,7 @@ def total_corrections(
     The paper gives corrections in V of 0.60 to 0.85 mag and offsets of other bands from V from
     −0.19 to 0. `"signed"` takes both as magnitudes to add, so that the correction in V is −0.7 and
     the ultraviolet's is larger; `"literal"` adds the offsets to the positive number, so that it is
-    smaller. PSFs speak for the first: see docs/phangs.md.
+    smaller. PSFs speak for the first: see docs/how-to/phangs.md.
 
     **Arguments:**
 
