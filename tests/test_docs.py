@@ -9,7 +9,7 @@ DOCS = pathlib.Path(__file__).parents[1] / "docs"
 
 
 def test_a_survey_of_ones_own_is_injected_into():
-    """The examples of docs/how-to/images.md, on a smaller galaxy; the labels are those of the survey."""
+    """docs/how-to/images.md on a smaller galaxy; the labels are those of the survey."""
     pytest.importorskip("galsim")
     text = (DOCS / "how-to" / "images.md").read_text()
     blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
