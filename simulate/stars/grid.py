@@ -201,7 +201,7 @@ class StellarGrid:
 
     @classmethod
     def default(cls) -> "StellarGrid":
-        """The grid that the package carries: solar metallicity, nine HST bands (docs/explain/stars.md)."""
+        """The grid that the package carries: solar metallicity, nine HST bands."""
         return _default()
 
 

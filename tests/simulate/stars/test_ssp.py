@@ -21,7 +21,7 @@ from starcensus.simulate.stars import (
     read_vega,
 )
 
-# Cells outside the goals, and the reasons measured in docs/explain/stars.md: largest |difference| there.
+# Cells outside the goals (reasons: docs/explain/stars.md): largest |difference| there.
 TRACKS = {
     ("bc03", 6.4): 0.36,
     ("bc03", 6.6): 0.33,
