@@ -111,9 +111,10 @@ def find_band(bands: Iterable[str], *letters: Letter) -> str:
 
 
 BANDS = Registry[Band]("band")
-# Pivots from the total throughputs of the carried curves. AB minus Vega, mag: of STScI's VEGAMAG
-# system (ACS and WFC3 zero-point tables); those of UVIS F438W, F555W, F814W and ACS F606W from
-# total throughputs and Vega's STIS spectrum (alpha_lyr_stis_011), as in the carried grid of stars.
+# Pivots: PHOTPLAM of STScI's calibrations, from which those of the filter curves differ by up to
+# 0.2%. AB minus Vega, mag: of STScI's VEGAMAG system (ACS and WFC3 zero-point tables); those of
+# UVIS F438W, F555W, F814W and ACS F606W from total throughputs and Vega's STIS spectrum
+# (alpha_lyr_stis_011), as in the carried grid of stars.
 for _band in (
     Band("WFC3_UVIS_F275W", "NUV", 2710.0, 1.496, "sedpy/wfc3_uvis_f275w.par", "#7b3294"),
     Band("WFC3_UVIS_F336W", "U", 3355.0, 1.188, "sedpy/wfc3_uvis_f336w.par", "#2c5aa0"),

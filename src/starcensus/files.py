@@ -6,6 +6,7 @@ processes that write the same name never share a temporary. HDF5 has a door of i
 """
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -35,12 +36,16 @@ def replacing(path: Path) -> Iterator[pathlib.Path]:
     ```
     """
     target = pathlib.Path(path)
-    temporary = target.with_name(f".{target.stem[:100]}.{secrets.token_hex(6)}{target.suffix}")
     try:
+        if target.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "is a folder")
+        # Names may have 255 bytes, and a character up to 4 of them.
+        stem = target.stem[:40]
+        temporary = target.with_name(f".{stem}.{secrets.token_hex(6)}{target.suffix}")
         # The kernel applies the umask, which a file of `tempfile` would escape.
         os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
-    except OSError as error:
-        raise FileError(f"cannot write {target}: {reason(error)}") from error
+    except (OSError, ValueError) as error:
+        raise FileError(f"cannot write {_short(target)}: {reason(error)}") from error
     try:
         yield temporary
         os.replace(temporary, target)
@@ -57,8 +62,26 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write JSON in one step; paths become text, NaN and infinity are refused (`ValueError`)."""
-    write_text(path, json.dumps(content, indent=2, allow_nan=False, default=str) + "\n")
+    """Write JSON in one step.
+
+    Paths become text and NumPy's numbers become numbers. Raises `ValueError` for NaN and infinity,
+    `TypeError` for what JSON cannot say, an array for one.
+    """
+    write_text(path, to_json(content, indent=2, allow_nan=False) + "\n")
+
+
+def to_json(content: Mapping[str, Any], **options: Any) -> str:
+    """Text of JSON with paths as text and NumPy's numbers as numbers; raises `TypeError`."""
+
+    def plain(value: object) -> object:
+        if isinstance(value, os.PathLike):
+            return os.fspath(value)
+        # A number of NumPy or JAX, without importing either.
+        if getattr(value, "shape", None) == ():
+            return value.item()  # pyright: ignore[reportAttributeAccessIssue]
+        raise TypeError(f"{_short(repr(value))} ({type(value).__name__}) cannot be said in JSON")
+
+    return json.dumps(content, default=plain, **options)
 
 
 def read_text(path: Path, what: str = "file") -> str:
@@ -85,7 +108,7 @@ def parse_toml(text: str, source: str) -> dict[str, Any]:
     """Tables of a TOML text; raises `FileError` that names `source` and the line."""
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:
         raise FileError(f"{source}: not valid TOML: {error}") from error
     except RecursionError as error:
         raise FileError(f"{source}: tables are nested too deeply to be read") from error
@@ -108,11 +131,11 @@ def existing(path: Path, what: str = "file") -> pathlib.Path:
             return source
         there = source.exists()
     except (OSError, ValueError) as error:
-        words = reason(error) if isinstance(error, OSError) else str(error)
-        raise FileError(f"{str(path)[:200]}: cannot be a {what}: {words}") from error
+        raise FileError(f"{_short(source)}: cannot be a {what}: {reason(error)}") from error
     if there:
-        raise FileError(f"{source}: is a folder; expected a {what}")
-    raise FileError(f"{source}: there is no such {what}")
+        kind = "a folder" if source.is_dir() else "no regular file"
+        raise FileError(f"{_short(source)}: is {kind}; expected a {what}")
+    raise FileError(f"{_short(source)}: there is no such {what}")
 
 
 def prepare_folder(folder: Path) -> pathlib.Path:
@@ -123,8 +146,10 @@ def prepare_folder(folder: Path) -> pathlib.Path:
         probe = made / f".{secrets.token_hex(6)}"
         probe.touch(exist_ok=False)
         probe.unlink()
-    except OSError as error:
-        raise FileError(f"cannot write to the output folder {made}: {reason(error)}") from error
+    except (OSError, ValueError) as error:
+        raise FileError(
+            f"cannot write to the output folder {_short(made)}: {reason(error)}"
+        ) from error
     return made
 
 
@@ -137,6 +162,13 @@ def checksum(path: Path) -> str:
         raise FileError(f"{path}: cannot be read: {reason(error)}") from error
 
 
-def reason(error: OSError) -> str:
+def reason(error: OSError | ValueError) -> str:
     """What the system says of an error, without the path."""
-    return os.strerror(error.errno) if error.errno else str(error)
+    number = error.errno if isinstance(error, OSError) else None
+    return os.strerror(number) if number else str(error)
+
+
+def _short(value: object) -> str:
+    """Text of at most 300 characters."""
+    text = str(value)
+    return text if len(text) <= 300 else text[:300] + "…"

@@ -9,12 +9,14 @@ hold.
 import contextlib
 import dataclasses
 import json
+import math
 import pathlib
 from collections.abc import Iterator
 from typing import Any
 
 import h5py
 import numpy as np
+from h5py import h5o
 
 from starcensus.files import FileError, Path, existing, reason, replacing
 
@@ -45,10 +47,21 @@ class Format:
     @contextlib.contextmanager
     def create(self, path: Path) -> Iterator[h5py.File]:
         """A new file with the header, which takes the place of `path` when the block ends well."""
-        with replacing(path) as temporary, h5py.File(temporary, "w") as file:
-            file.attrs["format"] = self.name
-            file.attrs["version"] = self.version
-            yield file
+        with replacing(path) as temporary:
+            file = h5py.File(temporary, "w")
+            try:
+                file.attrs["format"] = self.name
+                file.attrs["version"] = self.version
+                yield file
+            except BaseException:
+                # What is lost is not worth a second error.
+                with contextlib.suppress(Exception):
+                    file.close()
+                raise
+            try:
+                file.close()
+            except RuntimeError as error:  # h5py's word for a disk that is full.
+                raise OSError(str(error)) from error
 
     @contextlib.contextmanager
     def open(self, path: Path) -> Iterator[h5py.File]:
@@ -74,21 +87,22 @@ class Format:
                     raise self.error(f"{source}: is not an HDF5 file; {self.remedy}")
                 file = stack.enter_context(h5py.File(source, "r"))
                 check_structure(file, source, self.error)
-            except OSError as error:
-                raise self._damaged(source, error) from error
-            except (RuntimeError, KeyError, UnicodeDecodeError) as error:
+            except self.error:
+                raise
+            except Exception as error:  # Whatever h5py or NumPy say of damaged bytes.
                 raise self._damaged(source, error) from error
             try:
                 yield file
-            except FileError:
-                raise
-            except (OSError, RuntimeError, KeyError, UnicodeDecodeError, json.JSONDecodeError) as e:
-                raise self._damaged(source, e) from e
+            except (OSError, RuntimeError, LookupError, TypeError, ValueError) as error:
+                # What a loader of ours says of the content stands as it is.
+                if type(error).__module__.split(".")[0] == "starcensus":
+                    raise
+                raise self._damaged(source, error) from error
 
     def check_header(self, file: h5py.File, path: Path) -> None:
         """Raises `error` unless the header is that of this format, of this version or older."""
         name, version = file.attrs.get("format"), file.attrs.get("version")
-        if name != self.name:
+        if not isinstance(name, str) or name != self.name:
             said = "names no format" if name is None else f"holds {_short(name)}"
             raise self.error(f"{path}: {said}, and is no {self.what}; {self.remedy}")
         if not isinstance(version, int | np.integer) or not 1 <= int(version) <= self.version:
@@ -105,6 +119,7 @@ class Format:
 def check_structure(file: h5py.File, path: Path, error: type[FileError] = FileError) -> None:
     """Raises `error` for a file that refers to others, or declares more than it can hold."""
     size = pathlib.Path(path).stat().st_size
+    seen = {_address(file)}
 
     def visit(group: h5py.Group, depth: int) -> None:
         if depth > 32:
@@ -115,14 +130,22 @@ def check_structure(file: h5py.File, path: Path, error: type[FileError] = FileEr
             if not isinstance(link, h5py.HardLink):
                 raise error(f"{path}: {_short(where)} is a link to another place; refused")
             item = group.get(name)
+            if not isinstance(item, h5py.Group | h5py.Dataset):
+                raise error(f"{path}: {_short(where)} is no dataset and no group; refused")
+            # A thing under two names is a link too, and groups may so hold themselves.
+            if (address := _address(item)) in seen:
+                raise error(f"{path}: {_short(where)} is a link to another place; refused")
+            seen.add(address)
             if isinstance(item, h5py.Group):
                 visit(item, depth + 1)
-            elif isinstance(item, h5py.Dataset):
-                _check_dataset(item, where, path, size, error)
             else:
-                raise error(f"{path}: {_short(where)} is no dataset and no group; refused")
+                _check_dataset(item, where, path, size, error)
 
     visit(file, 0)
+
+
+def _address(item: h5py.HLObject) -> int:
+    return h5o.get_info(item.id).addr
 
 
 def _check_dataset(
@@ -132,6 +155,14 @@ def _check_dataset(
         raise error(f"{path}: {_short(where)} takes its values from other files; refused")
     declared = int(item.size or 0) * item.dtype.itemsize
     stored = item.id.get_storage_size()
+    if item.chunks is not None and None not in (item.shape, item.chunks):
+        n_chunks = math.prod(-(-n // c) for n, c in zip(item.shape, item.chunks, strict=True))
+        # HDF5 reads a chunk that was never written as zeros.
+        if item.id.get_num_chunks() != n_chunks:
+            raise error(
+                f"{path}: {_short(where)} has {item.id.get_num_chunks()} of {n_chunks} parts; "
+                "it is cut off or damaged"
+            )
     most = stored if item.chunks is None else stored * _MOST_COMPRESSED + _HEADER_BYTES
     if stored > file_size or declared > max(most, 0):
         raise error(
@@ -140,7 +171,7 @@ def _check_dataset(
         )
 
 
-def read_json_attribute(file: h5py.File, name: str) -> Any:
+def read_json_attribute(file: h5py.HLObject, name: str) -> Any:
     """A JSON attribute; raises `KeyError` or `json.JSONDecodeError`, which `Format.open` names."""
     return json.loads(str(file.attrs[name]))
 

@@ -7,6 +7,7 @@ resumed run may continue all follow from that one description.
 
 import contextlib
 import dataclasses
+import errno
 import functools
 import hashlib
 import importlib.metadata
@@ -17,11 +18,12 @@ import platform
 import secrets
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import starcensus
-from starcensus.files import FileError, Path, checksum, read_json, reason, write_json
+from starcensus.files import FileError, Path, checksum, read_json, reason, to_json, write_json
 
 _LIBRARIES = (
     "numpy",
@@ -35,6 +37,10 @@ _LIBRARIES = (
     "astropy",
     "h5py",
 )
+
+
+# What file systems without hard links answer.
+_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
 
 class RunError(ValueError):
@@ -82,7 +88,10 @@ class Run:
 
     @functools.cached_property
     def key(self) -> str:
-        """SHA-256 over kind, settings, seed, code, and role and checksum of every input."""
+        """SHA-256 over kind, settings, seed, code, and role and checksum of every input.
+
+        Raises `TypeError` for settings that are not JSON-ready.
+        """
         facts = {
             "kind": self.kind,
             "settings": self.settings,
@@ -90,7 +99,7 @@ class Run:
             "seed": self.seed,
             "code": self.code,
         }
-        text = json.dumps(facts, sort_keys=True, default=str)
+        text = to_json(facts, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def provenance(self) -> dict[str, Any]:
@@ -137,14 +146,18 @@ def code_version() -> str:
     """The package's version, with a digest of its sources and data: two edits are two versions."""
     root = pathlib.Path(starcensus.__file__).parent
     digest = hashlib.sha256()
-    for folder in (root, *sorted(path for path in root.iterdir() if path.is_dir())):
-        # The folders of a checkout are links, which rglob does not follow.
-        found = root.glob("*") if folder == root else folder.resolve().rglob("*")
-        for path in sorted(found):
-            if path.is_file() and "__pycache__" not in path.parts:
-                name = f"{folder.name}/{path.name}"
-                content = path.read_bytes()
-                digest.update(f"{name}\0{len(content)}\0".encode() + content)
+    found = {path.name: path for path in root.glob("*.py")}
+    for folder in (path for path in root.iterdir() if path.is_dir()):
+        # The folders of a checkout are links, which rglob does not follow. What users may have
+        # laid beside the code, results and files of settings, is no part of it.
+        base = folder.resolve()
+        for path in base.rglob("*"):
+            within = path.relative_to(base)
+            if path.is_file() and (path.suffix == ".py" or "data" in within.parts[:-1]):
+                found[f"{folder.name}/{within.as_posix()}"] = path
+    for name, path in sorted(found.items()):
+        content = path.read_bytes()
+        digest.update(f"{name}\0{len(content)}\0".encode() + content)
     return f"{starcensus.__version__} {digest.hexdigest()[:16]}"
 
 
@@ -198,6 +211,8 @@ def locked(out: Path) -> Iterator[None]:
     ```
     """
     target = pathlib.Path(out)
+    if not target.name:
+        raise RunError(f"{str(target)!r} is no file to write; choose another --out")
     path = target.with_name(f".{target.name}.lock")
     mine = {"host": platform.node(), "pid": os.getpid(), "token": secrets.token_hex(8)}
     _take(path, target, mine)
@@ -213,19 +228,34 @@ def _take(path: pathlib.Path, target: pathlib.Path, mine: Mapping[str, Any]) -> 
     """Put our lock at `path`; a link to a whole file, so that no one reads half of it."""
     whole = path.with_name(f"{path.name}.{mine['token']}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         whole.write_text(json.dumps(mine))
-        for _ in range(10):
+        for _ in range(20):
             try:
                 os.link(whole, path)
             except FileExistsError:
                 _clear_stale(path, target)
+            except OSError as error:
+                if error.errno not in _NO_LINKS:
+                    raise
+                with contextlib.suppress(FileExistsError), path.open("x") as file:
+                    json.dump(mine, file)
+                    return
+                _clear_stale(path, target)
             else:
                 return
-        raise RunError(f"{target} is being written by other runs; wait for them")
-    except OSError as error:
-        raise RunError(f"cannot write beside {target}: {reason(error)}") from error
+            time.sleep(0.05)
+        raise RunError(
+            f"{target} is being written by other runs; wait for them, or remove {path} if there "
+            "are none"
+        )
+    except (OSError, ValueError) as error:
+        if isinstance(error, RunError):
+            raise
+        raise RunError(f"cannot write beside {str(target)[:300]}: {reason(error)}") from error
     finally:
-        whole.unlink(missing_ok=True)
+        with contextlib.suppress(OSError, ValueError):
+            whole.unlink(missing_ok=True)
 
 
 def _clear_stale(path: pathlib.Path, target: pathlib.Path) -> None:
@@ -257,7 +287,7 @@ def _clear_stale(path: pathlib.Path, target: pathlib.Path) -> None:
 def _alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except OSError:
         return True

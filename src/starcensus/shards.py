@@ -205,7 +205,8 @@ class ShardedRun:
                 progress(done, self.n)
         with replacing(out) as temporary:
             self.merge([files[shard] for shard in shards], temporary)
-        shutil.rmtree(parts)
+        # The next run removes what cannot be removed now.
+        shutil.rmtree(parts, ignore_errors=True)
         return Done(out, self.n, resumed)
 
     def _check_finished(self, out: pathlib.Path) -> None:
@@ -233,7 +234,10 @@ class ShardedRun:
                         f"{parts} holds the shards of an interrupted run of another {self.of}; "
                         "remove the folder or choose another --out"
                     )
-                return int(found["shard_size"])
+                kept = found["shard_size"]
+                if not isinstance(kept, int) or kept < 1:
+                    raise TypeError(f"shard_size is {kept!r:.50}")
+                return kept
             write_json(manifest, {"key": self.key, "shard_size": size})
         except OSError as error:
             raise RunError(f"cannot write to {parts}: {reason(error)}") from error

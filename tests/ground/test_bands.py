@@ -1,0 +1,115 @@
+"""The table of bands against published numbers, and names of bands."""
+
+import pathlib
+
+import numpy as np
+import pytest
+
+from starcensus.bands import (
+    BANDS,
+    Band,
+    camera_of,
+    filter_of,
+    find_band,
+    letter_of,
+    of_letter,
+    wavelength_order,
+)
+
+# Published pivots, Å (WFC3 Instrument Handbook, ACS throughput tables of STScI), and AB minus Vega:
+# ABMAG less VEGAMAG zero points of STScI's tables, rounded to 0.01.
+PUBLISHED = {
+    "WFC3_UVIS_F275W": (2710.2, 1.50),
+    "WFC3_UVIS_F336W": (3354.8, 1.19),
+    "WFC3_UVIS_F438W": (4325.6, -0.15),
+    "WFC3_UVIS_F555W": (5308.1, -0.02),
+    "WFC3_UVIS_F814W": (8029.5, 0.42),
+    "ACS_F435W": (4328.0, -0.10),
+    "ACS_F555W": (5360.0, -0.01),
+    "ACS_F606W": (5921.0, 0.09),
+    "ACS_F814W": (8057.0, 0.43),
+}
+
+
+@pytest.mark.parametrize("name", BANDS)
+def test_pivots_and_zero_points_are_the_published_ones(name: str):
+    pivot, offset = PUBLISHED[name]
+    band = BANDS[name]
+    assert band.pivot_angstrom == pytest.approx(pivot, rel=2e-3)
+    assert band.ab_minus_vega == pytest.approx(offset, abs=0.02)
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("name", BANDS)
+def test_pivots_are_near_those_of_the_filter_curves(shared: pathlib.Path, name: str):
+    band = BANDS[name]
+    assert band.curve is not None
+    lines = (shared / "filters" / band.curve).read_text().replace(",", " ").splitlines()
+    rows = []
+    for line in lines:
+        words = line.replace("FILTER", "").split()
+        try:
+            rows.append([float(word) for word in words[:2]])
+        except ValueError:
+            continue
+    wave, throughput = np.array([row for row in rows if len(row) == 2]).T
+    # Photons: λ_p² = ∫ T λ dλ / ∫ T dλ / λ, whose steps are fine in these files.
+    square = np.trapezoid(throughput * wave, wave) / np.trapezoid(throughput / wave, wave)
+    assert np.sqrt(square) == pytest.approx(band.pivot_angstrom, rel=2e-3)
+
+
+def test_a_letter_names_the_broad_band_of_its_wavelength():
+    ranges = {"NUV": (2000, 3000), "U": (3000, 4000), "B": (4000, 5000), "V": (5000, 6000),
+              "R": (6000, 7000), "I": (7000, 9000)}  # fmt: skip
+    for band in BANDS.values():
+        assert band.letter is not None
+        low, high = ranges[band.letter]
+        assert low < band.pivot_angstrom < high, band.name
+
+
+def test_names_are_taken_apart():
+    assert filter_of("WFC3_UVIS_F275W") == "F275W" and camera_of("WFC3_UVIS_F275W") == "WFC3_UVIS"
+    assert filter_of("F275W") == "F275W" and camera_of("F275W") == ""
+    band = BANDS["ACS_F435W"]
+    assert (band.camera, band.filter, band.label) == ("ACS", "F435W", "F435W")
+
+
+def test_bands_sort_from_blue_to_red_whatever_is_known_of_them():
+    bands = ["mine", "NIRCAM_F200W", "WFC3_IR_F110W", "ACS_F814W", "ACS_F550M", "ACS_F435W",
+             "WFC3_UVIS_F438W", "WFC3_UVIS_F225W"]  # fmt: skip
+    assert sorted(bands, key=wavelength_order) == [
+        "WFC3_UVIS_F225W",
+        "WFC3_UVIS_F438W",
+        "ACS_F435W",
+        "ACS_F550M",
+        "ACS_F814W",
+        "WFC3_IR_F110W",
+        "NIRCAM_F200W",
+        "mine",
+    ]
+
+
+def test_bands_are_found_by_letter():
+    bands = ("WFC3_UVIS_F336W", "ACS_F555W", "WFPC2_F606W", "mine")
+    assert [letter_of(band) for band in bands] == ["U", "V", "V", None]
+    assert of_letter(bands, "V", "U") == bands[:3] and of_letter(bands, "I") == ()
+    assert find_band(bands, "V") == "ACS_F555W"
+    with pytest.raises(ValueError, match=r"no B or I among.*ACS_F555W"):
+        find_band(bands, "B", "I")
+
+
+@pytest.mark.parametrize("pivot", [0.0, -1.0, float("nan"), float("inf"), 1e8])
+def test_a_wavelength_is_positive(pivot: float):
+    with pytest.raises(ValueError, match=r"mine.*pivot_angstrom"):
+        Band("mine", None, pivot)
+
+
+def test_a_band_of_ones_own_is_known_everywhere(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(BANDS, "_known", dict(BANDS))
+    BANDS.add("WFC3_UVIS_F475W", Band("WFC3_UVIS_F475W", "B", 4773.1, -0.1))
+    assert letter_of("WFC3_UVIS_F475W") == "B" and letter_of("ACS_F475W") == "B"
+    # ACS F475W, known by its number alone, is laid at 4750 Å.
+    order = sorted(["ACS_F475W", "WFC3_UVIS_F475W"], key=wavelength_order)
+    assert order == ["ACS_F475W", "WFC3_UVIS_F475W"]
+    with pytest.raises(ValueError, match="already"):
+        BANDS.add("WFC3_UVIS_F475W", Band("WFC3_UVIS_F475W", "B", 4700.0))
