@@ -235,7 +235,7 @@ class ShardedRun:
                         "remove the folder or choose another --out"
                     )
                 kept = found["shard_size"]
-                if not isinstance(kept, int) or kept < 1:
+                if type(kept) is not int or kept < 1:
                     raise TypeError(f"shard_size is {kept!r:.50}")
                 return kept
             write_json(manifest, {"key": self.key, "shard_size": size})
