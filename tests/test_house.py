@@ -8,8 +8,19 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from typing import Any
 
 import pytest
+from benchmarks.house import (
+    atomic_writers,
+    axes_tables,
+    band_tables,
+    circles,
+    hdf5_writers,
+    import_graph,
+    read_house,
+    room_arrows,
+)
 
 import starcensus
 
@@ -43,19 +54,6 @@ def dotted(path: pathlib.Path) -> str:
     if parts[0] == "src":
         return ".".join(parts[1:])
     return ".".join(["starcensus", *(p for p in parts if p != "__init__")])
-
-
-def run(code: str) -> str:
-    """Standard output of Python running the code in a fresh process, away from the checkout."""
-    done = subprocess.run(
-        [sys.executable, "-W", "error::DeprecationWarning:starcensus", "-c", code],
-        capture_output=True,
-        text=True,
-        cwd=ROOT.anchor,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def test_the_folders_are_those_of_the_house():
@@ -154,48 +152,165 @@ def test_torch_stays_in_the_networks():
             assert folder == "networks" or "torch" not in names, path
 
 
-# Prints, after importing argv's modules, what an import may have done to the process.
+# Reads groups of module names, and says of each what importing it alone has done to a process.
+#
+# A group is imported in a fork, so that JAX is loaded once for all of them. A room is imported
+# into a process from which all of starcensus was taken out again: what is not ours is there.
 PROBE = """
-import io, json, sys, contextlib, warnings
+import contextlib, io, json, os, sys, warnings
 import jax
+
 def settings():
     return {k: repr(v) for k, v in jax.config.values.items()}
-before = settings()
-out, err = io.StringIO(), io.StringIO()
-with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-    for name in %r:
-        __import__(name)
-after = settings()
-print(json.dumps({
-    "printed": out.getvalue() + err.getvalue(),
-    "arrays": len(jax.live_arrays()),
-    "changed": [k for k in after if after[k] != before.get(k, after[k])],
-    "loaded": sorted(sys.modules),
-}))
+
+def report(names):
+    before, out = settings(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
+        for name in names:
+            __import__(name)
+    after = settings()
+    return {
+        "printed": out.getvalue(),
+        "arrays": len(jax.live_arrays()),
+        "changed": [k for k in after if after[k] != before.get(k, after[k])],
+        "loaded": sorted(sys.modules),
+    }
+
+def in_fork(names):
+    read, write = os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # JAX's, of forks; no array was made yet.
+        child = os.fork()
+    if child == 0:
+        try:
+            answer = report(names)
+        except BaseException as error:
+            answer = {"error": f"{type(error).__name__}: {error}"}
+        with os.fdopen(write, "w") as file:
+            json.dump(answer, file)
+        os._exit(0)
+    os.close(write)
+    with os.fdopen(read) as file:
+        answer = file.read()
+    os.waitpid(child, 0)
+    return json.loads(answer)
+
+given = json.load(sys.stdin)
+folders = {name: in_fork([name]) for name in given["folders"]}
+everything = in_fork(given["everything"])
+for name in given["everything"]:
+    __import__(name)
+for name in [n for n in sys.modules if n.split(".")[0] == "starcensus"]:
+    del sys.modules[name]
+rooms = {name: in_fork([name]) for name in given["rooms"]}
+json.dump({"folders": folders, "everything": everything, "rooms": rooms}, sys.stdout)
 """
+EVERYTHING = [dotted(p) for p in [*ground_modules(), *(p for f in FOLDERS for p in modules(f))]]
+EVERYTHING = [name for name in EVERYTHING if not name.endswith(".__main__")]
+ROOMS = sorted({".".join(name.split(".")[:3]) for name in EVERYTHING} - {"starcensus"})
 
 
-@pytest.mark.parametrize("folder", [*sorted(GROUND), *FOLDERS])
-def test_each_folder_imports_alone_and_does_nothing_else(folder: str):
-    report = json.loads(run(PROBE % [f"starcensus.{folder}"]))
+@pytest.fixture(scope="session")
+def imports() -> dict[str, Any]:
+    """What imports do, found by one process away from the checkout."""
+    given = {
+        "folders": [f"starcensus.{folder}" for folder in FOLDERS],
+        "everything": EVERYTHING,
+        "rooms": ROOMS,
+    }
+    done = subprocess.run(
+        [sys.executable, "-W", "error::DeprecationWarning:starcensus", "-c", PROBE],
+        input=json.dumps(given),
+        capture_output=True,
+        text=True,
+        cwd=ROOT.anchor,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def assert_did_nothing(report: dict[str, Any]) -> None:
+    assert "error" not in report, report["error"]
     assert report["printed"] == "" and report["arrays"] == 0 and report["changed"] == []
-    loaded = set(report["loaded"])
-    assert not loaded & set(MAY_IMPORT), "a folder was imported by its bare name"
-    ours = {name.split(".")[1] for name in loaded if name.startswith("starcensus.")}
-    assert ours <= MAY_IMPORT.get(folder, set()) | {folder} | GROUND
+    assert not set(report["loaded"]) & set(MAY_IMPORT), "a folder was imported by its bare name"
+
+
+def loaded_folders(report: dict[str, Any]) -> set[str]:
+    return {name.split(".")[1] for name in report["loaded"] if name.startswith("starcensus.")}
+
+
+@pytest.mark.xdist_group("house")
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_each_folder_imports_alone_and_does_nothing_else(imports: dict[str, Any], folder: str):
+    report = imports["folders"][f"starcensus.{folder}"]
+    assert_did_nothing(report)
+    assert loaded_folders(report) <= MAY_IMPORT[folder] | {folder} | GROUND
     if folder != "networks":
-        assert "torch" not in loaded
+        assert "torch" not in report["loaded"]
     if folder != "experiments":
-        assert not loaded & {"galsim", "matplotlib"}
+        assert not set(report["loaded"]) & {"galsim", "matplotlib", "photutils", "sep"}
 
 
-def test_every_module_imports_without_side_effects():
-    files = [*ground_modules(), *(path for f in FOLDERS for path in modules(f))]
-    names = [dotted(path) for path in files if path.name != "__main__.py"]
-    report = json.loads(run(PROBE % names))
-    assert report["printed"] == "" and report["arrays"] == 0 and report["changed"] == []
-    assert set(names) <= set(report["loaded"])
-    assert not set(report["loaded"]) & set(MAY_IMPORT)
+@pytest.mark.xdist_group("house")
+@pytest.mark.parametrize("room", ROOMS)
+def test_each_room_imports_alone(imports: dict[str, Any], room: str):
+    report = imports["rooms"][room]
+    assert_did_nothing(report)
+    folder = room.split(".")[1]
+    assert loaded_folders(report) <= MAY_IMPORT.get(folder, set()) | {folder} | GROUND
+
+
+@pytest.mark.xdist_group("house")
+def test_every_module_imports_without_side_effects(imports: dict[str, Any]):
+    assert_did_nothing(imports["everything"])
+    assert set(EVERYTHING) <= set(imports["everything"]["loaded"])
+
+
+@pytest.mark.xdist_group("house")
+def test_the_probe_sees_what_it_looks_for(imports: dict[str, Any]):
+    loaded = imports["folders"]["starcensus.inference"]["loaded"]
+    assert "starcensus.inference" in loaded and "numpyro" in loaded
+    assert "starcensus.experiments" not in loaded
+    room = imports["rooms"]["starcensus.forward"]["loaded"]
+    assert "starcensus.forward" in room and "starcensus.inference" not in room
+
+
+FILES = read_house(ROOT)
+
+
+def test_rooms_import_one_another_in_no_circle():
+    assert circles(room_arrows(FILES, import_graph(FILES))) == []
+
+
+def test_the_guards_see_what_they_forbid(tmp_path: pathlib.Path):
+    (tmp_path / "src" / "starcensus").mkdir(parents=True)
+    (tmp_path / "forward").mkdir()
+    (tmp_path / "forward" / "__init__.py").write_text("from .a import f\n")
+    (tmp_path / "forward" / "a.py").write_text(
+        "import os, tempfile, h5py\n"
+        "NAMES = ['log_mass', 'log_age', 'a_v']\n"
+        "PIVOTS = {'F555W': 5308, 'ACS_F814W': 8045}\n"
+        "def f(path, other):\n"
+        "    from . import b\n"
+        "    os.replace(path, other)\n"
+        "    path.replace(other)\n"
+        "    tempfile.mkstemp()\n"
+        "    h5py.File(path, 'w')\n"
+        "    h5py.File(path, 'r')\n"
+        "    'a'.replace('a', 'b')\n"
+    )
+    (tmp_path / "forward" / "b.py").write_text(
+        "import dataclasses\nfrom .a import f\ng = dataclasses.replace(f, x=1)\n"
+    )
+    files = read_house(tmp_path)
+    graph = import_graph(files)
+    assert graph["forward.a"] == {"forward.b"} and graph["forward"] == {"forward.a"}
+    assert circles(graph) == [["forward.a", "forward.b"]]
+    a, b = files["forward.a"], files["forward.b"]
+    assert atomic_writers(a) == [6, 7, 8] and hdf5_writers(a) == [9]
+    assert axes_tables(a) == [2] and band_tables(a) == [3]
+    assert not (atomic_writers(b) or hdf5_writers(b) or axes_tables(b) or band_tables(b))
 
 
 def test_no_folder_is_imported_by_its_bare_name_in_this_session():
