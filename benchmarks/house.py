@@ -321,7 +321,7 @@ def _height(room: str, arrows: Mapping[str, set[str]], above: tuple[str, ...] = 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description="Counts of the house.")
     parser.add_argument("checkout", type=pathlib.Path, nargs="+")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--draw", action="store_true")
