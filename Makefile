@@ -4,6 +4,7 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= out/quickstart
+FOLDERS := simulate networks selection forward inference experiments
 
 FIND_PYTHON = for candidate in "$(PYTHON)" python3.12 python3.13 python3.14 python3 \
     $$(ls -d "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/*/bin/python3 2>/dev/null); do \
@@ -54,11 +55,13 @@ $(VENV)/.uv: $(BIN)/python
 	@touch $@
 
 $(VENV)/.installed: $(VENV)/.uv pyproject.toml constraints.txt
-	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --constraints constraints.txt --editable .
+	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --compile-bytecode --constraints constraints.txt --editable .
+	@# Where Python writes no bytecode, it would compile the library at every start.
+	$(BIN)/python -m compileall -q src/starcensus $(FOLDERS)
 	@touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed
-	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --constraints constraints.txt --editable '.[test]'
+	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --compile-bytecode --constraints constraints.txt --editable '.[test]'
 	@# Only the weights in it are read; its dependencies (Torch among them) are not needed.
-	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --no-deps cluster-completeness-pipeline==0.1.0
+	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --compile-bytecode --no-deps cluster-completeness-pipeline==0.1.0
 	@touch $@

@@ -13,9 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from arviz_stats.base.array import array_stats
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
-from scipy.stats import binom
 
 from ..forward import QuadratureSettings, selection_grid
 from ..forward.mock import Mock, mock_catalogue
@@ -87,6 +85,8 @@ class Calibration:
 
     def coverage_accepted(self, level: float, false_alarm: float = 1e-3) -> Bool[np.ndarray, "n"]:
         """Whether each coverage is what binomial noise allows, at that rate over all names."""
+        from scipy.stats import binom
+
         n, count = len(self.sizes), self.coverage(level) * len(self.sizes)
         rate = false_alarm / len(self.names)
         low, high = binom.ppf([rate / 2, 1 - rate / 2], n, level)
@@ -114,6 +114,8 @@ def ecdf_band(
     Vehtari (2022); counts, inclusive. For rates below 10 / `n_simulations`, where simulation has
     too few exceedances, the pointwise level is Bonferroni's, which is wider.
     """
+    from scipy.stats import binom
+
     z = np.arange(1, n_ranked + 1) / (n_ranked + 1)
     if false_alarm * n_simulations < 10:
         level = false_alarm / n_ranked
@@ -142,6 +144,8 @@ def calibrate(
     `generator` and `sigma` are those of `mock_catalogue`. `selection` is what the likelihood
     believes; give another than the generator to see a wrong likelihood fail.
     """
+    from arviz_stats.base.array import array_stats
+
     cfg = settings or CalibrationSettings()
     with double_precision():
         progress("drawing catalogues")

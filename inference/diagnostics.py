@@ -3,8 +3,6 @@
 import dataclasses
 
 import numpy as np
-from arviz_base import from_dict
-from arviz_stats.sampling_diagnostics import bfmi, ess, rhat
 from jaxtyping import Float
 
 from .sampling import Draws
@@ -75,6 +73,9 @@ def diagnose(
 
     `object_ess`: effective number of samples behind each object's likelihood term, NaN for padding.
     """
+    from arviz_base import from_dict
+    from arviz_stats.sampling_diagnostics import bfmi, ess, rhat
+
     limits = thresholds or Thresholds()
     tree = from_dict({"posterior": values, "sample_stats": {"energy": np.asarray(draws.energy)}})
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import jax
 import jax.numpy as jnp
 import numpy as np
-from arviz_base import convert_to_datatree, from_dict
 from jaxtyping import Array, Float
 from numpyro import handlers
 
@@ -214,6 +213,8 @@ def _tree(
     values: dict[str, np.ndarray],
     object_ess: np.ndarray,
 ) -> "DataTree":
+    from arviz_base import convert_to_datatree, from_dict
+
     population = model.population.with_values(model.fixed_values())
     seed = settings.sampler.seed
     joined = {k: v.reshape(-1, *v.shape[2:]) for k, v in values.items()}

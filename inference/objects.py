@@ -13,7 +13,6 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Array, Bool, Float
 from scipy.special import ndtr, ndtri
-from scipy.stats import qmc
 
 from ..selection import AbstractSelection, Box
 from ..selection.catalogue import Catalogue, CatalogueError
@@ -196,6 +195,8 @@ def _log_mass_inside(
 def _draw(
     best: np.ndarray, lower: np.ndarray, upper: np.ndarray, box: Box, settings: ErrorSettings
 ) -> Float[np.ndarray, "n s 3"]:
+    from scipy.stats import qmc
+
     rng = np.random.default_rng(settings.seed)
     points = qmc.Sobol(3, scramble=True, rng=rng).random(settings.n_samples)
     u = (points[None] + rng.uniform(size=(len(best), 1, 3))) % 1.0

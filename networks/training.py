@@ -8,15 +8,17 @@ import dataclasses
 import functools
 import hashlib
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jaxtyping import Array, Bool, Float, Int
 
 from .mlp import MLP, random_mlp
+
+if TYPE_CHECKING:
+    import optax
 
 
 class TrainingDiverged(ValueError):
@@ -248,7 +250,9 @@ def _check(x: np.ndarray, label: np.ndarray, weight: np.ndarray | None) -> None:
         raise ValueError("weight has one number >= 0 for each row")
 
 
-def _optimiser(settings: TrainSettings, per_epoch: int) -> optax.GradientTransformation:
+def _optimiser(settings: TrainSettings, per_epoch: int) -> "optax.GradientTransformation":
+    import optax
+
     steps = settings.epochs * per_epoch
     rising = max(1, round(settings.warm_up * steps))
     schedule = optax.warmup_cosine_decay_schedule(
@@ -277,6 +281,8 @@ def _logits(parameters: Parameters, x: Float[Array, "n k"]) -> Float[Array, "n"]
 
 
 def _loss(parameters: Parameters, data: tuple[Array, Array, Array]) -> Float[Array, ""]:
+    import optax
+
     x, label, weight = data
     each = optax.sigmoid_binary_cross_entropy(_logits(parameters, x), label)
     return (weight * each).sum() / jnp.maximum(weight.sum(), 1e-12)
@@ -293,12 +299,14 @@ def _epoch(
     state: Any,
     data: tuple[Array, Array, Array],
     key: Array,
-    optimiser: optax.GradientTransformation,
+    optimiser: "optax.GradientTransformation",
     batch: int,
     dropout: float,
     n_masked: int,
 ) -> tuple[Parameters, Any, Float[Array, ""]]:
     """One pass over the rows in a new order."""
+    import optax
+
     n = len(data[1])
     key, order_key = jax.random.split(key)
     order = jax.random.permutation(order_key, n)[: n // batch * batch].reshape(-1, batch)

@@ -3,6 +3,8 @@
 import os
 import pathlib
 
+# Commands that are run in this session keep no compiled programs.
+os.environ["STARCENSUS_CACHE"] = "off"
 os.environ["XLA_FLAGS"] = (
     os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=2"
 )

@@ -37,6 +37,9 @@ MAY_IMPORT = {
     "experiments": {"simulate", "networks", "selection", "forward", "inference"},
 }
 FOLDERS = list(MAY_IMPORT)
+# What would double the time that `import starcensus.inference` takes.
+SLOW = {"arviz_base", "arviz_stats", "xarray", "pandas", "netCDF4", "optax", "astropy"}
+SLOW |= {"scipy.stats", "scipy.optimize", "scipy.interpolate", "distributed", "rich.console"}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 
@@ -250,6 +253,7 @@ def test_each_folder_imports_alone_and_does_nothing_else(imports: dict[str, Any]
         assert "torch" not in report["loaded"]
     if folder != "experiments":
         assert not set(report["loaded"]) & {"galsim", "matplotlib", "photutils", "sep"}
+        assert not set(report["loaded"]) & SLOW, "import these in the functions that use them"
 
 
 @pytest.mark.xdist_group("house")

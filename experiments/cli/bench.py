@@ -8,7 +8,6 @@ import sys
 import typer
 
 import starcensus
-from starcensus.experiments.schema.fit import ConfigError
 
 
 def benchmark_app() -> typer.Typer:
@@ -16,6 +15,8 @@ def benchmark_app() -> typer.Typer:
 
     Raises `ConfigError` outside a checkout.
     """
+    from starcensus.experiments.schema.fit import ConfigError
+
     folder = pathlib.Path(starcensus.__file__).resolve().parents[2] / "benchmarks"
     start = folder / "__init__.py"
     if not (folder / "commands.py").is_file():

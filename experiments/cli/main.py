@@ -1,24 +1,21 @@
 """The command line."""
 
-import contextlib
 import importlib.resources
-import os
 import pathlib
 import sys
 import time
 from typing import Annotated
 
-import jax
 import typer
-from rich.console import Console
 
 import starcensus
 from starcensus.experiments.cli.images import detect_command, galaxy_command, inject_command
+from starcensus.experiments.cli.process import Commands
 from starcensus.experiments.cli.select import selection_app
 from starcensus.experiments.cli.simulate import simulate_app
 from starcensus.experiments.cli.terminal import Out, stages
 
-app = typer.Typer(
+app = Commands(
     name="starcensus",
     help="Populations of star clusters in other galaxies: simulate, select, fit.",
     no_args_is_help=True,
@@ -39,27 +36,17 @@ Data = Annotated[
 
 def main() -> None:
     """Entry point: a user's mistake is one line and exit code 2, a bug is a traceback."""
-    # The application owns its process, so it may set what a library must not.
-    jax.config.update("jax_enable_x64", True)
-    _use_every_core()
     try:
         app(standalone_mode=True)
     except (ValueError, FileNotFoundError, PermissionError, IsADirectoryError) as error:
         if not _is_users(error):
             raise
+        from rich.console import Console
+
         Console(stderr=True, soft_wrap=True, highlight=False).print(
             f"starcensus: {error}", style="bold red", markup=False
         )
         sys.exit(2)
-
-
-def _use_every_core() -> None:
-    """One JAX device for each core, up to four: a sampler runs its chains on them side by side."""
-    if "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", ""):
-        return
-    # Too late, and refused, once JAX has computed something.
-    with contextlib.suppress(RuntimeError):
-        jax.config.update("jax_num_cpu_devices", min(os.cpu_count() or 1, 4))
 
 
 def _is_users(error: Exception) -> bool:
@@ -236,8 +223,12 @@ def report(folder: Annotated[pathlib.Path, typer.Argument(help="Folder of a run.
 )
 def bench(context: typer.Context) -> None:
     """Benchmarks of a checkout, one JSON line each; `starcensus bench` lists them."""
+    import jax
+
     from starcensus.experiments.cli.bench import benchmark_app
 
+    # Their times are those of a process that compiles for itself.
+    jax.config.update("jax_enable_compilation_cache", False)
     benchmark_app()(args=context.args, prog_name="starcensus bench")
 
 

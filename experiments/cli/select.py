@@ -1,17 +1,17 @@
 """Commands `starcensus selection …`: train, choose, evaluate, import, marginalise, predict."""
 
 import pathlib
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import jax
-import numpy as np
 import typer
 
+from starcensus.experiments.cli.process import Commands
 from starcensus.experiments.cli.terminal import Out, stages
 
-selection_app = typer.Typer(
-    help="Selection operators: train, choose, evaluate, import, marginalise."
-)
+if TYPE_CHECKING:
+    import numpy
+
+selection_app = Commands(help="Selection operators: train, choose, evaluate, import, marginalise.")
 
 
 @selection_app.command("train")
@@ -126,6 +126,9 @@ def marginalise_command(
     """Average an operator of magnitudes over the stochastic light of simulated clusters."""
     import dataclasses
 
+    import jax
+    import numpy as np
+
     from starcensus.experiments.schema.fit import ConfigError
     from starcensus.selection import PhotometricNetwork, load_selection, marginalise, save_selection
     from starcensus.simulate import VEGAMAG, ClusterLibrary, read_slug2, read_zeropoints
@@ -172,7 +175,9 @@ def marginalise_command(
     )
 
 
-def _axis(text: str, name: str) -> np.ndarray:
+def _axis(text: str, name: str) -> "numpy.ndarray":
+    import numpy as np
+
     from starcensus.experiments.schema.fit import ConfigError
 
     try:

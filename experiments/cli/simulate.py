@@ -5,9 +5,10 @@ from typing import Annotated
 
 import typer
 
+from starcensus.experiments.cli.process import Commands
 from starcensus.experiments.cli.terminal import counted, stages
 
-simulate_app = typer.Typer(help="Simulate: stellar grids and libraries of stochastic clusters.")
+simulate_app = Commands(help="Simulate: stellar grids and libraries of stochastic clusters.")
 
 
 @simulate_app.callback()

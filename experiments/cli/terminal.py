@@ -2,20 +2,11 @@
 
 import contextlib
 import pathlib
+import sys
 from collections.abc import Callable, Iterator
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
 Out = Annotated[pathlib.Path, typer.Option("--out", help="Folder for the results; made if absent.")]
 
@@ -23,10 +14,13 @@ Out = Annotated[pathlib.Path, typer.Option("--out", help="Folder for the results
 @contextlib.contextmanager
 def stages() -> Iterator:
     """A function that shows the current stage; a spinner on a terminal, silence elsewhere."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
+    if not sys.stderr.isatty():
         yield lambda _: None
         return
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("starting", total=None)
@@ -36,10 +30,20 @@ def stages() -> Iterator:
 @contextlib.contextmanager
 def counted(what: str) -> Iterator[Callable[[int, int], None]]:
     """A function that shows how many of all are done; a bar on a terminal, else silence."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
+    if not sys.stderr.isatty():
         yield lambda done, n: None
         return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    console = Console(stderr=True)
     with Progress(
         TextColumn(what),
         BarColumn(),

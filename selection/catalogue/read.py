@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from astropy.table import Table
 
 from ._base import Catalogue, CatalogueError, Step
 from .checks import THETA_NAMES, check, existing_file
@@ -46,6 +45,8 @@ def write_catalogue(cat: Catalogue, path: str | pathlib.Path) -> None:
     **Raises** `CatalogueError` if the folder is missing, the suffix is not `.ecsv`, or `meta` or a
     column cannot be represented.
     """
+    from astropy.table import Table
+
     path = pathlib.Path(path)
     if path.suffix != ".ecsv":
         raise CatalogueError(f"{path}: expected a name ending in .ecsv")

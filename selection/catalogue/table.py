@@ -5,17 +5,17 @@ import pathlib
 import re
 import tomllib
 import warnings
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pydantic
-from astropy import units
-from astropy.io import registry
-from astropy.table import Column, Table
 from jaxtyping import Float
 
 from ._base import Catalogue, CatalogueError
 from .checks import check, enclose, existing_file
+
+if TYPE_CHECKING:
+    import astropy.table
 
 Unit = Literal["Msun", "yr", "Myr", "Gyr", "mag", "E(B-V)"]
 _ALLOWED_UNITS = {"mass": ("Msun",), "age": ("yr", "Myr", "Gyr"), "a_v": ("mag", "E(B-V)")}
@@ -122,12 +122,15 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:300]
 
 
-def read_fits_table(path: pathlib.Path) -> Table:
+def read_fits_table(path: pathlib.Path) -> "astropy.table.Table":
     """The first table of a FITS file.
 
     Units such as `[yr]` (VizieR's way to say log10) are kept as text without astropy's warning.
     **Raises** `CatalogueError` for a truncated file or one without a table.
     """
+    from astropy import units
+    from astropy.table import Table
+
     try:
         # Our own handle: astropy leaves a damaged file open.
         with path.open("rb") as file, warnings.catch_warnings():
@@ -145,7 +148,9 @@ def read_fits_table(path: pathlib.Path) -> Table:
         ) from error
 
 
-def _read_parquet(path: pathlib.Path) -> Table:
+def _read_parquet(path: pathlib.Path) -> "astropy.table.Table":
+    from astropy.table import Table
+
     try:
         parquet = importlib.import_module("pyarrow.parquet")
     except ImportError as error:
@@ -160,8 +165,11 @@ def _read_parquet(path: pathlib.Path) -> Table:
     return Table({name: table[name].to_numpy() for name in table.column_names})
 
 
-def load(path: pathlib.Path) -> tuple[Table, int, str]:
+def load(path: pathlib.Path) -> "tuple[astropy.table.Table, int, str]":
     """A table, the number of its first data row or line, and which of `row` or `line` that is."""
+    from astropy.io import registry
+    from astropy.table import Table
+
     suffix = path.suffix.lower()
     if suffix in {".fits", ".fit"} or path.name.lower().endswith(".fits.gz"):
         return read_fits_table(path), 1, "row"
@@ -195,7 +203,7 @@ class _Reader:
     def where(self, row: int, column: str) -> str:
         return f"{self.source}: {self.word} {self.first + row}, column {column}"
 
-    def raw(self, name: str) -> Column:
+    def raw(self, name: str) -> "astropy.table.Column":
         if name not in self.table.colnames:
             raise CatalogueError(
                 f"{self.source}: no column {name!r}; the table has {', '.join(self.table.colnames)}"
@@ -223,6 +231,8 @@ class _Reader:
         return values
 
     def check_unit(self, quantity: Quantity, name: str) -> None:
+        from astropy import units
+
         unit = self.raw(name).unit
         if unit is None:
             return

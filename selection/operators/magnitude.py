@@ -3,17 +3,19 @@
 import functools
 import importlib.resources
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from astropy.table import Table
 from jaxtyping import Array, ArrayLike, Float
-from scipy.interpolate import PchipInterpolator
 
 from starcensus.theta import Box
 
 from ._base import AbstractSelection, ActsOn, Outside
+
+if TYPE_CHECKING:
+    import astropy.table
 
 _ALIASES = {
     "F275W": "WFC3_UVIS_F275W",
@@ -71,6 +73,8 @@ class MagnitudeLimit(AbstractSelection):
         outside: Outside = "refuse",
         acts_on: ActsOn = "data",
     ):
+        from scipy.interpolate import PchipInterpolator
+
         self.log_age, self.abs_mag = np.array(log_age, float), np.array(abs_mag, float)
         if self.log_age.ndim != 1 or self.log_age.shape != self.abs_mag.shape:
             raise ValueError(
@@ -183,7 +187,9 @@ class MagnitudeLimit(AbstractSelection):
 
 
 @functools.cache
-def _carried_table() -> Table:
+def _carried_table() -> "astropy.table.Table":
+    from astropy.table import Table
+
     folder = importlib.resources.files(__package__) / "data"
     with importlib.resources.as_file(folder / "mass_to_light.ecsv") as path:
         return Table.read(path, format="ascii.ecsv")

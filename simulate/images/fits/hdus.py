@@ -8,10 +8,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from astropy.io import fits
-from astropy.utils.exceptions import AstropyUserWarning
-from astropy.wcs import WCS, FITSFixedWarning
-from astropy.wcs.utils import proj_plane_pixel_scales
 
 from .keywords import Keywords
 
@@ -23,6 +19,10 @@ _MANY_ZEROS = 0.001
 
 @contextlib.contextmanager
 def opened(path: str | os.PathLike[str]) -> Iterator[Any]:
+    from astropy.io import fits
+    from astropy.utils.exceptions import AstropyUserWarning
+    from astropy.wcs import FITSFixedWarning
+
     if not pathlib.Path(path).is_file():
         raise FileNotFoundError(f"{path}: there is no such FITS image")
     # The stream is ours to close, also where astropy gives up in the middle.
@@ -126,6 +126,9 @@ def zeros(data: np.ndarray, found: Keywords, rule: str) -> np.ndarray:
 
 def sky(file: Any, hdu: Any, found: Keywords) -> tuple[Any, float | None]:
     """WCS and pixel scale, arcsec; None where there is none."""
+    from astropy.wcs import WCS
+    from astropy.wcs.utils import proj_plane_pixel_scales
+
     stated = found.number("PIXSCALE")
     if not {"CTYPE1", "CTYPE2", "CRVAL1", "CRVAL2"} <= set(hdu.header):
         return None, stated

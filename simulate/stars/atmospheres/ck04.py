@@ -5,7 +5,6 @@ import pathlib
 import re
 
 import numpy as np
-from astropy.io import fits
 
 from ._base import SIGMA_SB, SpectralLibrary, build_library
 
@@ -29,6 +28,8 @@ def read_ck04(
     A model of zeros does not exist: its place takes the nearest gravity of the same temperature.
     Raises `FileNotFoundError` for a folder without models.
     """
+    from astropy.io import fits
+
     folder = pathlib.Path(folder)
     found = {}
     for sub in folder.glob("ck[mp][0-9][0-9]"):

@@ -1,0 +1,114 @@
+"""What a command sets of its process, and a library must not: JAX's precision, devices, cache."""
+
+import contextlib
+import functools
+import hashlib
+import os
+import pathlib
+import platform
+import warnings
+from collections.abc import Callable
+from typing import Any, override
+
+import typer
+
+from starcensus.files import cache_folder
+
+# Bytes of compiled programs that are kept; a whole quickstart needs a tenth of it.
+MAX_CACHE_BYTES = 500_000_000
+
+
+class Commands(typer.Typer):
+    """A Typer application whose commands, and not its help, prepare the process first."""
+
+    @override
+    def command(self, *names: Any, **options: Any) -> Callable[[Any], Any]:
+        register = super().command(*names, **options)
+
+        def add[**P, R](function: Callable[P, R]) -> Callable[P, R]:
+            @functools.wraps(function)
+            def prepared(*args: P.args, **kwargs: P.kwargs) -> R:
+                prepare()
+                return function(*args, **kwargs)
+
+            register(prepared)
+            return function
+
+        return add
+
+
+def prepare() -> None:
+    """Double precision, a device for each core, compiled programs kept; the first time alone."""
+    # XLA says at level 2 and below that it is slow, and that a kept program is of this very CPU.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    import jax
+
+    jax.config.update("jax_enable_x64", True)
+    _use_every_core()
+    if (folder := cache_folder()) is not None:
+        keep_programs(folder / "programs")
+
+
+def _use_every_core() -> None:
+    """One JAX device for each core, up to four: a sampler runs its chains on them side by side."""
+    import jax
+
+    if "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", ""):
+        return
+    # Too late, and refused, once JAX has computed something.
+    with contextlib.suppress(RuntimeError):
+        jax.config.update("jax_num_cpu_devices", min(os.cpu_count() or 1, 4))
+
+
+def keep_programs(folder: pathlib.Path, max_bytes: int = MAX_CACHE_BYTES) -> None:
+    """Let JAX keep compiled programs in `folder`, and find those that it kept there before.
+
+    Nothing is kept where the folder cannot be written, or where the user has told JAX of another
+    (`JAX_COMPILATION_CACHE_DIR`). `max_bytes`: beyond it the programs longest unused go, now.
+    """
+    import jax
+
+    if jax.config.jax_compilation_cache_dir is not None:
+        return
+    # A home folder may be shared by machines that do not execute the same instructions.
+    here = folder / _processor()
+    try:
+        here.mkdir(parents=True, exist_ok=True)
+        _trim(folder, max_bytes)
+    except OSError:
+        return
+    if not os.access(here, os.W_OK | os.X_OK):
+        return
+    jax.config.update("jax_compilation_cache_dir", str(here))
+    # The hundreds of small programs of a run take longer to compile than the large ones.
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    # A program that cannot be read or written is compiled as if nothing were kept.
+    warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache")
+
+
+def _trim(folder: pathlib.Path, max_bytes: int) -> None:
+    """Remove the files longest unused until the rest is below `max_bytes`."""
+    files = []
+    for path in folder.rglob("*-cache"):
+        # Another process may trim at the same time.
+        with contextlib.suppress(FileNotFoundError):
+            state = path.stat()
+            files.append((max(state.st_atime, state.st_mtime), state.st_size, path))
+    total = sum(size for _, size, _ in files)
+    for _, size, path in sorted(files, key=lambda file: file[0]):
+        if total <= max_bytes:
+            return
+        path.unlink(missing_ok=True)
+        total -= size
+
+
+@functools.cache
+def _processor() -> str:
+    """A word for what this machine's processor can execute."""
+    text = platform.machine() + platform.processor()
+    with contextlib.suppress(OSError):
+        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+        wanted = ("flags", "Features", "model name")
+        text += "".join(sorted({line for line in lines if line.startswith(wanted)}))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
