@@ -7,8 +7,8 @@ import pathlib
 import numpy as np
 import pytest
 from scipy.special import expit
+from tests.helpers import run
 
-from starcensus.experiments.cli import main as cli
 from starcensus.networks import MLP
 from starcensus.networks.training import checksum
 from starcensus.selection import (
@@ -25,13 +25,6 @@ from starcensus.simulate import ClusterLibrary
 
 BANDS = ("ACS_F435W", "ACS_F555W", "ACS_F814W")
 N_POOL = 20_000
-
-
-def run(monkeypatch, *arguments: object) -> int | str | None:
-    monkeypatch.setattr("sys.argv", ["starcensus", "selection", *map(str, arguments)])
-    with pytest.raises(SystemExit) as stopped:
-        cli.main()
-    return stopped.value.code
 
 
 def pilot(n_members: int = 2) -> PhotometricNetwork:
@@ -76,7 +69,7 @@ def project(tmp_path_factory) -> pathlib.Path:
 
 def choose(monkeypatch, folder: pathlib.Path, out: str, *more: object) -> int | str | None:
     files = folder / "pilot.h5", "--library", folder / "pool.h5", "--out", folder / out
-    return run(monkeypatch, "choose", *files, "--n", 1500, *more)
+    return run(monkeypatch, "selection", "choose", *files, "--n", 1500, *more)
 
 
 def test_the_chosen_stand_in_the_order_of_the_pool(project):
@@ -156,7 +149,7 @@ def test_rounds_do_not_repeat_clusters(project, monkeypatch, capsys):
 def test_a_pool_that_is_chosen_whole(project, monkeypatch):
     pool(300).save(project / "small.h5")
     files = project / "pilot.h5", "--library", project / "small.h5", "--out", project / "all.h5"
-    assert run(monkeypatch, "choose", *files, "--n", 300) == 0
+    assert run(monkeypatch, "selection", "choose", *files, "--n", 300) == 0
     made = ClusterLibrary.load(project / "all.h5")
     assert (made.column("inclusion") == 1).all()
     np.testing.assert_array_equal(made.column("seed"), pool(300).seed)
@@ -217,7 +210,7 @@ def test_mistakes(name, broken, monkeypatch, capsys):
         for part in option
     ]
     before = (broken / "pool.h5").read_bytes()
-    assert run(monkeypatch, "choose", broken / operator, *arguments) == 2
+    assert run(monkeypatch, "selection", "choose", broken / operator, *arguments) == 2
     said = capsys.readouterr().err
     assert message in said
     assert said.startswith("starcensus: ") and said.count("\n") == 1
@@ -233,7 +226,9 @@ def test_magnitudes_of_own_libraries_are_averaged_over(project, monkeypatch, cap
         part.save(project / f"{name}.h5")
     files = [f"--library={project / name}.h5" for name in ("first", "second")]
     files += ["--network", str(project / "pilot.h5"), "--out", str(project / "theta.h5"), *GRID]
-    assert run(monkeypatch, "marginalise", "--bands", "ACS_F435W,ACS_F555W", *files) == 0
+    assert (
+        run(monkeypatch, "selection", "marginalise", "--bands", "ACS_F435W,ACS_F555W", *files) == 0
+    )
     assert "median standard error" in capsys.readouterr().out
     made = load_selection(project / "theta.h5")
     assert isinstance(made, GridSelection)
@@ -253,7 +248,7 @@ def test_magnitudes_of_own_libraries_are_averaged_over(project, monkeypatch, cap
 def test_mistakes_with_own_libraries(broken, monkeypatch, capsys):
     def said(*arguments: str) -> str:
         files = ["--network", str(broken / "pilot.h5"), "--out", str(broken / "no.h5"), *GRID]
-        assert run(monkeypatch, "marginalise", *files, *arguments) == 2
+        assert run(monkeypatch, "selection", "marginalise", *files, *arguments) == 2
         assert not (broken / "no.h5").exists()
         return capsys.readouterr().err
 

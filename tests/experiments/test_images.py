@@ -13,8 +13,8 @@ from astropy.io import fits
 from astropy.table import Table
 from astropy.wcs import WCS
 from benchmarks.inject import STAGES, bench_inject
+from tests.helpers import run
 
-from starcensus.experiments.cli import main as cli
 from starcensus.experiments.schema.survey import SurveyBuild, load_survey
 from starcensus.selection.injection import InjectionTable, Injector
 from starcensus.selection.injection import run as injections
@@ -94,13 +94,6 @@ def write_library(folder: pathlib.Path) -> None:
     mags = rng.uniform(-11, -5, (n, 1)) + np.array([[0.1, 0.0, -0.3, 0.5]])
     bands = (*BANDS, "WFC3_UVIS_F336W")
     ClusterLibrary(*theta, bands, mags, np.zeros(n)).save(folder / "library.h5")
-
-
-def run(monkeypatch, *arguments: str) -> int | str | None:
-    monkeypatch.setattr("sys.argv", ["starcensus", *arguments])
-    with pytest.raises(SystemExit) as stopped:
-        cli.main()
-    return stopped.value.code
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,8 @@ import pathlib
 import numpy as np
 import pytest
 from benchmarks import design
+from tests.helpers import run
 
-from starcensus.experiments.cli import main as cli
 from starcensus.experiments.jobs import learn as learning
 from starcensus.experiments.schema.fit import ConfigError
 from starcensus.networks import TrainSettings
@@ -40,13 +40,6 @@ low = 2
 high = 5
 whole = true
 """
-
-
-def run(monkeypatch, *arguments: str) -> int | str | None:
-    monkeypatch.setattr("sys.argv", ["starcensus", *arguments])
-    with pytest.raises(SystemExit) as stopped:
-        cli.main()
-    return stopped.value.code
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from astropy.table import Table
+from tests.helpers import run
 
-from starcensus.experiments.cli import main as cli
 from starcensus.experiments.jobs.library import LibraryConfig, load_design, run_library_file
 from starcensus.simulate import BoxTheta, ClusterLibrary, RunSettings, TableTheta
 from starcensus.simulate.clusters.bins import StellarPopulation
@@ -34,18 +34,11 @@ high = 100.0
 BANDS = ("ACS_F814W", "WFC3_UVIS_F275W")
 
 
-def run(monkeypatch, *arguments: str) -> int | str | None:
-    monkeypatch.setattr("sys.argv", ["starcensus", "simulate", "library", *arguments])
-    with pytest.raises(SystemExit) as stopped:
-        cli.main()
-    return stopped.value.code
-
-
 def test_a_library_and_what_stands_beside_it(tmp_path, monkeypatch, capfd):
     (tmp_path / "d.toml").write_text(DESIGN)
     out = tmp_path / "out" / "a.h5"
     arguments = [str(tmp_path / "d.toml"), "--out", str(out), "--shard-rows", "25"]
-    assert run(monkeypatch, *arguments) == 0
+    assert run(monkeypatch, "simulate", "library", *arguments) == 0
     said = capfd.readouterr()
     assert re.search(r"a.h5: 60 clusters, \d+\.\d s$", said.out.strip()) and said.err == ""
     library = ClusterLibrary.load(out)
@@ -68,18 +61,21 @@ def test_a_library_and_what_stands_beside_it(tmp_path, monkeypatch, capfd):
     assert facts["seed"] == 3 and facts["experiment"] == DESIGN
     assert facts["engine"]["grid"].startswith("sha256:")
     # Another library in the folder has facts of its own.
-    assert run(monkeypatch, arguments[0], "--out", str(out.with_name("b.h5"))) == 0
+    assert (
+        run(monkeypatch, "simulate", "library", arguments[0], "--out", str(out.with_name("b.h5")))
+        == 0
+    )
     names = sorted(path.name for path in out.parent.glob("*.json"))
     assert names == [f"{x}.{kind}.json" for x in "ab" for kind in ("provenance", "summary")]
     assert json.loads(out.with_suffix(".provenance.json").read_text()) == facts
     capfd.readouterr()
     # The same again is finished already; another design is refused.
     before = out.read_bytes()
-    assert run(monkeypatch, *arguments) == 0
+    assert run(monkeypatch, "simulate", "library", *arguments) == 0
     assert "60 clusters, 60 of them drawn before" in capfd.readouterr().out
     assert out.read_bytes() == before
     (tmp_path / "d.toml").write_text(DESIGN.replace("seed = 3", "seed = 4"))
-    assert run(monkeypatch, *arguments) == 2
+    assert run(monkeypatch, "simulate", "library", *arguments) == 2
     assert "a.h5 is there and is the library of another design" in capfd.readouterr().err
     assert out.read_bytes() == before
 
@@ -203,7 +199,7 @@ def test_mistakes(tmp_path, monkeypatch, capfd, spoil, arguments, message):
     (tmp_path / "d.toml").write_text(DESIGN)
     if spoil is not None:
         spoil(tmp_path)
-    assert run(monkeypatch, "d.toml", "--out", "out.h5", *arguments) == 2
+    assert run(monkeypatch, "simulate", "library", "d.toml", "--out", "out.h5", *arguments) == 2
     error = capfd.readouterr().err.strip()
     assert error.startswith("starcensus: ") and "\n" not in error, error
     assert re.search(message, error), error

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from astropy.table import Table
+from tests.helpers import run
 
 from starcensus.experiments.cli import main as cli
 from starcensus.networks import MLP
@@ -282,23 +283,13 @@ MISTAKES: dict[str, tuple[Callable[[pathlib.Path], None], str]] = {
 }
 
 
-def run(*arguments: str, monkeypatch: pytest.MonkeyPatch) -> int:
-    monkeypatch.setattr("sys.argv", ["starcensus", *arguments])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    assert isinstance(ended.value.code, int)
-    return ended.value.code
-
-
 @pytest.mark.parametrize("name", MISTAKES)
 def test_mistake_is_one_line_and_exit_2(name, tmp_path, monkeypatch, capsys):
     change, pattern = MISTAKES[name]
     write_project(tmp_path)
     change(tmp_path)
-    code = run(
-        "run", str(tmp_path / "experiment.toml"), "--out", str(tmp_path / "out"),
-        monkeypatch=monkeypatch,
-    )  # fmt: skip
+    files = tmp_path / "experiment.toml", "--out", tmp_path / "out"
+    code = run(monkeypatch, "run", *files)
     message = capsys.readouterr().err
     assert code == 2, message
     assert message.startswith("starcensus: ")
@@ -347,7 +338,7 @@ def test_mistaken_command(name, tmp_path, monkeypatch, capsys):
     write_project(tmp_path)
     known = {path.name for path in tmp_path.iterdir()} | {"none.toml", "out", "map.toml/out", "."}
     full = [str(tmp_path / a) if a in known else a for a in arguments]
-    code = run(*full, monkeypatch=monkeypatch)
+    code = run(monkeypatch, *full)
     message = capsys.readouterr().err
     assert code == 2, message
     assert re.search(pattern, message), message
