@@ -12,7 +12,7 @@ from starcensus.experiments.jobs.fit import prepare_folder, write_json
 from starcensus.experiments.jobs.provenance import command_line, provenance
 from starcensus.experiments.schema.fit import CalibrationCase, ConfigError, Experiment
 from starcensus.experiments.schema.operators import build_selection
-from starcensus.inference import write_atomic
+from starcensus.files import replacing
 from starcensus.inference.calibration import (
     Calibration,
     CalibrationSettings,
@@ -73,7 +73,8 @@ def run_calibration(
         summary[f"{case.name}.wall_s"] = round(seconds, 1)
         summary[f"{case.name}.as_expected"] = bool(accepted(result) == case.passes)
         save(result, out / f"{case.name}.h5")
-        write_atomic(out / f"{case.name}.png", lambda path, r=result, c=case.name: draw(r, c, path))
+        with replacing(out / f"{case.name}.png") as picture:
+            draw(result, case.name, picture)
         write_json(out / "summary.json", summary)
     return summary
 
@@ -104,14 +105,11 @@ def describe(result: Calibration) -> dict[str, object]:
 def save(result: Calibration, path: pathlib.Path) -> None:
     """Ranks, quantiles, truths and sizes as HDF5."""
 
-    def write(temporary: pathlib.Path) -> None:
-        with h5py.File(temporary, "w") as file:
-            file.attrs["names"] = list(result.names)
-            file.attrs["n_ranked"] = result.n_ranked
-            for name in ("ranks", "quantiles", "truth", "sizes", "min_ess_bulk"):
-                file.create_dataset(name, data=getattr(result, name))
-
-    write_atomic(path, write)
+    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
+        file.attrs["names"] = list(result.names)
+        file.attrs["n_ranked"] = result.n_ranked
+        for name in ("ranks", "quantiles", "truth", "sizes", "min_ess_bulk"):
+            file.create_dataset(name, data=getattr(result, name))
 
 
 def draw(result: Calibration, title: str, path: pathlib.Path) -> None:

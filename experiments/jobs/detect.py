@@ -11,7 +11,7 @@ from starcensus.experiments.jobs.known import Known
 from starcensus.experiments.jobs.provenance import command_line, provenance
 from starcensus.experiments.schema.fit import ConfigError
 from starcensus.experiments.schema.survey import load_survey, require_images
-from starcensus.inference import write_atomic
+from starcensus.files import replacing
 from starcensus.selection.catalogue import write_catalogue as write_known
 from starcensus.selection.pipeline import Detections
 from starcensus.simulate import Frame
@@ -98,4 +98,5 @@ def write_catalogue(
     units = {name: unit for name, unit in units.items() if name in columns}
     meta = {"distance_modulus": frame.distance_modulus, "pipeline": pipeline}
     table = Table(columns, units=units, meta=meta)
-    write_atomic(path, lambda p: table.write(p, format="ascii.ecsv", overwrite=True))
+    with replacing(path) as temporary:
+        table.write(temporary, format="ascii.ecsv", overwrite=True)

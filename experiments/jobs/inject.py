@@ -11,7 +11,7 @@ from starcensus.experiments.jobs.fit import prepare_folder, write_json
 from starcensus.experiments.jobs.provenance import command_line, provenance
 from starcensus.experiments.schema.fit import ConfigError
 from starcensus.experiments.schema.survey import SurveyBuild, load_survey, require_images
-from starcensus.inference import write_atomic
+from starcensus.files import replacing
 from starcensus.selection.injection import InjectionTable, run_injections
 
 
@@ -92,4 +92,5 @@ def write_parquet(table: InjectionTable, path: pathlib.Path) -> None:
         else:
             columns[name.replace("cuts/", "cut_")] = values
     made = pyarrow.table({name: pyarrow.array(values) for name, values in columns.items()})
-    write_atomic(path, lambda p: pyarrow.parquet.write_table(made, p))
+    with replacing(path) as temporary:
+        pyarrow.parquet.write_table(made, temporary)

@@ -6,7 +6,7 @@ import pathlib
 from starcensus.experiments.report.load import Run, load_run
 from starcensus.experiments.report.sections import sections
 from starcensus.experiments.report.words import escape
-from starcensus.inference import write_atomic
+from starcensus.files import write_text
 
 
 def write_report(folder: pathlib.Path) -> pathlib.Path:
@@ -18,7 +18,7 @@ def write_report(folder: pathlib.Path) -> pathlib.Path:
     """
     page = html_page(load_run(pathlib.Path(folder)))
     target = pathlib.Path(folder) / "report.html"
-    write_atomic(target, lambda path: path.write_text(page, encoding="utf-8"))
+    write_text(target, page)
     return target
 
 
