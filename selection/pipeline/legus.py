@@ -13,7 +13,7 @@ from ...simulate.images.psf import PSF
 from ...simulate.images.render import TemplateBank, add_sources
 from ...simulate.images.white import SCALE_FACTORS, white_light
 from ._base import Detections
-from .photometry import aperture_photometry, magnitudes
+from .photometry import APERTURE_PIX, SKY_PIX, aperture_photometry, magnitudes
 
 _SAME_PIX = 0.25
 
@@ -51,8 +51,8 @@ class LegusSettings:
     back_filter: int = 1
     centroid_sigma_pix: float = 1.0
     centroid_shift_pix: float = 3.0
-    aperture_pix: float = 4.0
-    sky_pix: tuple[float, float] = (7.0, 8.0)
+    aperture_pix: float = APERTURE_PIX
+    sky_pix: tuple[float, float] = SKY_PIX
     ci_pix: tuple[float, float] = (1.0, 3.0)
     aperture_correction: Mapping[str, float] = dataclasses.field(default_factory=dict)
     max_error: float = 0.3
@@ -249,8 +249,8 @@ def aperture_corrections(
     pc_per_pixel: float,
     r_eff_pc: float = 3.0,
     eta: float = 1.5,
-    aperture_pix: float = 4.0,
-    sky_pix: tuple[float, float] = (7.0, 8.0),
+    aperture_pix: float = APERTURE_PIX,
+    sky_pix: tuple[float, float] = SKY_PIX,
 ) -> dict[str, float]:
     """Magnitudes to add to an aperture's to have all light, for an isolated model cluster.
 

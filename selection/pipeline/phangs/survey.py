@@ -12,8 +12,15 @@ from ....simulate.images.frame import V_FILTERS, Frame, band_of
 from ....simulate.images.psf import PSF
 from .._base import Detections
 from ..legus import aperture_corrections
-from ..photometry import MEDIAN_VARIANCE, Apertures, aperture_photometry, magnitudes
-from .concentration import RADII_PIX, SKY_PIX, concentration, fiducial_ci, multi_scale
+from ..photometry import (
+    APERTURE_PIX,
+    MEDIAN_VARIANCE,
+    SKY_PIX,
+    Apertures,
+    aperture_photometry,
+    magnitudes,
+)
+from .concentration import RADII_PIX, concentration, fiducial_ci, multi_scale
 from .detection import find_sources
 from .duplicates import keep_brightest
 from .hits import ModelRegions
@@ -24,8 +31,6 @@ from .settings import PhangsSettings
 from .stars import StellarExclusion, clean_stars, stellar_exclusion
 from .synthetic import model_regions
 from .uncertainty import multi_scale_errors
-
-_MAG_PIX = 4.0
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -173,7 +178,7 @@ class PhangsPipeline:
         n, v_at = len(sources), frame.index(v.band)
         mags, errors, seven = _photometry(frame, v_at, sources.x, sources.y, s.noise_correlation)
         mags += np.array([s.aperture_correction[band] for band in frame.bands])
-        at_4 = RADII_PIX.index(_MAG_PIX)
+        at_4 = RADII_PIX.index(APERTURE_PIX)
         rate, rate_error = seven.flux[:, at_4], seven.error[:, at_4]
         ci = concentration(seven.flux)
         mci_in, mci_out = multi_scale(ci, fiducial)
@@ -238,7 +243,7 @@ def _photometry(
     correlation: float,
 ) -> tuple[Float[np.ndarray, "n band"], Float[np.ndarray, "n band"], Apertures]:
     """Magnitudes within 4 pixels and their errors, and all seven apertures in V."""
-    radii: list[tuple[float, ...]] = [(_MAG_PIX,)] * len(frame.bands)
+    radii: list[tuple[float, ...]] = [(APERTURE_PIX,)] * len(frame.bands)
     radii[v_at] = RADII_PIX
     measured = [
         aperture_photometry(image, x, y, each, SKY_PIX, MEDIAN_VARIANCE, correlation)
@@ -246,7 +251,7 @@ def _photometry(
     ]
     pairs = []
     for image, each, apertures in zip(frame, radii, measured, strict=True):
-        column = each.index(_MAG_PIX)
+        column = each.index(APERTURE_PIX)
         pairs.append(magnitudes(image, apertures.flux[:, column], apertures.error[:, column]))
     mags, errors = (np.stack(columns, axis=1) for columns in zip(*pairs, strict=True))
     return mags, errors, measured[v_at]
