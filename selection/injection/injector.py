@@ -18,7 +18,8 @@ from ...simulate.images.frame import V_FILTERS, Frame, band_of
 from ...simulate.images.render import TemplateBank, add_sources, photon_noise
 from ...simulate.images.white import placement_density
 from ...simulate.library.library import ClusterLibrary
-from ..pipeline._base import Detections, Pipeline
+from ..pipeline._base import Pipeline, describe_pipeline
+from ..pipeline.detections import Detections
 from ..pipeline.photometry import SKY_PIX, annulus_sky
 from ._checksum import columns_sha256
 from .light import ApertureLight, owns, source_light
@@ -143,7 +144,7 @@ class Injector:
         return ({} if choice is None else {"choice": choice}) | {
             "label": "in the catalogue, with half or more of the V light in 4 pixels",
             "plan": self.plan.describe(),
-            "pipeline": self.pipeline.describe(),
+            "pipeline": describe_pipeline(self.pipeline),
             "templates": self.bank.describe(),
             "bands": list(self.frame.bands),
             "distance_modulus": self.frame.distance_modulus,

@@ -18,7 +18,7 @@ from ...simulate.images.frame import V_FILTERS, BandImage, Frame, band_of
 from ...simulate.images.render import TemplateBank
 from ..catalogue import Catalogue, Step
 from ..catalogue.checks import GAUSSIAN
-from ..pipeline._base import Detections
+from ..pipeline.detections import Detections
 from .light import ApertureLight, owns, source_light
 
 

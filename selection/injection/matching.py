@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.spatial import KDTree
 
-from ..pipeline._base import Detections
+from ..pipeline.detections import Detections
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

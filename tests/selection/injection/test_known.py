@@ -106,5 +106,3 @@ def test_what_is_recorded_of_the_catalogued_clusters(bank):
         clusters.catalogue(detections([1.0], [1.0]), frame, bank)
     with pytest.raises(ValueError, match="three errors above 0"):
         clusters.catalogue(found, frame, bank, (0.1, 0.0, 0.1))
-    with pytest.raises(ValueError, match="theta has shape"):
-        KnownClusters(x, y, x, x, theta[:, :2])
