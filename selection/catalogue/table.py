@@ -193,7 +193,7 @@ def load(path: pathlib.Path) -> "tuple[astropy.table.Table, int, str]":
     return table, header + 1, "line"
 
 
-def holds_detections(table: Table) -> bool:
+def holds_detections(table: "astropy.table.Table") -> bool:
     """Whether a table is what `Detections.write` wrote, of version 0.1 too."""
     meta = {str(key).lower(): value for key, value in dict(table.meta or {}).items()}
     named = DETECTIONS_FORMAT in (meta.get("format"), *str(meta.get("starcens", "")).split('"'))

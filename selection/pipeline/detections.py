@@ -4,15 +4,17 @@ import dataclasses
 import json
 import pathlib
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from astropy.table import Table
 from jaxtyping import Bool, Float, Shaped
 
 from starcensus.files import FileError, Path, existing, replacing
 
 from ..catalogue.table import DETECTIONS_FORMAT, load
+
+if TYPE_CHECKING:
+    import astropy.table
 
 VERSION = 1
 # The header of a FITS file: a keyword of eight letters, for the text is long.
@@ -129,6 +131,8 @@ class Detections:
         found.write("catalogue.ecsv")
         ```
         """
+        from astropy.table import Table
+
         target = pathlib.Path(path)
         kind = _kind(target)
         for name in self.columns:
@@ -239,7 +243,7 @@ def _kind(path: pathlib.Path) -> str:
     return kinds[path.suffix]
 
 
-def _meta(table: Table, source: pathlib.Path) -> dict[str, Any]:
+def _meta(table: "astropy.table.Table", source: pathlib.Path) -> dict[str, Any]:
     """Metadata of detections, of version 0.1 too; raises `FileError` for those of other tables."""
     meta = dict(table.meta or {})
     try:
