@@ -143,7 +143,7 @@ def bench_design_command(
     if (share := design.open_share(population)) is not None:
         typer.echo(json.dumps({"open_share": share, "bound_of_worth": 1 / share}))
     if figure is not None:
-        from starcensus.experiments.report.figures_selection import learning_curve_figure
+        from starcensus.experiments.report.learned import learning_curve_figure
 
         learning_curve_figure(figure, lines)
 

@@ -9,6 +9,7 @@ minus theirs, in Vega magnitudes per solar mass formed, at A_V = 0.
 import dataclasses
 import os
 import pathlib
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float
@@ -16,6 +17,9 @@ from jaxtyping import Float
 from starcensus.simulate.clusters.imf import AbstractImf, Kroupa
 from starcensus.simulate.stars import Filter, StellarGrid, zero_fluxes
 from starcensus.simulate.stars.build import TEN_PARSEC_AREA
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 BANDS = (
     "WFC3_UVIS_F275W",
@@ -177,26 +181,32 @@ def compare_files(
 
 def plot(comparison: Comparison, path: pathlib.Path) -> None:
     """Differences against age, one panel per reference, with the goals as steps."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from starcensus.experiments.report.style import save_figure
+
+    save_figure(path, lambda: _figure(comparison))
+
+
+def _figure(comparison: Comparison) -> "Figure":
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(1, 2, sharey=True)
-    colours = ("#5b2a86", "#3a6fb0", "#2a9d8f", "#e09f3e", "#b5323e")
-    panels = (
+    from starcensus.experiments.report.style import INK, LIGHT, band_colour, band_label, panels
+
+    figure = Figure(figsize=(10.0, 3.8))
+    [axes] = panels(figure, 1, 2, across=0.3, sharey=True)
+    references = (
         ("BC03 + MILES, no gas", comparison.bc03, BANDS),
         ("Yggdrasil, gas around all stars", comparison.yggdrasil, tuple(YGGDRASIL_BANDS.values())),
     )
-    for axis, (title, differences, names) in zip(axes, panels, strict=True):
+    for axis, (title, differences, names) in zip(axes, references, strict=True):
         for low, high, goal in ((6.0, 6.6, 0.2), (7.0, 7.5, 0.12), (8.0, 9.0, 0.07)):
-            axis.fill_between([low, high], -goal, goal, color="#dddddd", lw=0)
-        axis.axhline(0, color="black", lw=0.6)
-        for colour, name, values in zip(colours, names, differences.T, strict=True):
-            axis.plot(comparison.log_age, values, color=colour, lw=1.3, label=name.split("_")[-1])
+            axis.fill_between([low, high], -goal, goal, color=LIGHT, alpha=0.6, lw=0)
+        axis.axhline(0, color=INK, lw=0.6)
+        for name, values in zip(names, differences.T, strict=True):
+            style = {"color": band_colour(name), "label": band_label(name)}
+            axis.plot(comparison.log_age, values, lw=1.3, **style)
         axis.set_xlabel("log age / yr")
-        axis.set_title(f"starcensus minus {title}", fontsize=9)
+        axis.set_title(f"starcensus minus {title}", fontsize=10, fontweight="normal")
     axes[0].set_ylabel("difference / mag")
     axes[0].set_ylim(-1, 1)
-    axes[1].legend(fontsize=7, ncols=2)
-    figure.savefig(path, dpi=110)
+    axes[1].legend(ncols=2)
+    return figure

@@ -60,9 +60,7 @@ def detect_command(
             typer.echo(f"  {name.removeprefix('n_after.'):16s} {value}")
     typer.echo(f"{out / 'catalogue.ecsv'}: {summary['n_catalogued']} catalogued")
     if known is not None:
-        typer.echo(
-            f"{out / 'known.ecsv'}: {summary['n_known_catalogued']} of the galaxy's clusters"
-        )
+        typer.echo(f"{out / 'known.ecsv'}: {summary['n_own_catalogued']} of the galaxy's clusters")
 
 
 def inject_command(
@@ -85,13 +83,14 @@ def inject_command(
 ) -> None:
     """Artificial cluster tests; the same command continues an interrupted run."""
     from starcensus.experiments.jobs.inject import run_inject
-    from starcensus.shards import Work
 
     with counted("frames") as show:
         summary = run_inject(
             survey,
             out,
-            work=Work(workers, scheduler, shard_frames),
+            workers=workers,
+            scheduler=scheduler,
+            shard_frames=shard_frames,
             parquet=parquet,
             progress=show,
         )

@@ -176,7 +176,7 @@ def figures_command(
     ] = 400,
 ) -> None:
     """Draw the figures of stochastic and resolved clusters that the documentation shows."""
-    from starcensus.experiments.report.figures import draw_figures
+    from starcensus.experiments.report.clusters import draw_figures
 
     for path in draw_figures(out, seed, draws):
         typer.echo(str(path))

@@ -6,19 +6,16 @@ from collections.abc import Callable
 
 import h5py
 import numpy as np
-from scipy.stats import binom
 
 from starcensus.experiments.jobs.fit import prepare_folder, write_json
 from starcensus.experiments.jobs.provenance import command_line, provenance
 from starcensus.experiments.schema.fit import CalibrationCase, ConfigError, Experiment
 from starcensus.experiments.schema.operators import build_selection
-from starcensus.files import replacing
+from starcensus.inference import write_atomic
 from starcensus.inference.calibration import (
     Calibration,
     CalibrationSettings,
     calibrate,
-    ecdf_band,
-    rank_ecdf,
 )
 from starcensus.selection import GridSelection, with_acts_on
 
@@ -57,6 +54,8 @@ def run_calibration(
     progress: Callable[[str], None] = lambda _: None,
 ) -> dict[str, object]:
     """Run every case; write `summary.json`, `provenance.json`, and per case HDF5 and a figure."""
+    from starcensus.experiments.report.calibration import calibration_figure  # loads Matplotlib
+
     if not experiment.calibration:
         raise ConfigError("the experiment has no [[calibration]]")
     prepare_folder(out)
@@ -73,8 +72,7 @@ def run_calibration(
         summary[f"{case.name}.wall_s"] = round(seconds, 1)
         summary[f"{case.name}.as_expected"] = bool(accepted(result) == case.passes)
         save(result, out / f"{case.name}.h5")
-        with replacing(out / f"{case.name}.png") as picture:
-            draw(result, case.name, picture)
+        calibration_figure(out / f"{case.name}.png", result, case.name, LEVELS, FALSE_ALARM)
         write_json(out / "summary.json", summary)
     return summary
 
@@ -105,35 +103,11 @@ def describe(result: Calibration) -> dict[str, object]:
 def save(result: Calibration, path: pathlib.Path) -> None:
     """Ranks, quantiles, truths and sizes as HDF5."""
 
-    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
-        file.attrs["names"] = list(result.names)
-        file.attrs["n_ranked"] = result.n_ranked
-        for name in ("ranks", "quantiles", "truth", "sizes", "min_ess_bulk"):
-            file.create_dataset(name, data=getattr(result, name))
+    def write(temporary: pathlib.Path) -> None:
+        with h5py.File(temporary, "w") as file:
+            file.attrs["names"] = list(result.names)
+            file.attrs["n_ranked"] = result.n_ranked
+            for name in ("ranks", "quantiles", "truth", "sizes", "min_ess_bulk"):
+                file.create_dataset(name, data=getattr(result, name))
 
-
-def draw(result: Calibration, title: str, path: pathlib.Path) -> None:
-    """ECDF of the ranks minus that of uniform ranks, with its band, one panel a parameter."""
-    from matplotlib.figure import Figure
-
-    n, edges = len(result.sizes), np.arange(1, result.n_ranked + 1) / (result.n_ranked + 1)
-    counts = rank_ecdf(result.ranks, result.n_ranked)
-    low, high = ecdf_band(n, result.n_ranked, 0.05)
-    good = result.ranks_accepted(FALSE_ALARM)
-    columns = 4
-    rows = -(-len(result.names) // columns)
-    figure = Figure(figsize=(3 * columns, 2.4 * rows), layout="constrained")
-    for i, name in enumerate(result.names):
-        axes = figure.add_subplot(rows, columns, i + 1)
-        axes.fill_between(edges, low / n - edges, high / n - edges, color="0.85", lw=0)
-        axes.step(edges, counts[:, i] / n - edges, color="#0072b2" if good[i] else "#d55e00")
-        axes.axhline(0, color="0.5", lw=0.8)
-        cover = ", ".join(f"{result.coverage(level)[i]:.2f}" for level in LEVELS)
-        axes.set_title(f"{name}: {cover}", fontsize=9)
-        axes.tick_params(labelsize=7)
-    spread = [binom.ppf([0.025, 0.975], n, level) / n for level in LEVELS]
-    expected = "; ".join(
-        f"{level:.0%}: {a:.2f} to {b:.2f}" for level, (a, b) in zip(LEVELS, spread, strict=True)
-    )
-    figure.suptitle(f"{title}: {n} catalogues; expected coverages {expected}", fontsize=10)
-    figure.savefig(path, format="png", dpi=130)
+    write_atomic(path, write)

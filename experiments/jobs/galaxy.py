@@ -9,7 +9,6 @@ from typing import Annotated, Any
 import jax
 import numpy as np
 import pydantic
-from jaxtyping import Float, UInt8
 
 from starcensus.experiments.jobs.fit import Progress, prepare_folder, write_json
 from starcensus.experiments.jobs.library import DrawConfig, FlatConfig, ImfConfig, MassRadiusConfig
@@ -17,20 +16,18 @@ from starcensus.experiments.jobs.provenance import command_line, provenance
 from starcensus.experiments.schema.fit import ConfigError, PopulationConfig, Strict, _only_fields
 from starcensus.experiments.schema.psfs import PsfConfig, make_psfs
 from starcensus.experiments.schema.survey import ProfileConfig, parse, read_text, require_images
-from starcensus.files import replacing
 from starcensus.forward import Population
 from starcensus.forward.population import flat_values
-from starcensus.simulate import ClusterLibrary, Frame, TemplateBank, draw_clusters, write_frame
+from starcensus.inference import write_atomic
+from starcensus.simulate import ClusterLibrary, TemplateBank, draw_clusters, write_frame
 from starcensus.simulate.clusters.bins import StellarPopulation
 from starcensus.simulate.clusters.cluster import DrawSettings
 from starcensus.simulate.clusters.imf import AbstractImf
-from starcensus.simulate.images.frame import B_FILTERS, V_FILTERS
 from starcensus.simulate.images.galaxy import NGC628C, Exposure, Galaxy, GalaxySettings, make_galaxy
 from starcensus.simulate.library.design import Design, TableTheta
 from starcensus.simulate.library.engine import load_grid
 
 _NUMBER, _THETA = 11, 12  # random streams of the clusters' number and θ
-_PICTURE_SIDE, _SOFTENING = 640, 20.0
 
 
 class OwnClusters(PopulationConfig):
@@ -169,6 +166,8 @@ def run_galaxy(
     write_frame(galaxy.frame, out)
     truth = {} if config.population is None else flat_values(config.population.true_population())
     write_clusters(galaxy, truth, out)
+    from starcensus.experiments.report.galaxy import write_picture  # loads Matplotlib
+
     write_picture(galaxy.frame, out / "preview.png")
     inputs = [path, *(folder / psf.path for psf in config.psf.values())]
     if config.grid != "default":
@@ -224,54 +223,9 @@ def write_clusters(galaxy: Galaxy, truth: dict[str, float], out: pathlib.Path) -
     units = {"x": "pix", "y": "pix", "a_v": "mag", "r_eff_pc": "pc"}
     units |= {name: "mag" for name in columns if name.startswith("mag_")}
     meta = {"truth": truth, "distance_modulus": frame.distance_modulus}
-    table = Table(columns, units=units, meta=meta)
-    with replacing(out / "clusters.ecsv") as temporary:
-        table.write(temporary, format="ascii.ecsv", overwrite=True)
-
-
-def colour_picture(frame: Frame, side: int = _PICTURE_SIDE) -> UInt8[np.ndarray, "row col 3"]:
-    """Red, green and blue of a frame, at most `side` pixels wide; the first row is at the bottom.
-
-    Light above the sky is stretched by arcsinh, its colour kept; the mean colour is made grey.
-    """
-    by_number = sorted(frame.bands, key=lambda band: band.rsplit("_", 1)[-1])
-
-    def choose(filters: tuple[str, ...], otherwise: int) -> str:
-        found = [band for band in by_number if band.rsplit("_", 1)[-1] in filters]
-        return found[0] if found else by_number[otherwise]
-
-    chosen = (
-        by_number[-1],
-        choose(V_FILTERS, len(by_number) // 2),
-        choose(B_FILTERS, 0),
+    write_atomic(
+        out / "clusters.ecsv",
+        lambda path: Table(columns, units=units, meta=meta).write(
+            path, format="ascii.ecsv", overwrite=True
+        ),
     )
-    step = max(1, int(np.ceil(max(frame.shape) / side)))
-    rows, cols = (n // step for n in frame.shape)
-    channels = []
-    for band in chosen:
-        image = frame.image(band)
-        data = np.where(image.bad, 0, image.data) if image.bad is not None else image.data
-        data = data[: rows * step, : cols * step].reshape(rows, step, cols, step).mean((1, 3))
-        data = np.maximum(data - np.percentile(data, 0.5), 0)
-        channels.append(data / max(float(data.mean()), 1e-30))
-    return _stretch(np.stack(channels, axis=2))
-
-
-def _stretch(light: Float[np.ndarray, "row col 3"]) -> UInt8[np.ndarray, "row col 3"]:
-    total = light.mean(2)
-    top = max(float(np.percentile(total, 99.95)), 1e-30)
-    shown = np.arcsinh(total * _SOFTENING / top) / np.arcsinh(_SOFTENING)
-    rgb = light * (shown / np.maximum(total, 1e-30))[:, :, None]
-    # Colours that do not fit keep their ratios.
-    rgb /= np.maximum(rgb.max(2), 1.0)[:, :, None]
-    # Noise takes most of a PNG; nobody sees its last two bits.
-    return (np.round(rgb * 63) * (255 / 63)).astype(np.uint8)
-
-
-def write_picture(frame: Frame, path: pathlib.Path, side: int = _PICTURE_SIDE) -> None:
-    """A PNG to look at, atomically."""
-    from matplotlib.image import imsave
-
-    picture = colour_picture(frame, side)
-    with replacing(path) as temporary:
-        imsave(temporary, picture, origin="lower", format="png")

@@ -1,12 +1,23 @@
 """The page: sections, style sheet and figures in one HTML file."""
 
-import importlib.resources
+import contextlib
+import functools
+import gc
 import pathlib
+from collections.abc import Iterator
 
-from starcensus.experiments.report.load import Run, load_run
-from starcensus.experiments.report.sections import sections
-from starcensus.experiments.report.words import escape
+import jinja2
+
+from starcensus.experiments.report import words
+from starcensus.experiments.report.fit.load import Run, load_run
+from starcensus.experiments.report.fit.sections import context
 from starcensus.files import write_text
+
+# What templates call of `words`.
+_WORDS = (
+    *("NOTHING", "interval", "label", "linear", "number", "percent", "plus_minus"),
+    *("prior", "readable", "share", "unit"),
+)
 
 
 def write_report(folder: pathlib.Path) -> pathlib.Path:
@@ -16,30 +27,38 @@ def write_report(folder: pathlib.Path) -> pathlib.Path:
     `summary.json` must be in the folder; `run.json` and `provenance.json` add to the page.
     Raises `ValueError` naming a file that is missing or cannot be used, and what to do.
     """
-    page = html_page(load_run(pathlib.Path(folder)))
     target = pathlib.Path(folder) / "report.html"
-    write_text(target, page)
+    write_text(target, html_page(load_run(pathlib.Path(folder))))
     return target
 
 
 def html_page(run: Run) -> str:
     """The whole page as text."""
-    parts = sections(run)
-    title = escape(run.info.get("title") or "A population of star clusters")
-    css = importlib.resources.files(__package__ or "").joinpath("report.css").read_text("utf-8")
-    links = "".join(f'<a href="#{p.anchor}">{escape(p.short)}</a>' for p in parts)
-    body = "".join(
-        f'<section id="{p.anchor}"><h2><span class="n">{i}</span>{escape(p.title)}</h2>'
-        f"{p.body}</section>\n"
-        for i, p in enumerate(parts, start=1)
+    with _uncollected():
+        return _environment().get_template("page.html").render(context(run))
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """No search for garbage: after a fit each takes as long as several figures."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
+    """The templates; whatever they show is escaped unless it is `Markup`."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("starcensus.experiments.report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    n = f"{len(run.theta):,} clusters"
-    version = run.provenance.get("version")
-    by = f"{n} · starcensus {escape(version)}" if isinstance(version, str) else n
-    return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<title>{title}</title>\n<link rel="icon" href="data:,">\n<style>\n{css}</style></head>\n'
-        f'<body><header><h1>{title}</h1><p class="byline">{by}</p>'
-        f"<nav>{links}</nav></header>\n<main>\n{body}</main></body></html>\n"
-    )
+    environment.globals.update({name: getattr(words, name) for name in _WORDS}, zip=zip)
+    return environment

@@ -1,14 +1,17 @@
-"""Numbers, intervals, priors and labels in words and HTML."""
+"""Numbers, intervals, priors and labels in words; what is HTML is `Markup`, with its parts escaped.
 
-import html
+Shares and probabilities of clusters are percentages, p-values are numbers.
+"""
+
 import math
 import re
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from markupsafe import Markup, escape
 
-from starcensus.experiments.report.load import Quantity, Run, finite
+from starcensus.experiments.report.fit.load import Quantity, finite
 
 NOTHING = "–"
 _GREEK = {
@@ -20,10 +23,6 @@ _GREEK = {
     "mu": "μ",
     "log": "log ",
 }
-
-
-def escape(value: object) -> str:
-    return html.escape(str(value))
 
 
 def number(value: float | int | None, scale: float | None = None) -> str:
@@ -46,24 +45,32 @@ def rounded(value: float, scale: float) -> str:
     return number(round(value, -power), scale)
 
 
-def interval(low: float, high: float) -> str:
-    half = (high - low) / 2
-    return f"{number(low, half)} to {number(high, half)}"
+def percent(value: float) -> Markup:
+    """A share as percentage: 0.0472 is 4.72%, 1e-10 a power of ten."""
+    if 0 < value < 1e-6:
+        return Markup("10<sup>−{}</sup>%").format(-round(math.log10(100 * value)))
+    return escape(f"{number(float(f'{100 * value:.3g}'))}%")
 
 
-def plus_minus(q: Quantity) -> str:
+def interval(low: float, high: float, scale: float | None = None) -> str:
+    """Two numbers, by default with the digits that half their distance warrants."""
+    scale = (high - low) / 2 if scale is None else scale
+    return f"{number(low, scale)} to {number(high, scale)}"
+
+
+def plus_minus(q: Quantity) -> Markup:
     """Median with the distances to the ends of the 68% interval."""
     low, high = q.interval(68)
     up, down = high - q.median, q.median - low
     scale = (up + down) / 2
     if scale <= 0:
-        return number(q.median)
-    if number(up, scale) == number(down, scale):
-        return f'<span class="nowrap">{number(q.median, scale)} ± {number(up, scale)}</span>'
-    return (
-        f'<span class="nowrap">{number(q.median, scale)} <span class="pm">'
-        f"<sup>+{number(up, scale)}</sup><sub>−{number(down, scale)}</sub></span></span>"
-    )
+        return escape(number(q.median))
+    middle, above, below = (number(x, scale) for x in (q.median, up, down))
+    if above == below:
+        return Markup('<span class="nowrap">{} ± {}</span>').format(middle, above)
+    return Markup(
+        '<span class="nowrap">{} <span class="pm"><sup>+{}</sup><sub>−{}</sub></span></span>'
+    ).format(middle, above, below)
 
 
 def linear(q: Quantity, divide: float = 1.0) -> str:
@@ -74,25 +81,22 @@ def linear(q: Quantity, divide: float = 1.0) -> str:
     return f"{mid} ({low} to {high})"
 
 
-def label(quantity: Quantity) -> str:
-    return html_label(quantity.label, quantity.name)
-
-
-def html_label(mathtext: str, fallback: str) -> str:
+def label(mathtext: str, fallback: str) -> Markup:
     """Simple mathtext as HTML; `fallback` where it is not simple."""
-    text = escape(mathtext.strip("$")).replace(r"\rm ", "").replace(r"\rm", "")
+    text = str(escape(mathtext.strip("$"))).replace(r"\rm ", "").replace(r"\rm", "")
     text = re.sub(r"\\([a-zA-Z]+)\s*", lambda m: _GREEK.get(m[1], m[0]), text)
     for _ in range(6):
         text = re.sub(r"_([A-Za-z0-9α-ω])", r"<sub>\1</sub>", text)
         text = re.sub(r"(?<![_^])\{([^{}]*)\}", r"\1", text)
         text = re.sub(r"_\{([^{}]*)\}", r"<sub>\1</sub>", text)
-    return escape(fallback) if re.search(r"[\\{}_^$]", text) else text
+    return escape(fallback) if re.search(r"[\\{}_^$]", text) else Markup(text)
 
 
-def unit(text: str) -> str:
-    text = "" if text == "dimensionless" else escape(text)
-    text = text.replace("log10", "log<sub>10</sub>").replace("M_sun", "M<sub>☉</sub>")
-    return re.sub(r"\^-(\d)", r"<sup>−\1</sup>", text)
+def unit(text: str) -> Markup:
+    """A unit as HTML: `log10 M_sun`, `yr^-1`."""
+    words = "" if text == "dimensionless" else str(escape(text))
+    words = words.replace("log10", "log<sub>10</sub>").replace("M_sun", "M<sub>☉</sub>")
+    return Markup(re.sub(r"\^-(\d)", r"<sup>−\1</sup>", words))
 
 
 def prior(given: Mapping[str, Any], name: str, fitted: bool = True) -> str:
@@ -115,104 +119,30 @@ def prior(given: Mapping[str, Any], name: str, fitted: bool = True) -> str:
     if kind == "fixed":
         value = finite(given.get("value"))
         return "fixed" if value is None else f"fixed at {number(value)}"
-    return escape(kind or NOTHING)
+    return str(kind or NOTHING)
 
 
 def share(count: int, total: int) -> str:
-    return f"{count} of {total} ({100 * count / max(total, 1):.1f}%)"
+    """A count and its share: 3 of 12 (25.0%)."""
+    return f"{count:,} of {total:,} ({100 * count / max(total, 1):.1f}%)"
 
 
-def answer(run: Run) -> str:
-    """The fit's result as one paragraph of HTML; intervals hold 68% of the posterior."""
-    found = {q.name: q for q in run.quantities}
-    sentences = []
-    if (n := found.pop("log_n", None)) is not None:
-        sentences.append(
-            f"The surveyed field holds <b>{linear(n)} clusters</b> within the fitted bounds"
-            f"{_catalogued(run)}."
-        )
-    sentences += [_mass(found), _age(found), _disruption(found), _extinction(run)]
-    rest = [q for name, q in found.items() if not q.size and name not in _OF_DUST]
-    sentences += [f"{label(q)} is {plus_minus(q)} {unit(q.unit)}." for q in rest]
-    return " ".join(s for s in sentences if s)
+def mapping(value: object) -> Mapping[str, Any]:
+    """A JSON object, or an empty one in place of anything else."""
+    return value if isinstance(value, Mapping) else {}
 
 
-def _catalogued(run: Run) -> str:
-    """How much of the population a survey catalogues, as the end of a sentence."""
-    width = run.weights["log_mass"]
-    seen = (run.detected["log_mass"] * width).sum(axis=1)
-    percent = 100 * seen / (run.density["log_mass"] * width).sum(axis=1)
-    low, mid, high = (float(x) for x in np.percentile(percent, [16, 50, 84]))
-    if low > 99.9:
-        return ", all of which such a catalogue is taken to hold"
-    scale = max((high - low) / 2, 0.1)
-    return (
-        f"; a catalogue like this one, of {len(run.theta):,}, holds {number(mid, scale)}% of them "
-        f"({number(low, scale)} to {number(high, scale)}%)"
-    )
+def plain(key: object) -> str:
+    """A key of a JSON file in words; names of files stay as they are."""
+    return str(key) if "." in str(key) else str(key).replace("_", " ")
 
 
-_OF_DUST = ("tilt_av", "sigma_av", "log_av_median", "sigma_log_av", "slope_av")
-
-
-def _mass(found: dict[str, Quantity]) -> str:
-    slope, bend, steep = (found.pop(k, None) for k in ("alpha_m", "log_m_break", "alpha_m_high"))
-    text = ""
-    born = "At birth, their" if "log_t_mdd" in found else "Their"
-    if slope is not None:
-        text = (
-            f"{born} numbers fall with mass as d<i>N</i>/d<i>M</i> ∝ "
-            f"<i>M</i><sup>α<sub>M</sub></sup> with <b>α<sub>M</sub> = {plus_minus(slope)}</b>"
-        )
-    if bend is not None:
-        how = "up to a break at" if steep is not None else "with an exponential cut-off at"
-        text += (
-            f"{', ' if text else 'Masses are limited, '}{how} <b>{linear(bend)} M<sub>☉</sub></b>"
-        )
-    if steep is not None:
-        text += f", beyond which the slope is <b>{plus_minus(steep)}</b>"
-    return text and text + "."
-
-
-def _age(found: dict[str, Quantity]) -> str:
-    slope, onset = found.pop("alpha_t", None), found.pop("log_t_mid", None)
-    law = "<i>T</i><sup>α<sub>T</sub></sup>"
-    exponent = "" if slope is None else f" with <b>α<sub>T</sub> = {plus_minus(slope)}</b>"
-    if onset is not None:
-        return (
-            f"The number per unit of age is constant until <b>{linear(onset, 1e6)} Myr</b>, then "
-            f"falls as {law}{exponent}: disruption that does not depend on mass."
-        )
-    return f"Their number per unit of age goes as {law}{exponent}." if slope is not None else ""
-
-
-def _disruption(found: dict[str, Quantity]) -> str:
-    power, time = found.pop("gamma_mdd", None), found.pop("log_t_mdd", None)
-    if time is None:
-        return ""
-    text = (
-        f"A cluster of 100 M<sub>☉</sub> loses its mass on a timescale of "
-        f"<b>{linear(time, 1e6)} Myr</b>"
-    )
-    if power is not None:
-        text += f", which grows with mass to the power γ<sub>MDD</sub> = {plus_minus(power)}"
-    return text + "."
-
-
-def _extinction(run: Run) -> str:
-    """The median a_v of the population, from its density."""
-    at, width = run.nodes["a_v"], run.weights["a_v"]
-    mass = run.density["a_v"] * width
-    total = mass.sum(axis=1)
-    if not (total > 0).all():
-        return ""
-    # A cell's mass is complete at its upper border.
-    borders = run.edges["a_v"][0] + np.concatenate([[0.0], np.cumsum(width)])
-    heap = np.concatenate([np.zeros((len(mass), 1)), np.cumsum(mass, axis=1)], axis=1)
-    middles = [np.interp(0.5, h / h[-1], borders) for h in heap]
-    low, mid, high = (float(x) for x in np.percentile(middles, [16, 50, 84]))
-    scale = max((high - low) / 2, 1e-3 * float(at[-1] - at[0]))
-    return (
-        f"Half of all clusters, seen or not, lie behind less than {number(mid, scale)} mag of "
-        f"extinction ({number(low, scale)} to {number(high, scale)}) in <i>V</i>."
-    )
+def readable(value: object) -> str:
+    """A value of a JSON file in words."""
+    if isinstance(value, list | tuple):
+        return ", ".join(readable(v) for v in value)
+    if isinstance(value, Mapping):
+        return "; ".join(f"{plain(k)}: {readable(v)}" for k, v in value.items())
+    if isinstance(value, float):
+        return number(value)
+    return NOTHING if value is None else str(value)

@@ -6,10 +6,8 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Bool, Float
 
-from starcensus.files import FileError
 
-
-class CatalogueError(FileError):
+class CatalogueError(ValueError):
     """A catalogue cannot be used as it stands; the message says which file, row and column."""
 
 

@@ -7,8 +7,8 @@ from matplotlib.image import imread
 from typer.testing import CliRunner
 
 from starcensus.experiments.cli.main import app
-from starcensus.experiments.report import figures_selection
-from starcensus.experiments.report.figures import BANDS, resolved_clusters
+from starcensus.experiments.report import learned
+from starcensus.experiments.report.clusters import BANDS, resolved_clusters
 from starcensus.simulate.clusters.bins import StellarPopulation
 from starcensus.simulate.stars.grid import StellarGrid
 
@@ -60,15 +60,15 @@ def curves(kind: str, error: str | None) -> list[dict[str, object]]:
 )
 def test_learning_curves_are_told_apart_without_colour(tmp_path, monkeypatch, kind, error, scale):
     drawn = []
-    save = figures_selection.save_figure
+    save = learned.save_figure
     monkeypatch.setattr(
-        figures_selection,
+        learned,
         "save_figure",
         lambda path, draw: save(path, lambda: drawn.append(draw()) or drawn[0]),
     )
     before = dict(matplotlib.rcParams)
     rows = curves(kind, error)
-    path = figures_selection.learning_curve_figure(tmp_path / "curves.png", rows)
+    path = learned.learning_curve_figure(tmp_path / "curves.png", rows)
     assert dict(matplotlib.rcParams) == before
     assert np.ptp(imread(path)[..., :3]) > 0.9 and list(tmp_path.iterdir()) == [path]
     [axes] = drawn[0].axes
@@ -110,5 +110,5 @@ def test_learning_curves_are_told_apart_without_colour(tmp_path, monkeypatch, ki
 )
 def test_rows_without_a_curve_are_refused(tmp_path, rows):
     with pytest.raises(ValueError, match="expected design, n and held_out_loss"):
-        figures_selection.learning_curve_figure(tmp_path / "curves.png", rows)
+        learned.learning_curve_figure(tmp_path / "curves.png", rows)
     assert not list(tmp_path.iterdir())

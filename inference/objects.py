@@ -1,0 +1,207 @@
+"""From published values with errors to weighted samples of θ for each cluster.
+
+Each row's 68% limits become a two-piece normal in (log_mass, log_age, a_v): the median side scales
+are best − low and high − best, the three axes are independent, and the density is read as the
+likelihood p(d|θ), i.e. as a posterior under a prior π flat per dex and per mag. The samples are a
+low-discrepancy set (scrambled Sobol, shifted per object), truncated to the population's bounds.
+"""
+
+import dataclasses
+from typing import Literal
+
+import equinox as eqx
+import numpy as np
+from jaxtyping import Array, Bool, Float
+from scipy.special import ndtr, ndtri
+
+from ..selection import AbstractSelection, Box
+from ..selection.catalogue import Catalogue, CatalogueError
+
+MIN_MASS_INSIDE = 1e-3
+
+
+@dataclasses.dataclass(frozen=True)
+class ErrorSettings:
+    """How a catalogue's limits are turned into errors.
+
+    **Arguments:**
+
+    - `mode`: `"published"` uses the limits; `"none"` takes the best values as exact, as
+        maximum-likelihood fits to catalogues do.
+    - `floor`: smallest one-sided error of (log_mass, log_age, a_v), in dex, dex, mag. It replaces
+        degenerate limits (best = low = high), which are the grid of the SED fit, not a
+        measurement without error. The defaults are the spacing of that grid in age, the scatter in
+        mass that follows from it, and half of a typical E(B−V) error.
+    - `missing`: `"refuse"` raises for rows without limits; `"floor"` gives them the floor.
+    - `n_samples`: samples per object, a power of two.
+    - `seed`: of the scrambling.
+    """
+
+    mode: Literal["published", "none"] = "published"
+    floor: tuple[float, float, float] = (0.1, 0.1, 0.05)
+    missing: Literal["refuse", "floor"] = "refuse"
+    n_samples: int = 32
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if min(self.floor) <= 0:
+            raise ValueError(f"floor = {self.floor}; expected positive errors in dex, dex, mag")
+        if self.n_samples < 1 or self.n_samples & (self.n_samples - 1):
+            raise ValueError(f"n_samples = {self.n_samples}; expected a power of two")
+
+
+class ObjectSamples(eqx.Module):
+    """Weighted samples of θ for each cluster, padded to a size that many catalogues share.
+
+    **Arguments:**
+
+    - `theta`: shape (3, n_padded, n_samples), in the order of θ.
+    - `log_weight`: ln of 1/(π(θ) n_samples), times p_sel(θ) where selection acts on the truth.
+    - `mask`: which rows are clusters; the others are padding.
+    """
+
+    theta: Float[Array, "3 n s"] | Float[np.ndarray, "3 n s"]
+    log_weight: Float[Array, "n s"] | Float[np.ndarray, "n s"]
+    mask: Bool[Array, " n"] | Bool[np.ndarray, " n"]
+
+    @property
+    def n_objects(self) -> int:
+        return int(self.mask.sum())
+
+    def padded(self, size: int) -> "ObjectSamples":
+        """The same clusters in arrays of `size` rows; padding repeats the first row."""
+        n = self.n_objects
+        if size < n:
+            raise ValueError(f"cannot pad {n} objects to {size} rows")
+        rows = np.concatenate([np.arange(n), np.zeros(size - n, int)])
+        return ObjectSamples(self.theta[:, rows], self.log_weight[rows], np.arange(size) < n)
+
+
+def padded_size(n: int) -> int:
+    """The next of 16, 24, 32, 48, 64, 96, ...: at most a third of the rows is padding."""
+    size = 16
+    while size < n:
+        size = size * 3 // 2 if size & (size - 1) == 0 else size // 3 * 4
+    return size
+
+
+def in_bounds(catalogue: Catalogue, box: Box, settings: ErrorSettings) -> Catalogue:
+    """Skip, with a recorded step, the rows whose errors leave no room inside `box`.
+
+    Raises `CatalogueError` if there are none, and for rows without estimates or limits.
+    """
+    _check_rows(catalogue)
+    if settings.mode == "none":
+        keep = np.asarray(box.contains(*catalogue.theta.T))
+        reason = "best value inside the population's bounds"
+    else:
+        lower, upper = _one_sided_errors(catalogue, settings)
+        keep = _log_mass_inside(catalogue.theta, lower, upper, box) > np.log(MIN_MASS_INSIDE)
+        reason = f"more than {MIN_MASS_INSIDE:g} of the error box inside the population's bounds"
+    if not keep.any():
+        raise CatalogueError(
+            f"{catalogue.source}: none of the {len(catalogue)} clusters lies inside the "
+            f"population's bounds {box.as_dict()}; check the bounds and the units"
+        )
+    return catalogue.keep(keep, "inside the bounds", reason)
+
+
+def object_samples(
+    catalogue: Catalogue,
+    box: Box,
+    settings: ErrorSettings | None = None,
+    selection: AbstractSelection | None = None,
+    pad: bool = True,
+) -> ObjectSamples:
+    """Samples of every row of `catalogue`, truncated to `box`.
+
+    `selection`: the operator of the fit; if it acts on the truth, its p_sel multiplies the weights.
+    Raises `CatalogueError` for an empty catalogue, rows without estimates and, unless settings say
+    otherwise, rows without limits.
+    """
+    settings = settings or ErrorSettings()
+    _check_rows(catalogue)
+    if settings.mode == "none":
+        theta = catalogue.theta[:, None, :].astype(float)
+    else:
+        lower, upper = _one_sided_errors(catalogue, settings)
+        theta = _draw(catalogue.theta, lower, upper, box, settings)
+    log_weight = np.full(theta.shape[:2], -np.log(theta.shape[1]))
+    if selection is not None and selection.acts_on == "truth":
+        p = np.asarray(selection.p_sel(*np.moveaxis(theta, -1, 0)))
+        with np.errstate(divide="ignore"):
+            log_weight = log_weight + np.log(np.maximum(p, 0.0))
+    by_axis = np.ascontiguousarray(np.moveaxis(theta, -1, 0))
+    samples = ObjectSamples(by_axis, log_weight, np.ones(len(theta), bool))
+    return samples.padded(padded_size(len(theta))) if pad else samples
+
+
+def _check_rows(catalogue: Catalogue) -> None:
+    if len(catalogue) == 0:
+        raise CatalogueError(f"{catalogue.source}: no cluster is left to fit")
+    if bad := int((~np.isfinite(catalogue.theta).all(axis=1)).sum()):
+        raise CatalogueError(
+            f"{catalogue.source}: {bad} of {len(catalogue)} rows have no estimate of mass, age or "
+            "extinction; drop them with the cut 'with_estimates'"
+        )
+
+
+def _one_sided_errors(
+    catalogue: Catalogue, settings: ErrorSettings
+) -> tuple[np.ndarray, np.ndarray]:
+    lower = catalogue.theta - catalogue.theta_low
+    upper = catalogue.theta_high - catalogue.theta
+    missing = ~np.isfinite(lower) | ~np.isfinite(upper)
+    if missing.any() and settings.missing == "refuse":
+        row, axis = (int(i) for i in np.argwhere(missing)[0])
+        raise CatalogueError(
+            f"{catalogue.source}: {int(missing.any(axis=1).sum())} clusters have no 68% limits, "
+            f"the first is {catalogue.ids[row]} ({('log_mass', 'log_age', 'a_v')[axis]}); set "
+            "errors.missing = 'floor' to give them the floor, or errors.mode = 'none'"
+        )
+    floor = np.asarray(settings.floor)
+    lower = np.maximum(np.where(missing, 0.0, lower), floor)
+    upper = np.maximum(np.where(missing, 0.0, upper), floor)
+    return lower, upper
+
+
+def _cdf(x: np.ndarray, best: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> np.ndarray:
+    total = lower + upper
+    left = 2 * lower / total * ndtr((x - best) / lower)
+    right = (lower - upper) / total + 2 * upper / total * ndtr((x - best) / upper)
+    return np.where(x < best, left, right)
+
+
+def _quantile(u: np.ndarray, best: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> np.ndarray:
+    total = lower + upper
+    left = best + lower * ndtri(np.minimum(u * total / (2 * lower), 0.5))
+    right = best + upper * ndtri(np.clip((u * total - lower + upper) / (2 * upper), 0.5, None))
+    return np.where(u * total < lower, left, right)
+
+
+def _limits(box: Box) -> tuple[np.ndarray, np.ndarray]:
+    pairs = np.asarray([box.log_mass, box.log_age, box.a_v])
+    return pairs[:, 0], pairs[:, 1]
+
+
+def _log_mass_inside(
+    best: np.ndarray, lower: np.ndarray, upper: np.ndarray, box: Box
+) -> Float[np.ndarray, " n"]:
+    low, high = _limits(box)
+    inside = _cdf(high, best, lower, upper) - _cdf(low, best, lower, upper)
+    return np.log(np.maximum(inside, 1e-300)).sum(axis=1)
+
+
+def _draw(
+    best: np.ndarray, lower: np.ndarray, upper: np.ndarray, box: Box, settings: ErrorSettings
+) -> Float[np.ndarray, "n s 3"]:
+    from scipy.stats import qmc
+
+    rng = np.random.default_rng(settings.seed)
+    points = qmc.Sobol(3, scramble=True, rng=rng).random(settings.n_samples)
+    u = (points[None] + rng.uniform(size=(len(best), 1, 3))) % 1.0
+    low, high = _limits(box)
+    first, last = _cdf(low, best, lower, upper), _cdf(high, best, lower, upper)
+    u = first[:, None] + u * (last - first)[:, None]
+    theta = _quantile(u, best[:, None], lower[:, None], upper[:, None])
+    return np.clip(theta, low, high)

@@ -1,0 +1,289 @@
+"""One frame of an artificial cluster test: inject, run the pipeline, match."""
+
+import dataclasses
+import functools
+import hashlib
+import importlib.metadata
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from ...simulate.images.frame import V_FILTERS, Frame, band_of
+from ...simulate.images.render import TemplateBank, add_sources, photon_noise
+from ...simulate.images.white import placement_density
+from ...simulate.library.library import ClusterLibrary
+from ..pipeline._base import Detections, Pipeline
+from ..pipeline.photometry import annulus_sky
+from .light import SKY_PIX, ApertureLight, owns, source_light
+from .match import count_within, match_one_to_one, nearest_distance
+from .plan import InjectionPlan, place
+from .table import InjectionTable
+
+CROWDING_PIX = 25.0
+# A source keeps its wings where they reach this share of the frame's noise in a pixel.
+_NEGLIGIBLE = 0.02
+
+Clock = Callable[[str, float], None]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Injector:
+    """Everything that the frames of a test share.
+
+    **Arguments:**
+
+    - `frame`: the untouched images. `library`: absolute magnitudes in at least its bands.
+    - `bank`: templates of the bands. `pipeline`: the survey. `plan`: of the test.
+
+    Raises `ValueError` for a library that lacks a band, is too short for the plan, or has no radii
+    where the plan takes them from it, and for a frame without a V band.
+    """
+
+    frame: Frame
+    library: ClusterLibrary
+    bank: TemplateBank
+    pipeline: Pipeline
+    plan: InjectionPlan
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "library", self.library.select(self.frame.bands))
+        if self.plan.n_clusters is None:
+            rest = max(1, len(self.library) - self.plan.start_row)
+            object.__setattr__(self, "plan", dataclasses.replace(self.plan, n_clusters=rest))
+        need = self.plan.start_row + (self.plan.n_clusters or 0)
+        if len(self.library) < need:
+            raise ValueError(
+                f"the plan uses rows {self.plan.start_row} to {need - 1} of the library, none "
+                f"twice; it has {len(self.library)}. Draw a larger one or inject fewer"
+            )
+        if np.isnan(self.library.mags).any():
+            row, band = (int(i) for i in np.argwhere(np.isnan(self.library.mags))[0])
+            raise ValueError(
+                f"magnitude of cluster {row} in {self.frame.bands[band]} is NaN; expected a "
+                "number, or infinity for no light"
+            )
+        if self.plan.radii_pc is None and self.library.r_eff_pc is None:
+            raise ValueError(
+                "radii_pc is None and the library has no r_eff_pc; draw it with a [radius]"
+            )
+        _ = self.v_band
+
+    @property
+    def v_band(self) -> str:
+        return band_of(self.frame.bands, V_FILTERS)
+
+    @functools.cached_property
+    def _sets(self) -> list[tuple[Int[np.ndarray, "row"], float | None]]:
+        image = self.frame.image(self.v_band)
+        good = image.data if image.bad is None else image.data[~image.bad]
+        own = float((good - np.percentile(good, 1)).sum(dtype=float))
+        column = self.library.bands.index(self.v_band)
+        mags = self.library.mags[:, column] + self.frame.distance_modulus
+        return self.plan.sets(image.rate(mags), own)
+
+    @property
+    def n_frames(self) -> int:
+        return len(self._sets) * self.plan.repeats
+
+    def rows(self, number: int) -> Int[np.ndarray, "n"]:
+        """Rows of the library in a frame; frame number = repeat * sets + set."""
+        return self._sets[number % len(self._sets)][0]
+
+    @functools.cached_property
+    def density(self) -> Float[np.ndarray, "row col"]:
+        plan = self.plan
+        return placement_density(self.frame, plan.sigma_pc, plan.margin_pix, plan.scale_factors)
+
+    @functools.cached_property
+    def control(self) -> Detections:
+        """What the pipeline finds in the untouched frame."""
+        return self.pipeline(self.frame)
+
+    @functools.cached_property
+    def _light(self) -> ApertureLight:
+        return ApertureLight(self.bank, self.v_band, self.plan.match_pix)
+
+    @functools.cached_property
+    def _noise(self) -> list[float]:
+        """Typical noise of a pixel in each band, electrons/s."""
+        out = []
+        for image in self.frame:
+            good = image.data if image.bad is None else image.data[~image.bad]
+            level = max(float(np.median(good)), 0.0) * image.exposure_s
+            read = image.read_noise_e**2 * image.n_exposures
+            out.append(float(np.sqrt(level + read)) / image.exposure_s)
+        return out
+
+    def describe(self) -> dict[str, Any]:
+        """What the table depends on, as JSON; images and magnitudes by checksum."""
+        pixels = hashlib.sha256()
+        for image in self.frame:
+            pixels.update(image.band.encode())
+            for plane in (image.data, image.bad, image.weight):
+                pixels.update(b"" if plane is None else np.ascontiguousarray(plane).tobytes())
+            numbers = [image.exposure_s, image.zero_point, image.read_noise_e, image.n_exposures]
+            pixels.update(json.dumps(numbers).encode())
+        light = hashlib.sha256()
+        for name, values in sorted(self.library.columns().items()):
+            light.update(name.encode())
+            light.update(np.ascontiguousarray(values).tobytes())
+        # By what the clusters were chosen decides which networks may be trained on them.
+        choice = self.library.meta.get("choice")
+        return ({} if choice is None else {"choice": choice}) | {
+            "label": "in the catalogue, with half or more of the V light in 4 pixels",
+            "plan": self.plan.describe(),
+            "pipeline": self.pipeline.describe(),
+            "templates": self.bank.describe(),
+            "bands": list(self.frame.bands),
+            "distance_modulus": self.frame.distance_modulus,
+            "pixel_scale_arcsec": self.frame.pixel_scale_arcsec,
+            "frame_sha256": pixels.hexdigest(),
+            "library_sha256": light.hexdigest(),
+            "starcensus": importlib.metadata.version("starcensus"),
+        }
+
+    @functools.cached_property
+    def key(self) -> str:
+        """Checksum of all that the table depends on."""
+        return hashlib.sha256(json.dumps(self.describe(), sort_keys=True).encode()).hexdigest()
+
+    def positions(
+        self, number: int
+    ) -> tuple[Float[np.ndarray, "n"], Float[np.ndarray, "n"], Float[np.ndarray, "n"]]:
+        """x, y (pixels) and half-light radius (pc, as rendered) of the clusters of a frame."""
+        plan = self.plan
+        rows, fixed = self._sets[number % len(self._sets)]
+        own = self.library.column("r_eff_pc")[rows] if fixed is None else np.full(len(rows), fixed)
+        radii = np.array([self.bank.radius(float(r)) for r in own])
+        x, y = place(
+            self.density,
+            radii / self.frame.pc_per_pixel,
+            plan.min_separation,
+            plan.min_separation_pix,
+            plan.rng(number, 0),
+        )
+        return x, y, radii
+
+    def injected(self, number: int) -> Frame:
+        """The frame of that number with its clusters in every band; the same whenever asked."""
+        x, y, radii = self.positions(number)
+        return self._inject(number, x, y, radii)
+
+    def _inject(self, number: int, x: np.ndarray, y: np.ndarray, radii: np.ndarray) -> Frame:
+        mags = self.library.mags[self.rows(number)] + self.frame.distance_modulus
+        groups = [(r, np.flatnonzero(radii == r)) for r in np.unique(radii)]
+        data = {}
+        for band, image in enumerate(self.frame):
+            rate = image.rate(mags[:, band])
+            expected = np.zeros(image.shape, np.float32)
+            for radius, rows in groups:
+                add_sources(
+                    expected,
+                    self.bank.get(image.band, float(radius)),
+                    x[rows],
+                    y[rows],
+                    rate[rows],
+                    _NEGLIGIBLE * self._noise[band],
+                )
+            light = photon_noise(expected, image.exposure_s, self.plan.rng(number, 1 + band))
+            light += image.data
+            data[image.band] = light
+        return self.frame.with_data(data)
+
+    def run(self, number: int, clock: Clock = lambda stage, seconds: None) -> InjectionTable:
+        """Inject, catalogue and match the clusters of one frame.
+
+        **Arguments:**
+
+        - `clock`: told the seconds of the stages `place`, `inject`, `pipeline` and `match`.
+        """
+        ticks = [time.perf_counter()]
+
+        def tick(stage: str) -> None:
+            ticks.append(time.perf_counter())
+            clock(stage, ticks[-1] - ticks[-2])
+
+        x, y, radii = self.positions(number)
+        tick("place")
+        frame = self._inject(number, x, y, radii)
+        tick("inject")
+        found = self.pipeline(frame)
+        tick("pipeline")
+        table = self._match(number, x, y, radii, frame, found)
+        tick("match")
+        return table
+
+    def _match(
+        self,
+        number: int,
+        x: np.ndarray,
+        y: np.ndarray,
+        radii: np.ndarray,
+        frame: Frame,
+        found: Detections,
+    ) -> InjectionTable:
+        control, reach = self.control, self.plan.match_pix
+        rows = self.rows(number)
+        old = control.catalogued
+        # A source of the untouched frame whose centre moved a little is the last to be matched.
+        from_old = nearest_distance(found.x, found.y, control.x[old], control.y[old])
+        from_new = nearest_distance(found.x, found.y, x, y)
+        kept = np.flatnonzero(found.catalogued & ~((from_old <= reach) & (from_old < from_new)))
+        in_catalogue = match_one_to_one(x, y, found.x[kept], found.y[kept], reach)
+        already = nearest_distance(x, y, control.x[old], control.y[old]) <= reach
+        is_in = in_catalogue >= 0
+        matched = np.where(is_in, kept[in_catalogue] if len(kept) else -1, -1)
+        # Sources of the catalogue are taken; the other injections share what is left.
+        rest = np.setdiff1d(np.arange(len(found)), matched[is_in])
+        others = np.flatnonzero(~is_in)
+        left = match_one_to_one(x[others], y[others], found.x[rest], found.y[rest], reach)
+        matched[others[left >= 0]] = rest[left[left >= 0]]
+        there = matched >= 0
+        source = np.maximum(matched, 0)
+        known = nearest_distance(x, y, control.x, control.y) <= reach
+
+        def of_source(values: np.ndarray, missing: Any) -> np.ndarray:
+            if not len(found):
+                return np.full((len(x), *values.shape[1:]), missing)
+            shape = (-1, *(1,) * (values.ndim - 1))
+            return np.where(there.reshape(shape), values[source], missing)
+
+        library = self.library
+        image = self.frame.image(self.v_band)
+        n = len(x)
+        true_mags = library.mags[rows] + self.frame.distance_modulus
+        own = np.zeros(n, bool)
+        at = np.flatnonzero(there)
+        to = matched[at]
+        distance = np.hypot(x[at] - found.x[to], y[at] - found.y[to])
+        rate = image.rate(true_mags[at, self.frame.bands.index(self.v_band)])
+        light = source_light(frame.image(self.v_band), found.x[to], found.y[to])
+        own[at] = owns(rate * self._light.fraction(radii[at], distance), light)
+        return InjectionTable(
+            bands=self.frame.bands,
+            frame=np.full(n, number),
+            cluster=rows,
+            repeat=np.full(n, number // len(self._sets)),
+            log_mass=library.log_mass[rows],
+            log_age=library.log_age[rows],
+            a_v=library.a_v[rows],
+            r_eff_pc=radii,
+            true_mags=true_mags,
+            x=x,
+            y=y,
+            background=annulus_sky(image, x, y, SKY_PIX)[0],
+            crowding=count_within(x, y, control.x, control.y, CROWDING_PIX).astype(float),
+            log_density=library.log_density[rows],
+            detected=there & ~known,
+            already_there=already,
+            catalogued=of_source(found.catalogued, False) & own,
+            measured_mags=of_source(found.mags, np.nan),
+            measured_errors=of_source(found.mag_errors, np.nan),
+            ci=of_source(found.ci, np.nan),
+            cuts={name: of_source(passed, False) for name, passed in found.cuts.items()},
+            inclusion=None if library.inclusion is None else library.inclusion[rows],
+        )
