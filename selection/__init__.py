@@ -8,7 +8,10 @@ from .corrections import extinction_density as extinction_density
 from .corrections import marginal_completeness as marginal_completeness
 from .importers.c4.networks import UnsafePickleError as UnsafePickleError
 from .importers.c4.networks import import_c4 as import_c4
+from .operators._base import OPERATORS as OPERATORS
 from .operators._base import AbstractSelection as AbstractSelection
+from .operators._base import ActsOn as ActsOn
+from .operators._base import Outside as Outside
 from .operators._base import SelectionDomainError as SelectionDomainError
 from .operators.complete import CompleteSelection as CompleteSelection
 from .operators.complete import complete as complete
@@ -27,6 +30,10 @@ from .operators.product import ProductSelection as ProductSelection
 from .operators.recorded import RecordedSelection as RecordedSelection
 from .operators.recorded import with_acts_on as with_acts_on
 from .operators.recorded import with_outside as with_outside
+from .operators.sources import SOURCES as SOURCES
+from .operators.sources import check_operator_kind as check_operator_kind
+from .operators.sources import operator_from_settings as operator_from_settings
+from .operators.sources import operator_kinds as operator_kinds
 from .operators.store import SelectionFileError as SelectionFileError
 from .operators.store import load_selection as load_selection
 from .operators.store import save_selection as save_selection

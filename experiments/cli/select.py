@@ -124,8 +124,6 @@ def marginalise_command(
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
 ) -> None:
     """Average an operator of magnitudes over the stochastic light of simulated clusters."""
-    import dataclasses
-
     import jax
     import numpy as np
 
@@ -158,9 +156,8 @@ def marginalise_command(
         for path in library
     ]
     # Beyond the training magnitudes the network is saturated: 0 below, 1 above.
-    clipped = dataclasses.replace(loaded, outside="clip")
     result = marginalise(
-        clipped,
+        loaded.simulated(),
         ClusterLibrary.concatenate(*parts),
         *(
             _axis(text, name)

@@ -214,7 +214,7 @@ def run_evaluation(
             f"{operator_path}: holds a {type(loaded).__name__}; expected learned networks"
         )
     if isinstance(loaded, PhotometricNetwork):
-        loaded = dataclasses.replace(loaded, outside="clip")
+        loaded = loaded.simulated()
     each = _load_each(tables)
     table = InjectionTable.concatenate(*each)
     if isinstance(loaded, PhotometricNetwork) and loaded.bands != table.bands:

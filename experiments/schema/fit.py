@@ -34,7 +34,7 @@ from starcensus.inference import (
     SamplerSettings,
     Thresholds,
 )
-from starcensus.selection import Box
+from starcensus.selection import Box, check_operator_kind
 
 
 class ConfigError(ValueError):
@@ -86,8 +86,9 @@ class SelectionConfig(Strict):
     """An operator.
 
     - `kind`: `complete` (inside the bounds), `magnitude` (MagnitudeLimit; options as its
-        `default`), `c4_physical` (the published C-4 network, from the installed package), or
-        `file` (saved by starcensus; `path` as for catalogues).
+        `default`), `c4_physical` (the published C-4 network, from the installed package),
+        `file` (saved by starcensus; `path` as for catalogues), or the name of a registered
+        operator, one's own too, with the `options` that its `from_settings` takes.
     - `recorded_sigma`: the operator's rule was applied to recorded values with these Gaussian
         errors (dex, dex, mag): it is wrapped in a RecordedSelection.
     - `recorded_limits`: the user kept only recorded values inside this box; the operator is
@@ -95,7 +96,7 @@ class SelectionConfig(Strict):
         catalogue's median errors).
     """
 
-    kind: Literal["complete", "magnitude", "c4_physical", "file"]
+    kind: str
     path: str | None = None
     options: dict[str, Any] = {}
     acts_on: Literal["data", "truth"] | None = None
@@ -103,6 +104,11 @@ class SelectionConfig(Strict):
     recorded_limits: BoundsConfig | None = None
     limits_sigma: Triple | None = None
     description: str = ""
+
+    @pydantic.field_validator("kind")
+    @classmethod
+    def _known_kind(cls, kind: str) -> str:
+        return check_operator_kind(kind)
 
     @pydantic.model_validator(mode="after")
     def _path_for_file(self) -> "SelectionConfig":

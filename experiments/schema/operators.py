@@ -9,12 +9,10 @@ from starcensus.experiments.schema.fit import ConfigError, SelectionConfig
 from starcensus.selection import (
     AbstractSelection,
     Box,
-    MagnitudeLimit,
     ProductSelection,
     RecordedSelection,
     complete,
-    import_c4,
-    load_selection,
+    operator_from_settings,
     with_acts_on,
     with_outside,
 )
@@ -77,19 +75,10 @@ def build_selection(
 
 
 def _bare(config: SelectionConfig, box: Box, roots: list[pathlib.Path]) -> AbstractSelection:
-    if config.kind == "complete":
-        return complete(box)
-    if config.kind == "magnitude":
-        return MagnitudeLimit.default(**config.options)
-    if config.kind == "c4_physical":
-        return import_c4(**config.options)[0]
-    operator = load_selection(find_file(str(config.path), roots, "selection"))
-    if not isinstance(operator, AbstractSelection):
-        raise ConfigError(
-            f"{config.path}: holds an operator of magnitudes ({type(operator).__name__}); a fit "
-            "needs one of mass, age and extinction: `starcensus selection marginalise` makes it"
-        )
-    return operator
+    options = dict(config.options)
+    if config.path is not None:
+        options["path"] = find_file(config.path, roots, "selection")
+    return operator_from_settings(config.kind, options, box)
 
 
 def _median_errors(catalogue: Catalogue | None) -> tuple[float, float, float]:

@@ -192,7 +192,7 @@ def predict_library(
     log_r = _log_radii(library) if R_EFF in names else np.zeros(len(library))
     mags = library.mags
     if isinstance(operator, PhotometricNetwork):
-        operator = dataclasses.replace(operator, outside="clip")
+        operator = operator.simulated()
         mags = _apparent(operator, library)
     skies, weight = np.zeros(1), np.ones(1)
     if operator.nuisance is not None and BACKGROUND in names:
@@ -221,8 +221,7 @@ def _members(
 ) -> Float[np.ndarray, "member n"]:
     more = None if further is None else jnp.asarray(further)
     if isinstance(operator, PhotometricNetwork):
-        there = np.where(np.isposinf(mags), operator.limits[:, 1], mags)
-        return np.asarray(operator.members(there, more, simulated=True), float)
+        return np.asarray(operator.simulated(operator.outside).members(mags, more), float)
     mass, age, a_v = (jnp.asarray(x) for x in theta.T)
     logits = operator.logits(mass, age, a_v, more)
     return 1 / (1 + np.exp(-np.asarray(logits, float)))

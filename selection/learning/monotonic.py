@@ -1,7 +1,5 @@
 """Whether a learned probability rises with mass and falls with dust, as it should."""
 
-import dataclasses
-
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
@@ -37,11 +35,10 @@ def monotonic_breaks(
     rows = rng.permutation(len(table))[:n_rows]
     table = table.take(rows)
     if isinstance(operator, PhotometricNetwork):
-        operator = dataclasses.replace(operator, outside="clip")
         shifts = np.linspace(-_SHIFT_MAG, _SHIFT_MAG, _STEPS)
         mags = np.clip(table.true_mags, *np.asarray(operator.limits).T)
         lines = mags[:, None] + shifts[None, :, None]
-        p = operator.members(lines.reshape(-1, mags.shape[1]), simulated=True).mean(axis=0)
+        p = operator.simulated().p_sel(lines.reshape(-1, mags.shape[1]))
         return {"rise_with_magnitudes": _largest_fall(-_lines(p))}
     theta = np.stack([table.log_mass, table.log_age, table.a_v], axis=1)
     out = {}

@@ -1,25 +1,43 @@
 """The interface of every selection operator: θ ↦ probability of entering the catalogue.
 
-An operator states three things besides its numbers. *Where it may stand in the likelihood*
-(`acts_on`): if the catalogue's cuts are a deterministic function of the recorded data, then p_sel
-belongs in the integral over θ only (`"data"`); if selection looks at the truth, independently of
-the noise in the recorded data, it multiplies each object's term as well (`"truth"`); see Loredo &
-Hendry (arXiv:1911.12337) and Essick & Fishbach (2024). *Where it is known* (`domain`), and *what
-happens outside* (`outside`). Its *uncertainty* is an ensemble axis, of size 1 where there is none.
+Selection is what a survey does: some clusters enter its catalogue, some do not. An operator is the
+object that gives the probability of it. It states three things besides its numbers.
+
+*Where it may stand in the likelihood* (`acts_on`): if the catalogue's cuts are a deterministic
+function of the recorded data, then p_sel belongs in the integral over θ only (`"data"`); if
+selection looks at the truth, independently of the noise in the recorded data, it multiplies each
+object's term as well (`"truth"`); see Loredo & Hendry (arXiv:1911.12337) and Essick & Fishbach
+(2024).
+
+*Where it is known*: `domain` for operators of θ, `limits` for those of magnitudes. *What it says
+beyond* (`outside`), of every operator alike:
+
+- `"zero"`: nothing there is catalogued, p = 0;
+- `"refuse"`: it is not known: p is NaN, and the checks raise;
+- `"clip"`: what is nearest within stands for it, which is right where p has saturated.
+
+Its *uncertainty* is an ensemble axis, of size 1 where there is none.
 """
 
 import abc
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, ArrayLike, Bool, Float
 
+from starcensus.registry import Registry
 from starcensus.theta import AXES, AXIS_UNITS, Box
 
+from ._fields import arguments, build
+
 ActsOn = Literal["data", "truth"]
-Outside = Literal["zero", "refuse"]
+Outside = Literal["zero", "refuse", "clip"]
+
+# Kinds of operators by the names that files give them.
+OPERATORS = Registry[type]("selection operator")
 
 
 class SelectionDomainError(ValueError):
@@ -27,7 +45,30 @@ class SelectionDomainError(ValueError):
 
 
 class AbstractSelection(eqx.Module):
-    """p_sel(θ) with its domain, its uncertainty and its place in the likelihood."""
+    """An operator of θ: p_sel with its domain, its uncertainty and its place in the likelihood.
+
+    A subclass of one's own gives `n_members` and `_members_inside`. Registered, it is saved,
+    loaded, made part of others, and named in files of settings:
+
+    ```python
+    @OPERATORS.register("mass_limit")
+    class MassLimit(AbstractSelection):
+        domain: Box
+        limit: float = 3.5
+        outside: Outside = "zero"
+        acts_on: ActsOn = "data"
+
+        @property
+        def n_members(self) -> int:
+            return 1
+
+        def _members_inside(self, log_mass, log_age, a_v):
+            return jax.nn.sigmoid((log_mass - self.limit) / 0.1)[None]
+    ```
+
+    Its constructor's parameters must be fields of the same names, with types that say what they
+    hold: arrays, numbers, words, tuples, dataclasses such as `Box`, other operators.
+    """
 
     domain: eqx.AbstractVar[Box]
     outside: eqx.AbstractVar[Outside]
@@ -44,24 +85,28 @@ class AbstractSelection(eqx.Module):
     ) -> Float[Array, "member n"]:
         """Every member's probability at points inside the domain."""
 
-    @abc.abstractmethod
-    def to_arrays(self) -> tuple[dict[str, np.ndarray], dict[str, object]]:
-        """Plain arrays and JSON-ready metadata, from which `from_arrays` rebuilds the operator."""
-
     @classmethod
-    @abc.abstractmethod
-    def from_arrays(
-        cls, arrays: dict[str, np.ndarray], metadata: dict[str, object]
-    ) -> "AbstractSelection":
-        """The inverse of `to_arrays`."""
+    def from_settings(cls, options: Mapping[str, Any], box: Box) -> "AbstractSelection":
+        """The operator that a file of settings describes; raises `ValueError`.
+
+        `options`: arguments of the constructor by their names; arrays are lists of numbers there.
+        `box`: bounds of the population, the `domain` of an operator that takes one and is given
+        none.
+        """
+        bounds = {"domain": box} if "domain" in arguments(cls) else {}
+        try:
+            return build(cls, {**bounds, **options}, OPERATORS)
+        except KeyError as missing:
+            raise ValueError(f"{cls.__name__} needs the option {missing}") from missing
 
     def members(
         self, log_mass: ArrayLike, log_age: ArrayLike, a_v: ArrayLike
     ) -> Float[Array, "member *n"]:
         """p_sel of each ensemble member; arguments broadcast.
 
-        Outside the domain the value is 0 if `outside` is `"zero"`, NaN if it is `"refuse"`.
-        Differentiable, and safe under `jit` and `vmap`.
+        Outside the domain the value is 0 if `outside` is `"zero"`, NaN if it is `"refuse"`, that
+        of the nearest θ of the domain if it is `"clip"`. Differentiable, and safe under `jit` and
+        `vmap`.
         """
         theta = jnp.broadcast_arrays(*(jnp.asarray(x, float) for x in (log_mass, log_age, a_v)))
         shape = theta[0].shape
@@ -71,6 +116,14 @@ class AbstractSelection(eqx.Module):
             for axis, x in zip(AXES, theta, strict=True)
         ]
         values = self._members_inside(*clipped).reshape((self.n_members, *shape))
+        return self._beyond(values, inside)
+
+    def _beyond(
+        self, values: Float[Array, "member *n"], inside: Bool[Array, "*n"]
+    ) -> Float[Array, "member *n"]:
+        """`values`, which hold where a θ is inside, with what `outside` says elsewhere."""
+        if self.outside == "clip":
+            return values
         return jnp.where(inside, values, 0.0 if self.outside == "zero" else jnp.nan)
 
     def p_sel(self, log_mass: ArrayLike, log_age: ArrayLike, a_v: ArrayLike) -> Float[Array, "*n"]:
@@ -83,7 +136,19 @@ class AbstractSelection(eqx.Module):
     def on_tensor_grid(
         self, log_mass: np.ndarray, log_age: np.ndarray, a_v: np.ndarray
     ) -> Float[Array, "member m t a"]:
-        """Every member's p_sel on the tensor grid of three sets of nodes.
+        """Every member's p_sel on the tensor grid of three sets of nodes."""
+        nodes = [np.asarray(x, float) for x in (log_mass, log_age, a_v)]
+        inside = self.domain.contains(*np.meshgrid(*nodes, indexing="ij"))
+        if self.outside == "clip":
+            nodes = [
+                np.clip(x, *getattr(self.domain, axis)) for axis, x in zip(AXES, nodes, strict=True)
+            ]
+        return self._beyond(self._on_grid_inside(*nodes), inside)
+
+    def _on_grid_inside(
+        self, log_mass: np.ndarray, log_age: np.ndarray, a_v: np.ndarray
+    ) -> Float[Array, "member m t a"]:
+        """Every member's p_sel on a grid, at the nodes inside the domain.
 
         Operators that are integrals over θ override this, since on a grid the axes separate.
         """

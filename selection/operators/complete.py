@@ -1,14 +1,14 @@
 """Complete inside a box: every cluster of the box is catalogued, none outside it."""
 
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
 from starcensus.theta import Box
 
-from ._base import AbstractSelection, ActsOn, Outside
+from ._base import OPERATORS, AbstractSelection, ActsOn, Outside
 
 
+@OPERATORS.register("complete")
 class CompleteSelection(AbstractSelection):
     """p_sel = 1 inside `domain` and 0 outside.
 
@@ -27,23 +27,6 @@ class CompleteSelection(AbstractSelection):
         self, log_mass: Float[Array, "n"], log_age: Float[Array, "n"], a_v: Float[Array, "n"]
     ) -> Float[Array, "member n"]:
         return jnp.ones_like(log_mass)[None]
-
-    def to_arrays(self) -> tuple[dict[str, np.ndarray], dict[str, object]]:
-        return {}, {
-            "domain": self.domain.as_dict(),
-            "acts_on": self.acts_on,
-            "outside": self.outside,
-        }
-
-    @classmethod
-    def from_arrays(
-        cls, arrays: dict[str, np.ndarray], metadata: dict[str, object]
-    ) -> "CompleteSelection":
-        return cls(
-            domain=Box.from_dict(metadata["domain"]),  # pyright: ignore
-            acts_on=metadata["acts_on"],  # pyright: ignore
-            outside=metadata["outside"],  # pyright: ignore
-        )
 
 
 def complete(box: Box, acts_on: ActsOn = "data") -> CompleteSelection:

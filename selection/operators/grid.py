@@ -9,11 +9,12 @@ from jaxtyping import Array, ArrayLike, Float
 
 from starcensus.theta import AXES, Box
 
-from ._base import AbstractSelection, ActsOn, Outside
+from ._base import OPERATORS, AbstractSelection, ActsOn, Outside
 
 _FLOOR = 1e-9
 
 
+@OPERATORS.register("grid")
 class GridSelection(AbstractSelection):
     """Trilinear interpolation of logit p between the nodes of a grid.
 
@@ -113,25 +114,6 @@ class GridSelection(AbstractSelection):
                 weight = weight * (fraction if step else 1 - fraction)
             logit = logit + weight[None] * table[:, index[0], index[1], index[2]]
         return jax.nn.sigmoid(logit)
-
-    def to_arrays(self) -> tuple[dict[str, np.ndarray], dict[str, object]]:
-        arrays = {name: np.asarray(getattr(self, name)) for name in (*AXES, "logit")}
-        return arrays, {
-            "domain": self.domain.as_dict(),
-            "outside": self.outside,
-            "acts_on": self.acts_on,
-        }
-
-    @classmethod
-    def from_arrays(
-        cls, arrays: dict[str, np.ndarray], metadata: dict[str, object]
-    ) -> "GridSelection":
-        return cls(
-            **{name: arrays[name] for name in (*AXES, "logit")},
-            domain=Box.from_dict(metadata["domain"]),  # pyright: ignore
-            outside=metadata["outside"],  # pyright: ignore
-            acts_on=metadata["acts_on"],  # pyright: ignore
-        )
 
 
 def tabulate(

@@ -12,7 +12,7 @@ from jaxtyping import Array, ArrayLike, Float
 
 from starcensus.theta import Box
 
-from ._base import AbstractSelection, ActsOn, Outside
+from ._base import OPERATORS, AbstractSelection, ActsOn, Outside
 
 if TYPE_CHECKING:
     import astropy.table
@@ -27,6 +27,7 @@ _ALIASES = {
 }
 
 
+@OPERATORS.register("magnitude_limit")
 class MagnitudeLimit(AbstractSelection):
     """p_sel = sigmoid((limit_mag − m) / width_mag), m the cluster's apparent magnitude,
 
@@ -168,22 +169,6 @@ class MagnitudeLimit(AbstractSelection):
     ) -> Float[Array, "member n"]:
         m = self.apparent_mag(log_mass, log_age, a_v)
         return jax.nn.sigmoid((self.limit_mag - m) / self.width_mag)[None]
-
-    def to_arrays(self) -> tuple[dict[str, np.ndarray], dict[str, object]]:
-        scalars = ("limit_mag", "width_mag", "distance_modulus", "extinction_ratio", "band")
-        return {"log_age": self.log_age, "abs_mag": self.abs_mag}, {
-            **{name: getattr(self, name) for name in scalars},
-            "domain": self.domain.as_dict(),
-            "outside": self.outside,
-            "acts_on": self.acts_on,
-        }
-
-    @classmethod
-    def from_arrays(
-        cls, arrays: dict[str, np.ndarray], metadata: dict[str, object]
-    ) -> "MagnitudeLimit":
-        settings = metadata | {"domain": Box.from_dict(metadata["domain"])}  # pyright: ignore
-        return cls(arrays["log_age"], arrays["abs_mag"], **settings)  # pyright: ignore
 
 
 @functools.cache

@@ -158,15 +158,9 @@ def _probabilities(
         )
     columns = [library.bands.index(name) for name in names]
     apparent = library.mags[:, columns] + photometric.distance_modulus
-    if not isinstance(photometric, PhotometricNetwork):
-        p = photometric.p_sel(apparent)
-    else:
-        if photometric.outside == "clip":
-            # A cluster without light in a band is beyond the faintest magnitude.
-            faintest = np.asarray(photometric.limits)[:, 1]
-            apparent = np.where(np.isposinf(apparent), faintest, apparent)
-        p = photometric.members(apparent, simulated=True).mean(axis=0)
-    return np.clip(np.asarray(p, float), _EDGE, 1 - _EDGE)
+    if isinstance(photometric, PhotometricNetwork):
+        photometric = photometric.simulated(photometric.outside)
+    return np.clip(np.asarray(photometric.p_sel(apparent), float), _EDGE, 1 - _EDGE)
 
 
 def _local_logit(

@@ -5,18 +5,18 @@ from typing import Literal
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
 from starcensus.theta import Box
 
 from ...networks import MLP
-from ._base import AbstractSelection, ActsOn, Outside
+from ._base import OPERATORS, AbstractSelection, ActsOn, Outside
 from .nuisance import Nuisance
 
-Inputs = Literal["log", "linear"]
+InputScale = Literal["log", "linear"]
 
 
+@OPERATORS.register("network")
 class NetworkSelection(AbstractSelection):
     """p_sel(θ) = sigmoid of a network's logit; the ensemble axis runs over the networks.
 
@@ -32,7 +32,7 @@ class NetworkSelection(AbstractSelection):
 
     networks: tuple[MLP, ...]
     domain: Box
-    inputs: Inputs = eqx.field(static=True, default="log")
+    inputs: InputScale = eqx.field(static=True, default="log")
     outside: Outside = "refuse"
     acts_on: ActsOn = "data"
     nuisance: Nuisance | None = None
@@ -85,56 +85,3 @@ class NetworkSelection(AbstractSelection):
         p = jax.nn.sigmoid(self.logits(mass, age, a_v, further))
         weights = self.nuisance.weights_at(log_mass)
         return (p.reshape(self.n_members, len(log_mass), q) * weights[None]).sum(-1)
-
-    def to_arrays(self) -> tuple[dict[str, np.ndarray], dict[str, object]]:
-        arrays = pack_networks(self.networks)
-        metadata: dict[str, object] = {
-            "n_networks": len(self.networks),
-            "inputs": self.inputs,
-            "domain": self.domain.as_dict(),
-            "outside": self.outside,
-            "acts_on": self.acts_on,
-        }
-        if self.nuisance is not None:
-            more, metadata["nuisance"] = self.nuisance.to_arrays()
-            arrays |= more
-        return arrays, metadata
-
-    @classmethod
-    def from_arrays(
-        cls, arrays: dict[str, np.ndarray], metadata: dict[str, object]
-    ) -> "NetworkSelection":
-        return cls(
-            networks=unpack_networks(arrays, int(metadata["n_networks"])),  # pyright: ignore
-            domain=Box.from_dict(metadata["domain"]),  # pyright: ignore
-            inputs=metadata["inputs"],  # pyright: ignore
-            outside=metadata["outside"],  # pyright: ignore
-            acts_on=metadata["acts_on"],  # pyright: ignore
-            nuisance=unpack_nuisance(arrays, metadata),
-        )
-
-
-def unpack_nuisance(arrays: dict[str, np.ndarray], metadata: dict[str, object]) -> Nuisance | None:
-    """The nuisance distribution of a stored operator; None where it has none."""
-    stored = metadata.get("nuisance")
-    return None if stored is None else Nuisance.from_arrays(arrays, stored)  # pyright: ignore
-
-
-def pack_networks(networks: tuple[MLP, ...]) -> dict[str, np.ndarray]:
-    """The arrays of every network, as `network_INDEX/NAME`."""
-    return {
-        f"network_{index}/{name}": values
-        for index, network in enumerate(networks)
-        for name, values in network.to_arrays().items()
-    }
-
-
-def unpack_networks(arrays: dict[str, np.ndarray], n_networks: int) -> tuple[MLP, ...]:
-    """The inverse of `pack_networks`; raises `KeyError` naming a missing array."""
-    prefixes = [f"network_{index}/" for index in range(n_networks)]
-    return tuple(
-        MLP.from_arrays(
-            {name.removeprefix(p): values for name, values in arrays.items() if name.startswith(p)}
-        )
-        for p in prefixes
-    )

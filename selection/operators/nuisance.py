@@ -65,24 +65,6 @@ class Nuisance(eqx.Module):
             weights = weights * jnp.exp(-0.5 * away)
         return weights / weights.sum(axis=1, keepdims=True)
 
-    def to_arrays(self) -> tuple[dict[str, np.ndarray], dict[str, object]]:
-        """Plain arrays and JSON-ready metadata, from which `from_arrays` rebuilds it."""
-        arrays = {"nuisance_values": np.asarray(self.values)}
-        arrays["nuisance_weights"] = np.asarray(self.weights)
-        mass_radius = None if self.mass_radius is None else list(self.mass_radius)
-        return arrays, {"names": list(self.names), "mass_radius": mass_radius}
-
-    @classmethod
-    def from_arrays(cls, arrays: dict[str, np.ndarray], metadata: dict[str, object]) -> "Nuisance":
-        """The inverse of `to_arrays`; raises `KeyError` naming what is missing."""
-        relation: object = metadata["mass_radius"]
-        return cls(
-            names=tuple(metadata["names"]),  # pyright: ignore
-            values=arrays["nuisance_values"],
-            weights=arrays["nuisance_weights"],
-            mass_radius=None if relation is None else tuple(relation),  # pyright: ignore
-        )
-
 
 def radius_distribution(
     radius: FlatRadius | MassRadius, known: tuple[float, float], n_nodes: int = 16

@@ -4,6 +4,7 @@ It is no operator of θ, for a cluster of given mass, age and extinction has no 
 magnitudes; `marginalise` turns it into one.
 """
 
+import dataclasses
 from typing import Literal
 
 import equinox as eqx
@@ -14,11 +15,10 @@ from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Float
 
 from ...networks import MLP
-from .network import pack_networks, unpack_networks, unpack_nuisance
+from ._base import OPERATORS, Outside
 from .nuisance import Nuisance
 
 MagSystem = Literal["Vega", "AB"]
-OutsideMags = Literal["refuse", "clip"]
 
 # Values that published tables put where there is no magnitude (LEGUS, Adamo et al. 2017).
 SENTINELS = {
@@ -28,6 +28,7 @@ SENTINELS = {
 }
 
 
+@OPERATORS.register("photometric_network")
 class PhotometricNetwork(eqx.Module):
     """Ensemble of networks from apparent magnitudes to the probability of being catalogued.
 
@@ -39,14 +40,15 @@ class PhotometricNetwork(eqx.Module):
     - `limits`: `(band, 2)`, the brightest and faintest magnitude at which the network is known.
     - `distance_modulus`: of the galaxy of its training data, mag.
     - `mag_system`: `"Vega"` or `"AB"`.
-    - `outside`: beyond `limits`, `"refuse"` raises and `"clip"` moves the magnitude to the limit,
-      which is right for a network that has saturated there.
+    - `outside`: beyond `limits`, `"zero"`, `"refuse"` or `"clip"`, as of every operator.
     - `nuisance`: distribution of the further inputs, over which the probability is averaged.
     - `masked`: the network was trained with bands left out. NaN then is a band without
       observation; the network sees that it is not there.
+    - `simulation`: the magnitudes are those of simulated clusters, so that 44.444 is a very faint
+      one, and infinity one without light, beyond the faintest limit. See `simulated`.
 
-    Without `masked` a magnitude that is not there cannot be passed: NaN raises `ValueError`, as
-    sentinels always do, because a network reads them as a very faint cluster.
+    Without `masked` a magnitude that is not there cannot be passed: NaN raises `ValueError`, as do
+    sentinels unless `simulation` is said, because a network reads them as a very faint cluster.
     """
 
     networks: tuple[MLP, ...]
@@ -54,9 +56,10 @@ class PhotometricNetwork(eqx.Module):
     limits: Float[Array, "band 2"] | Float[np.ndarray, "band 2"]
     distance_modulus: float
     mag_system: MagSystem = "Vega"
-    outside: OutsideMags = "refuse"
+    outside: Outside = "refuse"
     nuisance: Nuisance | None = None
     masked: bool = eqx.field(static=True, default=False)
+    simulation: bool = eqx.field(static=True, default=False)
 
     def __check_init__(self) -> None:
         n = len(self.bands)
@@ -72,8 +75,8 @@ class PhotometricNetwork(eqx.Module):
             raise ValueError(
                 "a network of magnitudes knows no mass; give radii that do not depend on it"
             )
-        if self.outside not in ("refuse", "clip"):
-            raise ValueError(f'outside is {self.outside!r}; expected "refuse" or "clip"')
+        if self.outside not in ("zero", "refuse", "clip"):
+            raise ValueError(f'outside is {self.outside!r}; expected "zero", "refuse" or "clip"')
         if self.limits.shape != (n, 2):
             raise ValueError(f"limits have shape {self.limits.shape}; expected ({n}, 2)")
 
@@ -81,17 +84,24 @@ class PhotometricNetwork(eqx.Module):
     def n_members(self) -> int:
         return len(self.networks)
 
-    def check_mags(self, mags: ArrayLike, simulated: bool = False) -> None:
-        """Raise `ValueError` naming the row and band of the first unusable magnitude.
+    def simulated(self, outside: Outside = "clip") -> "PhotometricNetwork":
+        """The same network for magnitudes of simulated clusters, of which some are far off.
 
-        `simulated`: not from a catalogue, so that a value of 44.444 is a very faint cluster's.
+        `outside`: what it says beyond its limits; by default what is nearest within stands for it.
         """
+        return dataclasses.replace(self, outside=outside, simulation=True)
+
+    def check_mags(self, mags: ArrayLike) -> None:
+        """Raise `ValueError` naming the row and band of the first unusable magnitude."""
         values = np.asarray(mags, float)
         if values.ndim != 2 or values.shape[1] != len(self.bands):
             raise ValueError(
                 f"mags have shape {values.shape}; expected (n, {len(self.bands)}), one column for "
                 f"each of {', '.join(self.bands)}"
             )
+        bad = ~np.isfinite(values)
+        if self.simulation:
+            bad &= ~np.isposinf(values)
         if self.masked:
             missing = np.isnan(values)
             _complain(
@@ -100,10 +110,9 @@ class PhotometricNetwork(eqx.Module):
                 self.bands,
                 "as every other band; a cluster needs one magnitude at least",
             )
-            _complain(np.isinf(values), values, self.bands, "which is not a magnitude")
-        else:
-            _complain(~np.isfinite(values), values, self.bands, "which is not a magnitude")
-        for sentinel, meaning in ({} if simulated else SENTINELS).items():
+            bad &= ~missing
+        _complain(bad, values, self.bands, "which is not a magnitude")
+        for sentinel, meaning in ({} if self.simulation else SENTINELS).items():
             _complain(
                 np.abs(values - sentinel) < 5e-3,
                 values,
@@ -120,25 +129,22 @@ class PhotometricNetwork(eqx.Module):
             )
 
     def members(
-        self,
-        mags: ArrayLike,
-        further: Float[ArrayLike, "n k"] | None = None,
-        *,
-        simulated: bool = False,
+        self, mags: ArrayLike, further: Float[ArrayLike, "n k"] | None = None
     ) -> Float[Array, "member n"]:
         """Each network's probability for the rows of `mags`, `(n, band)`; differentiable.
 
         `further`: values of the nuisance properties, in the order of `nuisance.names`; None
-        averages over their distribution. `simulated`: as of `check_mags`. Under `jit` nothing can
-        be raised: rows with NaN, or outside `limits` where that is refused, are NaN there.
+        averages over their distribution. Under `jit` nothing can be raised: rows with NaN, or
+        outside `limits` where that is refused, are NaN there.
         """
         if not isinstance(mags, Tracer):
-            self.check_mags(mags, simulated)
+            self.check_mags(mags)
         x = jnp.asarray(mags, jnp.result_type(float))
-        low, high = (jnp.asarray(side, x.dtype)[None] for side in np.asarray(self.limits).T)
+        low, high = jnp.asarray(self.limits, x.dtype).T[:, None]
         there = ~jnp.isnan(x)
         clipped = jnp.clip(x, low, high)
-        known = there if self.outside == "clip" else (x >= low) & (x <= high)
+        within = (x >= low) & (x <= high) | ~there
+        known = there if self.outside != "refuse" else within & there
         if self.masked:
             # What a hidden band is worth: the mean, which is 0 to the network.
             mean = jnp.asarray(self.networks[0].mean, x.dtype)[None, : len(self.bands)]
@@ -155,8 +161,10 @@ class PhotometricNetwork(eqx.Module):
             more = jnp.tile(jnp.asarray(self.nuisance.values, x.dtype), (len(x), 1))
             parts = [jnp.repeat(part, q, axis=0) for part in (clipped, *mask)]
             each = self._probability(jnp.concatenate([parts[0], more, *parts[1:]], axis=1))
-            weights = np.asarray(self.nuisance.weights / self.nuisance.weights.sum())
+            weights = self.nuisance.weights / self.nuisance.weights.sum()
             values = each.reshape(self.n_members, len(x), q) @ jnp.asarray(weights, x.dtype)
+        if self.outside == "zero":
+            values = jnp.where(within.all(axis=1)[None], values, 0.0)
         return jnp.where(known.all(axis=1)[None], values, jnp.nan)
 
     def _probability(self, features: Float[Array, "n k"]) -> Float[Array, "member n"]:
@@ -166,38 +174,6 @@ class PhotometricNetwork(eqx.Module):
     def p_sel(self, mags: ArrayLike) -> Float[Array, "n"]:
         """Ensemble mean of the probability of being catalogued, for `mags` `(n, band)`."""
         return self.members(mags).mean(axis=0)
-
-    def to_arrays(self) -> tuple[dict[str, np.ndarray], dict[str, object]]:
-        """Plain arrays and JSON-ready metadata, from which `from_arrays` rebuilds the network."""
-        arrays = pack_networks(self.networks) | {"limits": np.asarray(self.limits)}
-        metadata: dict[str, object] = {
-            "n_networks": len(self.networks),
-            "bands": list(self.bands),
-            "distance_modulus": self.distance_modulus,
-            "mag_system": self.mag_system,
-            "outside": self.outside,
-            "masked": self.masked,
-        }
-        if self.nuisance is not None:
-            more, metadata["nuisance"] = self.nuisance.to_arrays()
-            arrays |= more
-        return arrays, metadata
-
-    @classmethod
-    def from_arrays(
-        cls, arrays: dict[str, np.ndarray], metadata: dict[str, object]
-    ) -> "PhotometricNetwork":
-        """The inverse of `to_arrays`."""
-        return cls(
-            networks=unpack_networks(arrays, int(metadata["n_networks"])),  # pyright: ignore
-            bands=tuple(metadata["bands"]),  # pyright: ignore
-            limits=arrays["limits"],
-            distance_modulus=float(metadata["distance_modulus"]),  # pyright: ignore
-            mag_system=metadata["mag_system"],  # pyright: ignore
-            outside=metadata["outside"],  # pyright: ignore
-            nuisance=unpack_nuisance(arrays, metadata),
-            masked=bool(metadata.get("masked", False)),
-        )
 
 
 def _complain(bad: np.ndarray, values: np.ndarray, bands: tuple[str, ...], what: str) -> None:

@@ -19,13 +19,14 @@ from jaxtyping import Array, Float
 
 from starcensus.theta import AXES, Box
 
-from ._base import AbstractSelection, ActsOn, Outside
+from ._base import OPERATORS, AbstractSelection, ActsOn, Outside
 
 _N_SIGMA = 6.0
 _PANEL_SIGMA, _PANEL_ORDER = 1.5, 6
 _CHUNK_POINTS = 1 << 18
 
 
+@OPERATORS.register("recorded")
 class RecordedSelection(AbstractSelection):
     """The base operator applied to recorded quantities with Gaussian errors.
 
@@ -53,6 +54,7 @@ class RecordedSelection(AbstractSelection):
         domain: Box | None = None,
         order: int = 24,
         outside: Outside = "zero",
+        acts_on: ActsOn = "data",
     ):
         if base.outside != "zero":
             raise ValueError(
@@ -78,7 +80,7 @@ class RecordedSelection(AbstractSelection):
         )
         self.order = order
         self.outside = outside
-        self.acts_on = "data"
+        self.acts_on = acts_on
 
     @property
     def n_members(self) -> int:
@@ -111,11 +113,11 @@ class RecordedSelection(AbstractSelection):
         values = self.base.members(*grid)
         return jnp.minimum(jnp.einsum("mijk,i,j,k->m", values, *weights), 1.0)
 
-    def on_tensor_grid(
+    def _on_grid_inside(
         self, log_mass: np.ndarray, log_age: np.ndarray, a_v: np.ndarray
     ) -> Float[Array, "member m t a"]:
-        """As for every operator; here the base is evaluated once on a grid of recorded θ' and
-        convolved with the errors axis by axis, instead of once around every θ."""
+        """The base is evaluated once on a grid of recorded θ' and convolved with the errors axis
+        by axis, instead of once around every θ."""
         nodes, kernels = [], []
         for axis, s, x in zip(AXES, self.sigma, (log_mass, log_age, a_v), strict=True):
             recorded, kernel = _convolution(np.asarray(x), s, *getattr(self.base.domain, axis))
@@ -124,42 +126,7 @@ class RecordedSelection(AbstractSelection):
         values = self.base.on_tensor_grid(*nodes)
         smoothed = jnp.einsum("eijk,mi->emjk", values, kernels[0])
         smoothed = jnp.einsum("emjk,tj->emtk", smoothed, kernels[1])
-        smoothed = jnp.einsum("emtk,ak->emta", smoothed, kernels[2])
-        inside = self.domain.contains(*np.meshgrid(log_mass, log_age, a_v, indexing="ij"))
-        return jnp.where(inside, smoothed, 0.0 if self.outside == "zero" else jnp.nan)
-
-    def to_arrays(self) -> tuple[dict[str, np.ndarray], dict[str, object]]:
-        from .store import pack  # the table of kinds names this class
-
-        arrays, base = pack(self.base)
-        return {f"base/{name}": values for name, values in arrays.items()}, {
-            "base": base,
-            "sigma": list(self.sigma),
-            "domain": self.domain.as_dict(),
-            "order": self.order,
-            "outside": self.outside,
-            "acts_on": self.acts_on,
-        }
-
-    @classmethod
-    def from_arrays(
-        cls, arrays: dict[str, np.ndarray], metadata: dict[str, object]
-    ) -> "RecordedSelection":
-        from .store import unpack  # the table of kinds names this class
-
-        nested = {
-            name.removeprefix("base/"): values
-            for name, values in arrays.items()
-            if name.startswith("base/")
-        }
-        operator = cls(
-            base=unpack(nested, metadata["base"]),  # pyright: ignore
-            sigma=tuple(metadata["sigma"]),  # pyright: ignore
-            domain=Box.from_dict(metadata["domain"]),  # pyright: ignore
-            order=int(metadata["order"]),  # pyright: ignore
-            outside=metadata["outside"],  # pyright: ignore
-        )
-        return with_acts_on(operator, metadata["acts_on"])  # pyright: ignore
+        return jnp.einsum("emtk,ak->emta", smoothed, kernels[2])
 
 
 def with_acts_on[Operator: AbstractSelection](operator: Operator, acts_on: ActsOn) -> Operator:
@@ -168,12 +135,12 @@ def with_acts_on[Operator: AbstractSelection](operator: Operator, acts_on: ActsO
 
 
 def with_outside[Operator: AbstractSelection](operator: Operator, outside: Outside) -> Operator:
-    """The same operator, with `"zero"` or `"refuse"` outside its domain."""
-    return _restate(operator, "outside", outside, ("zero", "refuse"))
+    """The same operator, with `"zero"`, `"refuse"` or `"clip"` outside its domain."""
+    return _restate(operator, "outside", outside, ("zero", "refuse", "clip"))
 
 
 def _restate[Operator: AbstractSelection](
-    operator: Operator, name: str, value: str, allowed: tuple[str, str]
+    operator: Operator, name: str, value: str, allowed: tuple[str, ...]
 ) -> Operator:
     if value not in allowed:
         raise ValueError(f"{name} is {value!r}; expected {' or '.join(map(repr, allowed))}")

@@ -1,165 +1,121 @@
 """Operators on disk: HDF5 with plain arrays, and the rest as JSON.
 
-A file has the root attributes `starcensus_kind`, `format_version` and `metadata` (JSON), and one
-dataset per array. A wrapper's base lies in the group `base`, its kind and metadata inside the
-wrapper's. Nothing in a file is ever executed.
+The root attribute `operator` holds `{"kind": …, "fields": {…}}`, as `_fields` describes, and each
+array is a dataset under the path of its field, which any HDF5 reader opens. Kinds come from the
+registry `OPERATORS`, so an operator of one's own is stored as ours are.
+
+Equinox's `tree_serialise_leaves` would be shorter, but writes the leaves one after the other
+without their names: only the same classes, with fields in the same order, could read such a file,
+and nothing but Python.
 """
 
-import contextlib
 import json
-import os
-import pathlib
-import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import h5py
-import numpy as np
 
-from ._base import AbstractSelection
-from .complete import CompleteSelection
-from .grid import GridSelection
-from .magnitude import MagnitudeLimit
-from .network import NetworkSelection
+from starcensus.files import FileError, Path
+from starcensus.hdf5 import Format, read_json_attribute
+
+from ._base import OPERATORS, AbstractSelection
+from ._fields import Arrays, decode, encode
+from ._version1 import is_version_1, read_version_1
 from .photometric import PhotometricNetwork
-from .product import ProductSelection
-from .recorded import RecordedSelection
 
-FORMAT_VERSION = 1
-
-Storable = AbstractSelection | PhotometricNetwork
-
-KINDS: dict[str, type[AbstractSelection] | type[PhotometricNetwork]] = {
-    "complete": CompleteSelection,
-    "grid": GridSelection,
-    "magnitude_limit": MagnitudeLimit,
-    "network": NetworkSelection,
-    "photometric_network": PhotometricNetwork,
-    "product": ProductSelection,
-    "recorded": RecordedSelection,
-}
+type Operator = AbstractSelection | PhotometricNetwork
 
 
-class SelectionFileError(ValueError):
+class SelectionFileError(FileError):
     """A file holds no operator that this version can read."""
 
 
-def pack(operator: Storable) -> tuple[dict[str, np.ndarray], dict[str, object]]:
-    """Arrays, and `{"kind": …, "metadata": …}`, of an operator of any kind.
-
-    Raises `TypeError` for a class that is not in `KINDS`.
-    """
-    for kind, cls in KINDS.items():
-        if type(operator) is cls:
-            arrays, metadata = operator.to_arrays()
-            return arrays, {"kind": kind, "metadata": metadata}
-    raise TypeError(
-        f"{type(operator).__name__} cannot be stored; expected one of "
-        f"{', '.join(cls.__name__ for cls in KINDS.values())}; `tabulate` makes a GridSelection of "
-        "any operator"
-    )
-
-
-def unpack(arrays: dict[str, np.ndarray], header: dict[str, object]) -> Storable:
-    """The inverse of `pack`; raises `SelectionFileError`."""
-    kind, metadata = header.get("kind"), header.get("metadata")
-    if not isinstance(kind, str) or kind not in KINDS:
-        raise SelectionFileError(
-            f"the operator's kind is {kind!r}; expected one of {', '.join(KINDS)}; "
-            "it may come from a newer starcensus"
-        )
-    try:
-        return KINDS[kind].from_arrays(arrays, metadata)  # pyright: ignore
-    except KeyError as missing:
-        raise SelectionFileError(
-            f"an operator of kind {kind} lacks {missing}; it has the arrays "
-            f"{', '.join(arrays) or 'none'}; save it again with save_selection"
-        ) from missing
-    except (TypeError, AttributeError) as error:
-        raise SelectionFileError(
-            f"the metadata of an operator of kind {kind} cannot be used ({error}); save it again "
-            "with save_selection"
-        ) from error
+FORMAT = Format(
+    name="starcensus.Operator",
+    version=2,
+    what="selection operator",
+    remedy="`save_selection` writes one",
+    error=SelectionFileError,
+)
 
 
 def save_selection(
-    operator: Storable,
-    path: str | os.PathLike[str],
-    provenance: Mapping[str, object] | None = None,
+    operator: Operator, path: Path, provenance: Mapping[str, object] | None = None
 ) -> None:
     """Write an operator; an existing file is replaced in one step, or left as it was.
 
-    `provenance`: JSON-ready facts of where it comes from, which `selection_provenance` reads.
-    Raises `TypeError` for an operator that cannot be stored, `FileNotFoundError` for a folder that
-    is not there.
+    **Arguments:**
+
+    - `operator`: of a kind that is in the registry `OPERATORS`, ours or one's own.
+    - `path`: an HDF5 file, usually `.h5`.
+    - `provenance`: JSON-ready facts of where it comes from, which `selection_provenance` reads.
+
+    Raises `ValueError` for an operator whose class has no name in the registry (`tabulate` makes a
+    `GridSelection` of any operator of θ), or that holds NaN as a setting; `TypeError` for a field
+    of a type that cannot be stored; `FileError` where the file cannot be written.
+
+    ```python
+    save_selection(complete(Box((2, 7), (6, 10), (0, 3))), "complete.h5")
+    load_selection("complete.h5")
+    ```
     """
-    arrays, header = pack(operator)
-    target = pathlib.Path(path)
-    if not target.parent.is_dir():
-        raise FileNotFoundError(f"the folder {target.parent} is not there; make it first")
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    os.close(handle)
-    try:
-        with h5py.File(temporary, "w") as file:
-            file.attrs["starcensus_kind"] = header["kind"]
-            file.attrs["format_version"] = FORMAT_VERSION
-            file.attrs["metadata"] = json.dumps(header["metadata"], allow_nan=False)
-            if provenance is not None:
-                file.attrs["provenance"] = json.dumps(provenance, allow_nan=False, sort_keys=True)
-            for name, values in arrays.items():
-                file.create_dataset(name, data=values)
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
-        os.replace(temporary, target)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-        raise
+    tree, arrays = encode(operator, OPERATORS)
+    text = json.dumps(tree, allow_nan=False)
+    facts = None if provenance is None else json.dumps(provenance, allow_nan=False, sort_keys=True)
+    with FORMAT.create(path) as file:
+        file.attrs["operator"] = text
+        if facts is not None:
+            file.attrs["provenance"] = facts
+        for name, values in arrays.items():
+            file.create_dataset(name, data=values)
 
 
-def selection_provenance(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The facts saved with an operator; empty where there are none. Raises as `load_selection`."""
-    load_selection(path)
-    with h5py.File(path, "r") as file:
-        return json.loads(str(file.attrs.get("provenance", "{}")))
+def load_selection(path: Path) -> Operator:
+    """Read what `save_selection` wrote, bit for bit; files of version 0.1 too.
 
-
-def load_selection(path: str | os.PathLike[str]) -> Storable:
-    """Read what `save_selection` wrote, bit for bit.
-
-    Raises `FileNotFoundError`, or `SelectionFileError` for a file that is not HDF5, was not written
-    by `save_selection`, has a newer format, an unknown kind, or lacks arrays.
+    Raises `SelectionFileError` for a file that is not there, is no operator, is of a newer version
+    or damaged, or whose kind is not in the registry: the message names the kinds that are. A kind
+    of one's own is there once the module that registers it was imported.
     """
-    source = pathlib.Path(path)
-    if not source.is_file():
-        raise FileNotFoundError(
-            f"there is no file {source}; expected one that save_selection wrote"
+    with _open(path) as file:
+        try:
+            tree, arrays = _contents(file)
+            operator = decode(tree, arrays, OPERATORS)
+        except (ValueError, TypeError) as error:
+            if isinstance(error, FileError):
+                raise
+            raise SelectionFileError(f"{path}: {error}") from error
+    if not isinstance(operator, AbstractSelection | PhotometricNetwork):
+        raise SelectionFileError(
+            f"{path}: holds a {type(operator).__name__}, which is registered as an operator but is "
+            "no AbstractSelection"
         )
-    if not h5py.is_hdf5(source):
-        raise SelectionFileError(f"{source} is not an HDF5 file; expected one from save_selection")
-    with h5py.File(source, "r") as file:
-        attributes = {name: file.attrs.get(name) for name in ("starcensus_kind", "metadata")}
-        version = file.attrs.get("format_version")
-        if version is None or None in attributes.values():
-            raise SelectionFileError(
-                f"{source} holds no selection operator: the attributes starcensus_kind, "
-                "format_version and metadata are not all there; write it with save_selection"
-            )
-        if int(version) > FORMAT_VERSION:
-            raise SelectionFileError(
-                f"{source} has format version {int(version)}; this starcensus reads up to "
-                f"{FORMAT_VERSION}: install a newer one"
-            )
-        arrays: dict[str, np.ndarray] = {}
+    return operator
 
-        def collect(name: str, item: object) -> None:
-            if isinstance(item, h5py.Dataset):
-                arrays[name] = item[()]
 
-        file.visititems(collect)
-    try:
-        metadata = json.loads(str(attributes["metadata"]))
-        return unpack(arrays, {"kind": str(attributes["starcensus_kind"]), "metadata": metadata})
-    except ValueError as error:
-        raise SelectionFileError(f"{source}: {error}") from error
+def selection_provenance(path: Path) -> dict[str, Any]:
+    """The facts saved with an operator; empty where there are none. Raises as `load_selection`."""
+    with _open(path) as file:
+        return read_json_attribute(file, "provenance") if "provenance" in file.attrs else {}
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[h5py.File]:
+    with FORMAT.opened(path) as file:
+        if not is_version_1(file):
+            FORMAT.check_header(file, path)
+        yield file
+
+
+def _contents(file: h5py.File) -> tuple[object, Arrays]:
+    arrays: Arrays = {}
+
+    def collect(name: str, item: object) -> None:
+        if isinstance(item, h5py.Dataset):
+            arrays[name] = item[()]
+
+    file.visititems(collect)
+    if is_version_1(file):
+        return read_version_1(file, arrays)
+    return read_json_attribute(file, "operator"), arrays

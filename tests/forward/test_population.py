@@ -60,15 +60,6 @@ class Logistic(AbstractSelection):
         mag = -2.5 * (log_mass - 4.0) + 1.75 * (log_age - 7.5) + a_v
         return jax.nn.sigmoid((self.limit - mag) / self.width)[None]
 
-    def to_arrays(self) -> tuple[dict[str, np.ndarray], dict[str, object]]:
-        raise NotImplementedError
-
-    @classmethod
-    def from_arrays(
-        cls, arrays: dict[str, np.ndarray], metadata: dict[str, object]
-    ) -> AbstractSelection:
-        raise NotImplementedError
-
 
 class Broken(Logistic):
     """An operator that gives something that is no probability."""

@@ -65,7 +65,7 @@ def test_clusters_are_seen_as_their_injections_are(made_table, operator):
     seen = dataclasses.replace(table, true_mags=apparent)
     if isinstance(operator, PhotometricNetwork):
         assert not (apparent < 29.0).all()
-        clipped = dataclasses.replace(operator, outside="clip")
+        clipped = operator.simulated()
     else:
         clipped = operator
     members = predict_library(operator, library)

@@ -13,7 +13,7 @@ from starcensus.experiments.cli import main as cli
 from starcensus.selection import GridSelection, load_selection, selection_provenance
 from starcensus.selection.injection import InjectionPlan
 
-DATA = pathlib.Path(__file__).parents[2] / "experiments" / "data"
+DATA = pathlib.Path(__file__).parents[3] / "experiments" / "data"
 CARRIED, SYNTHETIC = DATA / "ngc628c_c4_photometric.h5", DATA / "legus_synthetic.h5"
 
 

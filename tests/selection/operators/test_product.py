@@ -11,8 +11,6 @@ from starcensus.selection import (
     ProductSelection,
     RecordedSelection,
     complete,
-    load_selection,
-    save_selection,
     with_acts_on,
     with_outside,
 )
@@ -47,34 +45,17 @@ def test_product_states_domain_place_and_refusal():
     assert product.domain == Box((3.0, 6.0), (7.0, 9.0), (0.0, 2.0))
     assert product.outside == "refuse"
     assert np.isnan(product.p_sel(4.0, 6.6, 0.0))
+    # A stage that clips is known everywhere.
+    clipping = with_outside(narrow, "clip")
+    product = ProductSelection(clipping, complete(BOX))
+    assert product.domain == BOX and product.outside == "zero"
+    np.testing.assert_allclose(product.p_sel(4.0, 6.6, 0.0), narrow.p_sel(4.0, 7.0, 0.0))
+    other = with_outside(complete(Box((3.0, 6.0), (6.0, 7.5), (0.0, 2.0))), "clip")
+    product = ProductSelection(clipping, other)
+    assert product.domain == Box((3.0, 6.0), (6.0, 9.0), (0.0, 2.0)) and product.outside == "clip"
+    np.testing.assert_allclose(product.p_sel(4.0, 8.0, 0.0), narrow.p_sel(4.0, 8.0, 0.0))
     with pytest.raises(ValueError, match="first stage acts on the data, the second on the truth"):
         ProductSelection(narrow, with_acts_on(complete(BOX), "truth"))
-
-
-def test_product_round_trip(tmp_path):
-    product = ProductSelection(magnitude(), RecordedSelection(complete(LIMITS), SIGMA))
-    save_selection(product, tmp_path / "product.h5")
-    loaded = load_selection(tmp_path / "product.h5")
-    theta = (jnp.asarray([3.9, 4.5]), 7.5, 0.5)
-    assert isinstance(loaded, ProductSelection)
-    np.testing.assert_array_equal(loaded.p_sel(*theta), product.p_sel(*theta))
-
-
-@pytest.mark.parametrize(
-    ("name", "tolerance"), [("magnitude", 0.0), ("recorded", 1e-3), ("product", 1e-3)]
-)
-def test_tensor_grid_equals_points(name, tolerance):
-    recorded = RecordedSelection(magnitude(), SIGMA)
-    operator = {
-        "magnitude": magnitude(),
-        "recorded": recorded,
-        "product": ProductSelection(complete(BOX), recorded),
-    }[name]
-    axes = nodes(5)
-    on_grid = np.asarray(operator.on_tensor_grid(*axes))
-    mesh = np.meshgrid(*axes, indexing="ij")
-    at_points = np.asarray(operator.members(*(jnp.asarray(m) for m in mesh)))
-    np.testing.assert_allclose(on_grid, at_points, atol=tolerance)
 
 
 def test_recorded_tensor_grid_against_random_noise():

@@ -1,6 +1,5 @@
 """Operators that average over radius and surroundings, against explicit sums and quadrature."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -15,10 +14,7 @@ from starcensus.selection import (
     PhotometricNetwork,
     background_distribution,
     independent,
-    load_selection,
     radius_distribution,
-    save_selection,
-    selection_provenance,
 )
 from starcensus.simulate import FlatRadius, MassRadius
 
@@ -80,18 +76,6 @@ def test_radius_and_sky_together():
     np.testing.assert_allclose(found, expected, rtol=3e-3)
 
 
-def test_it_is_differentiable_and_stays_itself_on_disk(tmp_path):
-    one = operator(radius_distribution(MassRadius(low=1.0, high=10.0), KNOWN))
-    save_selection(one, tmp_path / "one.h5", {"injection_table_sha256": "abc"})
-    again = load_selection(tmp_path / "one.h5")
-    assert isinstance(again, NetworkSelection)
-    np.testing.assert_array_equal(one.p_sel(*THETA), again.p_sel(*THETA))
-    assert selection_provenance(tmp_path / "one.h5") == {"injection_table_sha256": "abc"}
-    slope = jax.grad(lambda m: one.p_sel(m, 8.0, 1.0))(4.0)
-    step = (one.p_sel(4.01, 8.0, 1.0) - one.p_sel(3.99, 8.0, 1.0)) / 0.02
-    assert float(slope) == pytest.approx(float(step), rel=2e-2)
-
-
 def test_radii_that_the_network_does_not_know_are_refused():
     for radius in (FlatRadius(0.5, 5.0), MassRadius(), MassRadius(low=1.0, high=20.0)):
         with pytest.raises(ValueError, match="the network knows 1 to 10 pc"):
@@ -139,13 +123,3 @@ def test_a_missing_band_is_seen_as_missing_and_not_as_faint():
             one.p_sel(np.array(broken))
     with pytest.raises(ValueError, match="not a magnitude"):
         photometric(False).p_sel(mags)
-
-
-def test_a_masked_network_stays_itself_on_disk(tmp_path):
-    one = photometric(True, radius_distribution(FlatRadius(1.0, 4.0), KNOWN))
-    save_selection(one, tmp_path / "one.h5")
-    again = load_selection(tmp_path / "one.h5")
-    assert isinstance(again, PhotometricNetwork) and again.masked
-    mags = np.array([[19.0, np.nan], [19.0, 22.0]])
-    np.testing.assert_array_equal(one.p_sel(mags), again.p_sel(mags))
-    assert selection_provenance(tmp_path / "one.h5") == {}

@@ -88,7 +88,7 @@ def photometric():
         pytest.skip(
             "cluster-completeness-pipeline 0.1.0 is not installed (STARCENSUS_C4_WHEEL unset)"
         )
-    return dataclasses.replace(import_c4(wheel)[1], outside="clip")
+    return import_c4(wheel)[1].simulated()
 
 
 @pytest.fixture(scope="module")
