@@ -58,8 +58,9 @@ def arguments(cls: type) -> dict[str, Any]:
     """
     hints = typing.get_type_hints(cls)
     names = list(inspect.signature(cls.__init__).parameters)[1:]
-    if not dataclasses.is_dataclass(cls) or (unknown := [n for n in names if n not in hints]):
-        what = "is no dataclass" if not dataclasses.is_dataclass(cls) else f"takes {unknown}"
+    unknown = [name for name in names if name not in hints]
+    if unknown or not dataclasses.is_dataclass(cls):
+        what = f"takes {unknown}" if unknown else "is no dataclass"
         raise TypeError(
             f"{cls.__name__} {what}; to be stored, it needs to be a dataclass (as every "
             "equinox.Module is) whose constructor takes nothing but fields, by their names"
@@ -81,7 +82,7 @@ def _encode_fields(thing: object, where: str, arrays: Arrays, kinds: Registry[ty
 
 def _encode(value: Any, expected: Any, where: str, arrays: Arrays, kinds: Registry[type]) -> Any:
     expected, optional = _plain(expected)
-    if value is None and optional:
+    if optional and value is None:
         return None
     if _is_array(expected):
         arrays[where] = np.asarray(value)
@@ -148,7 +149,7 @@ def _decode_fields(
 
 def _decode(stored: Any, expected: Any, where: str, arrays: Arrays, kinds: Registry[type]) -> Any:
     expected, optional = _plain(expected)
-    if stored is None and optional:
+    if optional and stored is None:
         return None
     if _is_array(expected):
         return _decode_array(stored, expected, where, arrays)

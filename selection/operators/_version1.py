@@ -22,7 +22,7 @@ def is_version_1(file: h5py.File) -> bool:
 
 def read_version_1(file: h5py.File, arrays: Arrays) -> tuple[dict[str, object], Arrays]:
     """Tree and arrays as `_fields.decode` takes them; raises `ValueError`."""
-    if int(file.attrs["format_version"]) != 1:
+    if str(file.attrs["format_version"]) != "1":
         raise ValueError(f"has format version {file.attrs['format_version']}; expected 1")
     header = {
         "kind": str(file.attrs["starcensus_kind"]),
