@@ -4,6 +4,8 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= out/quickstart
+# Workers take groups of files, the longest first (tests/conftest.py).
+DEFAULT_SUITE := -m "not slow" -n 2 --dist loadfile
 FOLDERS := simulate networks selection forward inference experiments
 
 FIND_PYTHON = for candidate in "$(PYTHON)" python3.12 python3.13 python3.14 python3 \
@@ -12,13 +14,18 @@ FIND_PYTHON = for candidate in "$(PYTHON)" python3.12 python3.13 python3.14 pyth
     "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 12))' >/dev/null 2>&1 \
       && { echo "$$candidate"; exit 0; }; done
 
-.PHONY: quickstart test test-slow lint format lock clean
+.PHONY: quickstart test durations test-slow lint format lock clean
 
 quickstart: $(VENV)/.installed
 	$(BIN)/starcensus quickstart --out $(OUT)
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
+	$(BIN)/python -m pytest $(DEFAULT_SUITE)
+
+# Records how long each test takes, for the docs and for the order of the next `make test`.
+durations: $(VENV)/.installed-test
+	$(BIN)/python -m pytest $(DEFAULT_SUITE) -o junit_family=xunit1 --junitxml=out/suite.xml
+	$(BIN)/python benchmarks/durations.py out/suite.xml > docs/reference/durations.md
 
 test-slow: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -m slow

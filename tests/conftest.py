@@ -1,5 +1,7 @@
 """A hostile session: strict dtypes and ranks, two CPU devices, no global state changed."""
 
+import collections
+import json
 import os
 import pathlib
 
@@ -13,6 +15,8 @@ import jax
 import numpy as np
 import pytest
 from tests import helpers
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 if "JAX_PLATFORMS" not in os.environ:
     jax.config.update("jax_platforms", "cpu")
@@ -20,7 +24,47 @@ jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
-SHARED = pathlib.Path(__file__).resolve().parents[1].parent / "shared"
+TESTS = pathlib.Path(__file__).resolve().parent
+SHARED = TESTS.parents[1] / "shared"
+
+
+# Files that share what costs more than they do: one worker takes all of a group.
+GROUPS = {
+    "inference/test_closed_form.py": "fits",
+    "inference/test_fit.py": "fits",
+    "inference/test_likelihood.py": "fits",
+    "inference/test_sampling.py": "fits",
+}
+# Seconds of each file, which `make durations` writes.
+DURATIONS = json.loads((TESTS / "durations.json").read_text())
+
+
+def group_of(nodeid: str) -> str:
+    """The group of a test, by default its file."""
+    file = nodeid.split("::")[0].removeprefix("tests/")
+    return GROUPS.get(file, file)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling | None:
+    """With `--dist loadfile`, workers take groups, in the order of the tests."""
+    if config.getoption("dist") != "loadfile":
+        return None
+
+    class Groups(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return group_of(nodeid)
+
+    config.option.loadscopereorder = False
+    return Groups(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """In workers, the longest group comes first: what is taken last should be short."""
+    if hasattr(config, "workerinput"):
+        seconds: dict[str, float] = collections.defaultdict(float)
+        for file in {item.nodeid.split("::")[0].removeprefix("tests/") for item in items}:
+            seconds[group_of(file)] += DURATIONS.get(file, 5.0)
+        items.sort(key=lambda item: -seconds[group_of(item.nodeid)])
 
 
 @pytest.fixture(scope="session")

@@ -243,7 +243,6 @@ def loaded_folders(report: dict[str, Any]) -> set[str]:
     return {name.split(".")[1] for name in report["loaded"] if name.startswith("starcensus.")}
 
 
-@pytest.mark.xdist_group("house")
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_each_folder_imports_alone_and_does_nothing_else(imports: dict[str, Any], folder: str):
     report = imports["folders"][f"starcensus.{folder}"]
@@ -256,7 +255,6 @@ def test_each_folder_imports_alone_and_does_nothing_else(imports: dict[str, Any]
         assert not set(report["loaded"]) & SLOW, "import these in the functions that use them"
 
 
-@pytest.mark.xdist_group("house")
 @pytest.mark.parametrize("room", ROOMS)
 def test_each_room_imports_alone(imports: dict[str, Any], room: str):
     report = imports["rooms"][room]
@@ -265,13 +263,11 @@ def test_each_room_imports_alone(imports: dict[str, Any], room: str):
     assert loaded_folders(report) <= MAY_IMPORT.get(folder, set()) | {folder} | GROUND
 
 
-@pytest.mark.xdist_group("house")
 def test_every_module_imports_without_side_effects(imports: dict[str, Any]):
     assert_did_nothing(imports["everything"])
     assert set(EVERYTHING) <= set(imports["everything"]["loaded"])
 
 
-@pytest.mark.xdist_group("house")
 def test_the_probe_sees_what_it_looks_for(imports: dict[str, Any]):
     loaded = imports["folders"]["starcensus.inference"]["loaded"]
     assert "starcensus.inference" in loaded and "numpyro" in loaded

@@ -86,6 +86,7 @@ def padded_rows(x: np.ndarray, n: int) -> np.ndarray:
     return np.concatenate([x, np.repeat(x[:1], n - len(x), axis=0)])
 
 
+@pytest.mark.slow
 def test_three_parameters(simple_fit):
     """alpha_m, sigma_av and log_n."""
     value = likelihood_of(simple_fit.model.population, simple_fit.objects, simple_fit.grid)
