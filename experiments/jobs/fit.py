@@ -28,7 +28,13 @@ from starcensus.inference import (
     write_atomic,
 )
 from starcensus.selection import AbstractSelection, save_selection
-from starcensus.selection.catalogue import Catalogue, apply_cuts, read_catalogue, write_catalogue
+from starcensus.selection.catalogue import (
+    Catalogue,
+    apply_cuts,
+    cuts_of,
+    read_catalogue,
+    write_catalogue,
+)
 
 Progress = Callable[[str], None]
 
@@ -54,7 +60,7 @@ def run_experiment(
     if "column_map" in options:
         options["column_map"] = find_file(str(options["column_map"]), roots, "column map")
     catalogue = read_catalogue(path, experiment.catalogue.format, **options)
-    catalogue = apply_cuts(catalogue, list(experiment.catalogue.cuts))
+    catalogue = apply_cuts(catalogue, cuts_of(experiment.catalogue.cuts))
     facts = provenance(text, experiment.seed, [path], command_line())
     key = hashlib.sha256(f"{text}{checksum(path)}{facts['version']}".encode()).hexdigest()
     summaries: list[dict[str, object]] = []

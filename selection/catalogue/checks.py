@@ -6,9 +6,11 @@ import pathlib
 import numpy as np
 from jaxtyping import Bool, Float
 
+from starcensus.files import FileError, Path, existing
+from starcensus.theta import AXES
+
 from ._base import Catalogue, CatalogueError
 
-THETA_NAMES = ("log_mass", "log_age", "a_v")
 LOG_MASS_RANGE = (0.0, 9.0)
 LOG_AGE_RANGE = (4.0, 10.3)
 # Of `Catalogue.meta["recorded"]`: θ is the truth plus Gaussian noise, so that a_v may be negative.
@@ -19,22 +21,21 @@ LIMIT_TOLERANCE = 1e-5
 _FILE_SIZE_LIMIT = 2**31
 
 
-def existing_file(path: str | pathlib.Path) -> pathlib.Path:
+def existing_file(path: Path) -> pathlib.Path:
     """The path of a readable, non-empty file.
 
     **Raises** `CatalogueError` if it is missing, a folder, empty or too large to be a table.
     """
-    path = pathlib.Path(path)
-    if not path.exists():
-        raise CatalogueError(f"{path}: no such file; check the path (relative to {path.parent})")
-    if not path.is_file():
-        raise CatalogueError(f"{path}: expected a catalogue file, received a folder")
-    size = path.stat().st_size
+    try:
+        source = existing(path, "catalogue file")
+    except FileError as error:
+        raise CatalogueError(f"{error}; check the path") from error
+    size = source.stat().st_size
     if size == 0:
-        raise CatalogueError(f"{path}: the file is empty (0 bytes); fetch or write it again")
+        raise CatalogueError(f"{source}: the file is empty (0 bytes); fetch or write it again")
     if size > _FILE_SIZE_LIMIT:
-        raise CatalogueError(f"{path}: {size} bytes is too large for a table of clusters")
-    return path
+        raise CatalogueError(f"{source}: {size} bytes is too large for a table of clusters")
+    return source
 
 
 def row_label(cat: Catalogue, index: int) -> str:
@@ -48,7 +49,7 @@ def published(cat: Catalogue) -> Bool[np.ndarray, " 3"]:
     """Which of θ's three columns the source publishes at all (`meta["not_published"]`)."""
     absent = cat.meta.get("not_published", ())
     names = absent if isinstance(absent, tuple) else ()
-    return np.array([name not in names for name in THETA_NAMES])
+    return np.array([name not in names for name in AXES])
 
 
 def has_estimate(cat: Catalogue) -> Bool[np.ndarray, " n"]:
@@ -112,7 +113,7 @@ def _check_theta(cat: Catalogue) -> None:
     if bad.any():
         row, column = _first(bad)
         raise CatalogueError(
-            f"{cat.source}: {row_label(cat, row)}, column {THETA_NAMES[column]}: received "
+            f"{cat.source}: {row_label(cat, row)}, column {AXES[column]}: received "
             f"{cat.theta[row, column]} beside finite values ({int(bad.any(axis=1).sum())} such "
             "rows); expected all of log_mass, log_age and a_v, or none: mark rows without an "
             "estimate as missing in all three"
@@ -128,7 +129,7 @@ def _check_theta(cat: Catalogue) -> None:
         if bad.any():
             row, _ = _first(bad)
             raise CatalogueError(
-                f"{cat.source}: {row_label(cat, row)}, column {THETA_NAMES[column]}: received "
+                f"{cat.source}: {row_label(cat, row)}, column {AXES[column]}: received "
                 f"{values[row]:.4g}, expected {low:g} to {high:g} and a median above "
                 f"{(1.0, 4.3)[column]:g} ({int(bad.sum())} of {int(ok.sum())} rows implausible); "
                 f"{hint(values[bad])}"
@@ -149,7 +150,7 @@ def _check_limits(cat: Catalogue) -> None:
     if half.any():
         row, column = _first(half)
         raise CatalogueError(
-            f"{cat.source}: {row_label(cat, row)}, column {THETA_NAMES[column]}: limits "
+            f"{cat.source}: {row_label(cat, row)}, column {AXES[column]}: limits "
             f"({low[row, column]}, {high[row, column]}); expected both or neither (NaN)"
         )
     bad = (low > best + LIMIT_TOLERANCE) | (high < best - LIMIT_TOLERANCE)
@@ -157,7 +158,7 @@ def _check_limits(cat: Catalogue) -> None:
     if bad.any():
         row, column = _first(bad)
         raise CatalogueError(
-            f"{cat.source}: {row_label(cat, row)}, column {THETA_NAMES[column]}: limits "
+            f"{cat.source}: {row_label(cat, row)}, column {AXES[column]}: limits "
             f"{low[row, column]:.4g} and {high[row, column]:.4g} do not enclose the best value "
             f"{best[row, column]:.4g} ({int(bad.any(axis=1).sum())} such rows); expected "
             "low <= best <= high: are lower and upper columns swapped?"

@@ -1,199 +1,296 @@
-"""Named cuts on a catalogue; each returns a new one with the step and its counts recorded.
+"""Cuts on a catalogue; each makes a new one with the step and its counts recorded.
 
 A value that is NaN never passes: it fails the cut, and the step's reason counts it. All
 boundaries are inclusive, which matters for estimates that sit exactly on a model grid.
 """
 
-import inspect
-from collections.abc import Callable, Mapping, Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import pydantic
 from jaxtyping import Bool
 
+from starcensus.bands import filter_of, letter_of
+from starcensus.registry import Registry
+from starcensus.theta import AXES
+
 from ._base import Catalogue, CatalogueError
-from .checks import THETA_NAMES, has_estimate, published
+from .checks import has_estimate, published
 
-_V_BANDS = ("F555W", "F606W")
-
-
-def _keep(
-    cat: Catalogue, mask: Bool[np.ndarray, " n"], nan: Bool[np.ndarray, " n"], name: str, rule: str
-) -> Catalogue:
-    failed = int((nan & ~mask).sum())
-    return cat.keep(mask & ~nan, name, f"{rule}; {failed} failed for NaN")
+Pair = tuple[float, float]
 
 
-def _column(cat: Catalogue, name: str, cut: str) -> np.ndarray:
-    if name not in cat.columns:
-        raise CatalogueError(
-            f"{cat.source}: the cut {cut!r} needs the column {name!r}; this catalogue has "
-            f"{', '.join(sorted(cat.columns)) or 'none'}"
-        )
-    return cat.columns[name]
+@runtime_checkable
+class Cut(Protocol):
+    """A function from a catalogue to the one that is left, see `Catalogue.keep`."""
+
+    def __call__(self, catalogue: Catalogue) -> Catalogue: ...
 
 
-def _band_index(cat: Catalogue, band: str) -> int:
-    wanted = _V_BANDS if band == "V" else (band,)
-    found = [
-        index
-        for index, name in enumerate(cat.bands)
-        if name in wanted or name.rsplit("_", 1)[-1] in wanted
-    ]
-    if len(found) != 1 or cat.mags is None:
-        raise CatalogueError(
-            f"{cat.source}: band {band!r} matches {len(found)} of the bands "
-            f"{', '.join(cat.bands) or '(none)'}; expected exactly one"
-        )
-    return found[0]
+CUTS = Registry[type]("cut")
+"""Cuts by the `name` that files say.
+
+A cut of one's own is a frozen dataclass, whose fields are what a file may say beside the name:
+
+```python
+@CUTS.register("bright")
+@dataclasses.dataclass(frozen=True)
+class Bright:
+    limit: float = 22.0
+
+    def __call__(self, catalogue: Catalogue) -> Catalogue:
+        return catalogue.keep(catalogue.mags[:, 0] <= self.limit, "bright", "bright enough")
+```
+"""
 
 
-def photometric_errors(cat: Catalogue, n_bands: int = 4, max_error: float = 0.3) -> Catalogue:
+@CUTS.register("photometric_errors")
+@dataclasses.dataclass(frozen=True)
+class PhotometricErrors:
     """Sources measured to `max_error` (mag) or better in at least `n_bands` bands.
 
     A band without a magnitude or an error does not count.
     """
-    if cat.mag_errors is None or cat.mags is None:
-        raise CatalogueError(f"{cat.source}: the cut 'photometric_errors' needs mags and errors")
-    if not 1 <= n_bands <= len(cat.bands):
-        raise CatalogueError(
-            f"{cat.source}: n_bands = {n_bands}, expected 1 to {len(cat.bands)} (the bands here)"
-        )
-    measured = np.isfinite(cat.mags) & np.isfinite(cat.mag_errors)
-    good = (measured & (cat.mag_errors <= max_error)).sum(axis=1) >= n_bands
-    too_few = measured.sum(axis=1) < n_bands
-    rule = f"error <= {max_error:g} mag in at least {n_bands} of {len(cat.bands)} bands"
-    return _keep(cat, good, too_few, "photometric_errors", rule)
+
+    n_bands: int = 4
+    max_error: float = 0.3
+
+    def __call__(self, catalogue: Catalogue) -> Catalogue:
+        """Raises `CatalogueError` without magnitudes, or with fewer bands."""
+        mags, errors, n = catalogue.mags, catalogue.mag_errors, len(catalogue.bands)
+        if errors is None or mags is None:
+            raise CatalogueError(
+                f"{catalogue.source}: the cut 'photometric_errors' needs mags and errors"
+            )
+        if not 1 <= self.n_bands <= n:
+            raise CatalogueError(
+                f"{catalogue.source}: n_bands = {self.n_bands}, expected 1 to {n} (the bands here)"
+            )
+        measured = np.isfinite(mags) & np.isfinite(errors)
+        good = (measured & (errors <= self.max_error)).sum(axis=1) >= self.n_bands
+        too_few = measured.sum(axis=1) < self.n_bands
+        rule = f"error <= {self.max_error:g} mag in at least {self.n_bands} of {n} bands"
+        return _keep(catalogue, good, too_few, "photometric_errors", rule)
 
 
-def absolute_magnitude(
-    cat: Catalogue, band: str = "V", limit: float = -6.0, distance_modulus: float | None = None
-) -> Catalogue:
+@CUTS.register("absolute_magnitude")
+@dataclasses.dataclass(frozen=True)
+class AbsoluteMagnitude:
     """Sources with absolute magnitude at or brighter than `limit` in `band`.
 
-    `band` is a full name, the filter alone (`F555W`), or `V`: F555W or F606W, whichever the
-    catalogue has. `distance_modulus` (mag) defaults to the catalogue's own.
+    `band` is a full name, the filter alone (`F555W`), or `V`: whichever V band the catalogue has.
+    `distance_modulus` (mag) is by default the catalogue's own.
     """
-    index = _band_index(cat, band)
-    modulus = cat.meta.get("distance_modulus") if distance_modulus is None else distance_modulus
-    if not isinstance(modulus, int | float):
-        raise CatalogueError(
-            f"{cat.source}: the cut 'absolute_magnitude' needs a distance modulus and none is "
-            "known; pass distance_modulus (mag) to the reader or to the cut"
-        )
-    assert cat.mags is not None
-    absolute = cat.mags[:, index] - modulus
-    rule = f"M({cat.bands[index]}) <= {limit:g} at distance modulus {modulus:g}"
-    return _keep(cat, absolute <= limit, np.isnan(absolute), "absolute_magnitude", rule)
+
+    band: str = "V"
+    limit: float = -6.0
+    distance_modulus: float | None = None
+
+    def __call__(self, catalogue: Catalogue) -> Catalogue:
+        """Raises `CatalogueError` for an unknown band or distance."""
+        index = _band_index(catalogue, self.band)
+        modulus = self.distance_modulus
+        modulus = catalogue.meta.get("distance_modulus") if modulus is None else modulus
+        if not isinstance(modulus, int | float):
+            raise CatalogueError(
+                f"{catalogue.source}: the cut 'absolute_magnitude' needs a distance modulus and "
+                "none is known; pass distance_modulus (mag) to the reader or to the cut"
+            )
+        assert catalogue.mags is not None
+        absolute = catalogue.mags[:, index] - modulus
+        rule = f"M({catalogue.bands[index]}) <= {self.limit:g} at distance modulus {modulus:g}"
+        passed = absolute <= self.limit
+        return _keep(catalogue, passed, np.isnan(absolute), "absolute_magnitude", rule)
 
 
-def concentration(cat: Catalogue, minimum: float = 1.4) -> Catalogue:
+@CUTS.register("concentration")
+@dataclasses.dataclass(frozen=True)
+class Concentration:
     """Sources with concentration index (mag within 1 pix minus 3 pix) of at least `minimum`."""
-    index = _column(cat, "concentration_index", "concentration")
-    return _keep(cat, index >= minimum, np.isnan(index), "concentration", f"CI >= {minimum:g} mag")
+
+    minimum: float = 1.4
+
+    def __call__(self, catalogue: Catalogue) -> Catalogue:
+        """Raises `CatalogueError` for a catalogue without the index."""
+        index = _column(catalogue, "concentration_index", "concentration")
+        rule = f"CI >= {self.minimum:g} mag"
+        return _keep(catalogue, index >= self.minimum, np.isnan(index), "concentration", rule)
 
 
-def legus_stage2(cat: Catalogue) -> Catalogue:
+@CUTS.register("legus_stage2")
+@dataclasses.dataclass(frozen=True)
+class LegusStage2:
     """What LEGUS inspects by eye: four bands to 0.3 mag, M_V <= -6, CI >= 1.4, in this order.
 
     Adamo et al. 2017. The team's M_V used an aperture correction that depends on CI, so a table
     with average corrections keeps slightly different sources near the limit; other galaxies
     have other CI limits (1.2 to 1.4).
     """
-    return concentration(absolute_magnitude(photometric_errors(cat)))
+
+    def __call__(self, catalogue: Catalogue) -> Catalogue:
+        """Raises as the three cuts."""
+        return apply_cuts(catalogue, (PhotometricErrors(), AbsoluteMagnitude(), Concentration()))
 
 
-def classes(cat: Catalogue, keep: Sequence[int] = (1, 2, 3)) -> Catalogue:
+@CUTS.register("classes")
+@dataclasses.dataclass(frozen=True)
+class Classes:
     """Sources whose `class_mode` is in `keep`: 1 compact, 2 asymmetric, 3 multiple peaks,
-    4 spurious, 0 not inspected."""
-    if not keep or not set(keep) <= {0, 1, 2, 3, 4}:
-        raise CatalogueError(f"{cat.source}: classes keep = {keep}, expected some of 0, 1, 2, 3, 4")
-    mode = _column(cat, "class_mode", "classes").astype(np.float64)
-    rule = f"class (mode) in {', '.join(map(str, keep))}"
-    return _keep(cat, np.isin(mode, list(keep)), np.isnan(mode), "classes", rule)
+    4 spurious, 0 not inspected.
+
+    Raises `CatalogueError` for other classes, or none.
+    """
+
+    keep: tuple[int, ...] = (1, 2, 3)
+
+    def __post_init__(self) -> None:
+        if not self.keep or not set(self.keep) <= {0, 1, 2, 3, 4}:
+            raise CatalogueError(f"classes keep = {self.keep}, expected some of 0, 1, 2, 3, 4")
+
+    def __call__(self, catalogue: Catalogue) -> Catalogue:
+        """Raises `CatalogueError` for a catalogue without classes."""
+        mode = _column(catalogue, "class_mode", "classes").astype(np.float64)
+        rule = f"class (mode) in {', '.join(map(str, self.keep))}"
+        return _keep(catalogue, np.isin(mode, list(self.keep)), np.isnan(mode), "classes", rule)
 
 
-def with_estimates(cat: Catalogue, min_filters: int | None = None) -> Catalogue:
+@CUTS.register("with_estimates")
+@dataclasses.dataclass(frozen=True)
+class WithEstimates:
     """Sources with a finite θ, and with at least `min_filters` bands in the fit where given."""
-    mask = has_estimate(cat)
-    rule = "has an estimate of " + ", ".join(np.array(THETA_NAMES)[published(cat)])
-    nan = ~mask
-    if min_filters is not None:
-        mask = mask & (_column(cat, "n_filters", "with_estimates") >= min_filters)
-        rule += f" from at least {min_filters} filters"
-    return _keep(cat, mask, nan, "with_estimates", rule)
+
+    min_filters: int | None = None
+
+    def __call__(self, catalogue: Catalogue) -> Catalogue:
+        """Raises `CatalogueError` for a catalogue that does not count filters, where asked to."""
+        mask = has_estimate(catalogue)
+        rule = "has an estimate of " + ", ".join(np.array(AXES)[published(catalogue)])
+        nan = ~mask
+        if self.min_filters is not None:
+            counts = _column(catalogue, "n_filters", "with_estimates")
+            mask = mask & (counts >= self.min_filters)
+            rule += f" from at least {self.min_filters} filters"
+        return _keep(catalogue, mask, nan, "with_estimates", rule)
 
 
-def theta_range(
-    cat: Catalogue,
-    log_mass: tuple[float, float] | None = None,
-    log_age: tuple[float, float] | None = None,
-    a_v: tuple[float, float] | None = None,
-) -> Catalogue:
+@CUTS.register("theta_range")
+@dataclasses.dataclass(frozen=True)
+class ThetaRange:
     """Sources whose best θ lies in the given ranges, both ends included.
 
     Published ages sit on a grid: a boundary on a grid age (such as 2e8 yr) decides about every
-    source piled up there.
+    source piled up there. Raises `CatalogueError` for no range, or an empty one.
     """
-    ranges = {"log_mass": log_mass, "log_age": log_age, "a_v": a_v}
-    given = {name: pair for name, pair in ranges.items() if pair is not None}
-    if not given:
-        raise CatalogueError(f"{cat.source}: theta_range needs one of {', '.join(ranges)}")
-    mask = np.ones(len(cat), bool)
-    nan = np.zeros(len(cat), bool)
-    for name, (low, high) in given.items():
-        if not low < high:
-            raise CatalogueError(f"{cat.source}: theta_range {name} = ({low}, {high}) is empty")
-        values = cat.theta[:, THETA_NAMES.index(name)]
-        nan |= np.isnan(values)
-        mask &= (values >= low) & (values <= high)
-    rule = ", ".join(f"{low:.6g} <= {name} <= {high:.6g}" for name, (low, high) in given.items())
-    return _keep(cat, mask, nan, "theta_range", rule)
+
+    log_mass: Pair | None = None
+    log_age: Pair | None = None
+    a_v: Pair | None = None
+
+    def __post_init__(self) -> None:
+        if not self.ranges:
+            raise CatalogueError(f"theta_range needs one of {', '.join(AXES)}")
+        for name, (low, high) in self.ranges.items():
+            if not low < high:
+                raise CatalogueError(f"theta_range {name} = ({low}, {high}) is empty")
+
+    @property
+    def ranges(self) -> dict[str, Pair]:
+        """Those that are given, by axis."""
+        every = {name: getattr(self, name) for name in AXES}
+        return {name: pair for name, pair in every.items() if pair is not None}
+
+    def __call__(self, catalogue: Catalogue) -> Catalogue:
+        mask, nan = np.ones(len(catalogue), bool), np.zeros(len(catalogue), bool)
+        for name, (low, high) in self.ranges.items():
+            values = catalogue.theta[:, AXES.index(name)]
+            nan |= np.isnan(values)
+            mask &= (values >= low) & (values <= high)
+        ranges = self.ranges.items()
+        rule = ", ".join(f"{low:.6g} <= {name} <= {high:.6g}" for name, (low, high) in ranges)
+        return _keep(catalogue, mask, nan, "theta_range", rule)
 
 
-CUTS: dict[str, Callable[..., Catalogue]] = {
-    "photometric_errors": photometric_errors,
-    "absolute_magnitude": absolute_magnitude,
-    "concentration": concentration,
-    "legus_stage2": legus_stage2,
-    "classes": classes,
-    "with_estimates": with_estimates,
-    "theta_range": theta_range,
-}
-
-
-def apply_cuts(cat: Catalogue, cuts: Sequence[Mapping[str, object]]) -> Catalogue:
+def apply_cuts(catalogue: Catalogue, cuts: Sequence[Cut]) -> Catalogue:
     """The catalogue after each cut in turn.
+
+    ```python
+    catalogue = read_catalogue("hlsp_legus_…_avgapcor.tab", "legus")
+    inspected = apply_cuts(catalogue, [LegusStage2(), Classes((1, 2)), WithEstimates()])
+    ```
+
+    **Raises** what the cuts raise.
+    """
+    for cut in cuts:
+        catalogue = cut(catalogue)
+    return catalogue
+
+
+def cuts_of(tables: Sequence[Mapping[str, object]]) -> tuple[Cut, ...]:
+    """The cuts that a file names.
 
     **Arguments:**
 
-    - `cuts`: tables such as `{name = "classes", keep = [1, 2, 3]}` from an experiment file.
+    - `tables`: such as `{name = "classes", keep = [1, 2, 3]}`, in order.
 
     **Raises** `CatalogueError` for an unknown cut or argument, with the allowed ones, and for a
     value of the wrong type.
     """
-    for number, table in enumerate(cuts, 1):
-        arguments = dict(table)
-        name = arguments.pop("name", None)
-        if not isinstance(name, str) or name not in CUTS:
-            raise CatalogueError(
-                f"cut {number}: name = {name!r}, expected one of {', '.join(CUTS)}"
-            )
-        function = CUTS[name]
-        parameters = dict(list(inspect.signature(function).parameters.items())[1:])
-        unknown = sorted(set(arguments) - set(parameters))
-        if unknown:
-            raise CatalogueError(
-                f"cut {number} ({name}): unknown argument {', '.join(unknown)}; allowed: "
-                f"{', '.join(parameters) or 'none'}"
-            )
-        for key, value in arguments.items():
-            kind = parameters[key].annotation
-            try:
-                arguments[key] = pydantic.TypeAdapter(kind).validate_python(value)
-            except pydantic.ValidationError as error:
-                raise CatalogueError(
-                    f"cut {number} ({name}): {key} = {value!r}: {error.errors()[0]['msg']}"
-                ) from error
-        cat = function(cat, **arguments)
-    return cat
+    return tuple(_cut(number, table) for number, table in enumerate(tables, 1))
+
+
+def _cut(number: int, table: Mapping[str, object]) -> Cut:
+    arguments = dict(table)
+    name = arguments.pop("name", None)
+    if not isinstance(name, str) or name not in CUTS:
+        raise CatalogueError(f"cut {number}: name = {name!r}, expected one of {', '.join(CUTS)}")
+    cls = CUTS[name]
+    allowed = [field.name for field in dataclasses.fields(cls)]
+    if unknown := sorted(set(arguments) - set(allowed)):
+        raise CatalogueError(
+            f"cut {number} ({name}): unknown argument {', '.join(unknown)}; allowed: "
+            f"{', '.join(allowed) or 'none'}"
+        )
+    try:
+        return pydantic.TypeAdapter(cls).validate_python(arguments)
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        key = first["loc"][0] if first["loc"] else None
+        of_key = "" if key is None else f"{key} = {arguments.get(str(key))!r}: "
+        said = first["msg"].removeprefix("Value error, ")
+        raise CatalogueError(f"cut {number} ({name}): {of_key}{said}") from error
+
+
+def _keep(
+    catalogue: Catalogue,
+    mask: Bool[np.ndarray, " n"],
+    nan: Bool[np.ndarray, " n"],
+    name: str,
+    rule: str,
+) -> Catalogue:
+    failed = int((nan & ~mask).sum())
+    return catalogue.keep(mask & ~nan, name, f"{rule}; {failed} failed for NaN")
+
+
+def _column(catalogue: Catalogue, name: str, cut: str) -> np.ndarray:
+    if name not in catalogue.columns:
+        raise CatalogueError(
+            f"{catalogue.source}: the cut {cut!r} needs the column {name!r}; this catalogue has "
+            f"{', '.join(sorted(catalogue.columns)) or 'none'}"
+        )
+    return catalogue.columns[name]
+
+
+def _band_index(catalogue: Catalogue, band: str) -> int:
+    found = [
+        index
+        for index, name in enumerate(catalogue.bands)
+        if (letter_of(name) == "V" if band == "V" else band in (name, filter_of(name)))
+    ]
+    if len(found) != 1 or catalogue.mags is None:
+        raise CatalogueError(
+            f"{catalogue.source}: band {band!r} matches {len(found)} of the bands "
+            f"{', '.join(catalogue.bands) or '(none)'}; expected exactly one"
+        )
+    return found[0]

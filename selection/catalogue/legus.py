@@ -7,6 +7,8 @@ import re
 import numpy as np
 from jaxtyping import Bool, Float
 
+from starcensus.files import Path
+
 from ._base import Catalogue, CatalogueError
 from .checks import check, enclose, existing_file
 
@@ -276,7 +278,7 @@ def _bands_of(name: str, cameras: str | None, galaxy: str | None) -> tuple[str, 
 
 
 def read_legus(
-    path: str | pathlib.Path,
+    path: Path,
     *,
     r_v: float = 3.1,
     distance_modulus: float | None = None,

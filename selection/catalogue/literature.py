@@ -5,9 +5,11 @@ import pathlib
 
 import numpy as np
 
+from starcensus.files import Path
+
 from ._base import Catalogue, CatalogueError
 from .checks import check, existing_file
-from .table import Band, ColumnMap, Quantity, read_fits_table, read_table
+from .table import ColumnMap, PhotometryColumns, Quantity, read_fits_table, read_table
 
 M83 = ColumnMap(
     id="ID",
@@ -53,12 +55,12 @@ M31 = ColumnMap(
 )
 
 _M31_BANDS = (
-    Band(name="WFC3_UVIS_F275W", column="F275W"),
-    Band(name="WFC3_UVIS_F336W", column="F336W"),
-    Band(name="ACS_F475W", column="F475W"),
-    Band(name="ACS_F814W", column="F814W"),
-    Band(name="WFC3_IR_F110W", column="F110W"),
-    Band(name="WFC3_IR_F160W", column="F160W"),
+    PhotometryColumns(name="WFC3_UVIS_F275W", column="F275W"),
+    PhotometryColumns(name="WFC3_UVIS_F336W", column="F336W"),
+    PhotometryColumns(name="ACS_F475W", column="F475W"),
+    PhotometryColumns(name="ACS_F814W", column="F814W"),
+    PhotometryColumns(name="WFC3_IR_F110W", column="F110W"),
+    PhotometryColumns(name="WFC3_IR_F160W", column="F160W"),
 )
 _JOHNSON = "johnson2012_m31.fits"
 _NAMES = {"RAJ2000": "ra", "DEJ2000": "dec"}
@@ -120,9 +122,7 @@ def _with_photometry(cat: Catalogue, path: pathlib.Path) -> Catalogue:
     )
 
 
-def read_literature(
-    path: str | pathlib.Path, *, photometry: str | pathlib.Path | None = None
-) -> Catalogue:
+def read_literature(path: Path, *, photometry: Path | None = None) -> Catalogue:
     """A published table, recognised by its columns.
 
     - M83: Ryon et al. 2015 (MNRAS 452, 525, table 3). log mass and log age with `b_…` the minimum

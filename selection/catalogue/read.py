@@ -3,15 +3,18 @@
 import dataclasses
 import inspect
 import json
-import os
 import pathlib
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from starcensus.files import Path, replacing
+from starcensus.registry import Registry
+from starcensus.theta import AXES
+
 from ._base import Catalogue, CatalogueError, Step
-from .checks import THETA_NAMES, check, existing_file
+from .checks import check, existing_file
 from .legus import read_legus
 from .literature import read_literature
 from .table import ColumnMap, load, read_table
@@ -36,24 +39,22 @@ def _tuples(value: object) -> object:
     return value
 
 
-def write_catalogue(cat: Catalogue, path: str | pathlib.Path) -> None:
+def write_catalogue(cat: Catalogue, path: Path) -> None:
     """Writes a catalogue as ECSV, whole or not at all; `read_catalogue` returns it exactly.
 
     θ, limits, ids, magnitudes, further columns, steps and metadata survive bit for bit; lists in
     `meta` come back as tuples.
 
-    **Raises** `CatalogueError` if the folder is missing, the suffix is not `.ecsv`, or `meta` or a
-    column cannot be represented.
+    **Raises** `FileError` if the folder cannot be written, the suffix is not `.ecsv`, or `meta` or
+    a column cannot be represented.
     """
     from astropy.table import Table
 
     path = pathlib.Path(path)
     if path.suffix != ".ecsv":
         raise CatalogueError(f"{path}: expected a name ending in .ecsv")
-    if not path.parent.is_dir():
-        raise CatalogueError(f"{path}: the folder {path.parent} does not exist; make it first")
     data: dict[str, np.ndarray] = {"id": cat.ids}
-    for k, name in enumerate(THETA_NAMES):
+    for k, name in enumerate(AXES):
         data[name] = cat.theta[:, k]
         data[f"{name}_low"] = cat.theta_low[:, k]
         data[f"{name}_high"] = cat.theta_high[:, k]
@@ -78,15 +79,11 @@ def write_catalogue(cat: Catalogue, path: str | pathlib.Path) -> None:
     except TypeError as error:
         raise CatalogueError(f"{path}: meta: {error}; keep to numbers, text and tuples") from error
     table = Table(data, meta={"starcensus": text})
-    partial = path.with_name(f".{path.stem}-{os.getpid()}.ecsv")
-    try:
-        table.write(partial, format="ascii.ecsv", overwrite=True)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with replacing(path) as temporary:
+        table.write(temporary, format="ascii.ecsv", overwrite=True)
 
 
-def _read_starcensus(path: str | pathlib.Path) -> Catalogue:
+def _read_starcensus(path: Path) -> Catalogue:
     """A catalogue written by `write_catalogue`."""
     path = existing_file(path)
     table, _, _ = load(path)
@@ -123,9 +120,9 @@ def _read_starcensus(path: str | pathlib.Path) -> Catalogue:
         cat = Catalogue(
             source=header["source"],
             ids=values("id"),
-            theta=np.stack([values(name) for name in THETA_NAMES], axis=1),
-            theta_low=np.stack([values(f"{name}_low") for name in THETA_NAMES], axis=1),
-            theta_high=np.stack([values(f"{name}_high") for name in THETA_NAMES], axis=1),
+            theta=np.stack([values(name) for name in AXES], axis=1),
+            theta_low=np.stack([values(f"{name}_low") for name in AXES], axis=1),
+            theta_high=np.stack([values(f"{name}_high") for name in AXES], axis=1),
             bands=bands,
             mags=photometry("mag"),
             mag_errors=photometry("mag_error"),
@@ -138,23 +135,24 @@ def _read_starcensus(path: str | pathlib.Path) -> Catalogue:
     return check(cat)
 
 
-def _read_mapped(
-    path: str | pathlib.Path, *, column_map: ColumnMap | str | pathlib.Path
-) -> Catalogue:
+def _read_mapped(path: Path, *, column_map: ColumnMap | Path) -> Catalogue:
     if not isinstance(column_map, ColumnMap):
         column_map = ColumnMap.from_toml(column_map)
     return read_table(path, column_map)
 
 
-READERS: dict[str, Callable[..., Catalogue]] = {
-    "legus": read_legus,
-    "literature": read_literature,
-    "table": _read_mapped,
-    "starcensus": _read_starcensus,
-}
+READERS = Registry[Callable[..., Catalogue]]("format of catalogues")
+"""Readers by the `format` that files name: functions of a path and of options, keyword-only."""
+for _name, _reader in (
+    ("legus", read_legus),
+    ("literature", read_literature),
+    ("table", _read_mapped),
+    ("starcensus", _read_starcensus),
+):
+    READERS.add(_name, _reader)
 
 
-def read_catalogue(path: str | pathlib.Path, format: str, **options: object) -> Catalogue:
+def read_catalogue(path: Path, format: str, **options: object) -> Catalogue:
     """A catalogue in one of the known formats.
 
     **Arguments:**

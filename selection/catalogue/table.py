@@ -3,13 +3,15 @@
 import importlib
 import pathlib
 import re
-import tomllib
 import warnings
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pydantic
 from jaxtyping import Float
+
+from starcensus.extras import MissingExtraError, need
+from starcensus.files import Path, read_toml
 
 from ._base import Catalogue, CatalogueError
 from .checks import check, enclose, existing_file
@@ -58,7 +60,7 @@ class Quantity(_Strict):
         return self
 
 
-class Band(_Strict):
+class PhotometryColumns(_Strict):
     """One band of photometry: Vega `column`, 1σ `error` column, values that mean `missing`."""
 
     name: str
@@ -82,7 +84,7 @@ class ColumnMap(_Strict):
     age: Quantity
     a_v: Quantity | None = None
     id: str | None = None
-    bands: tuple[Band, ...] = ()
+    bands: tuple[PhotometryColumns, ...] = ()
     extra: tuple[str, ...] = ()
     allow_missing: bool = False
     distance_modulus: float | None = None
@@ -100,15 +102,13 @@ class ColumnMap(_Strict):
         return self
 
     @classmethod
-    def from_toml(cls, path: str | pathlib.Path) -> "ColumnMap":
-        """The map in a TOML file. **Raises** `CatalogueError` naming the key that is wrong."""
-        path = existing_file(path)
+    def from_toml(cls, path: Path) -> "ColumnMap":
+        """The map in a TOML file. **Raises** `FileError` naming the key that is wrong."""
+        tables, _ = read_toml(path, "column map")
         try:
-            return cls.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+            return cls.model_validate(tables)
         except pydantic.ValidationError as error:
             raise CatalogueError(f"{path}: {_explain(error)}") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise CatalogueError(f"{path}: not a TOML file: {error}") from error
 
 
 def _explain(error: pydantic.ValidationError) -> str:
@@ -152,12 +152,10 @@ def _read_parquet(path: pathlib.Path) -> "astropy.table.Table":
     from astropy.table import Table
 
     try:
-        parquet = importlib.import_module("pyarrow.parquet")
-    except ImportError as error:
-        raise CatalogueError(
-            f"{path}: reading Parquet needs pyarrow, which is not installed; install the extra "
-            "`parquet`: pip install 'starcensus[parquet]'"
-        ) from error
+        need("pyarrow", purpose="reading Parquet")
+    except MissingExtraError as error:
+        raise CatalogueError(f"{path}: {error}") from error
+    parquet = importlib.import_module("pyarrow.parquet")
     try:
         table = parquet.ParquetFile(path).read()
     except Exception as error:
@@ -312,7 +310,7 @@ def _quantity(reader: _Reader, q: Quantity) -> tuple[np.ndarray, np.ndarray, np.
     return _to_theta(best, q), _to_theta(low, q), _to_theta(high, q)
 
 
-def read_table(path: str | pathlib.Path, column_map: ColumnMap) -> Catalogue:
+def read_table(path: Path, column_map: ColumnMap) -> Catalogue:
     """Clusters from an ECSV, CSV, FITS or Parquet table.
 
     **Arguments:**

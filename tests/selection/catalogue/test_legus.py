@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 
 from starcensus.selection.catalogue import (
+    AbsoluteMagnitude,
     CatalogueError,
+    Classes,
+    LegusStage2,
+    ThetaRange,
+    WithEstimates,
     apply_cuts,
-    classes,
-    legus_stage2,
     read_legus,
-    theta_range,
-    with_estimates,
 )
 
 NAME = "hlsp_legus_hst_acs-wfc3_ngc628-c_multiband_v1_padagb-mwext-avgapcor.tab"
@@ -88,15 +89,15 @@ def test_published_tables(shared, galaxy):
 def test_ngc628c_sample(shared):
     cat = read_legus(shared / "catalogues" / "legus" / NAME)
     limits = {"log_mass": (np.log10(5000.0), 9.0), "log_age": (0.0, np.log10(2e8))}
-    inspected = with_estimates(classes(cat))
+    inspected = apply_cuts(cat, [Classes(), WithEstimates()])
     assert len(inspected) == 1017
     # 389 needs age <= 2e8 yr: 103 of the class 1-3 sources sit exactly on that grid age.
-    assert len(theta_range(inspected, **limits)) == 389
+    assert len(ThetaRange(**limits)(inspected)) == 389
     below = {**limits, "log_age": (0.0, np.log10(1.999e8))}
-    assert len(theta_range(inspected, **below)) == 286
-    stage2 = legus_stage2(cat)
+    assert len(ThetaRange(**below)(inspected)) == 286
+    stage2 = LegusStage2()(cat)
     assert [step.n_after for step in stage2.steps] == [1910, 1423, 1423]
-    assert len(theta_range(with_estimates(classes(stage2)), **limits)) == 378
+    assert len(ThetaRange(**limits)(apply_cuts(stage2, [Classes(), WithEstimates()]))) == 378
     ages, counts = np.unique(inspected.theta[:, 1], return_counts=True)
     assert len(ages) == 34
     assert np.sort(counts)[-5:].sum() == 460
@@ -176,5 +177,5 @@ def test_bands_and_distance_are_asked_for_when_unknown(tmp_path):
         read_legus(path)
     cat = read_legus(path, bands=("F275W", "F336W", "F435W", "F555W", "F814W"))
     with pytest.raises(CatalogueError, match="needs a distance modulus"):
-        apply_cuts(cat, [{"name": "absolute_magnitude"}])
-    assert len(apply_cuts(cat, [{"name": "absolute_magnitude", "distance_modulus": 29.98}])) == 1
+        AbsoluteMagnitude()(cat)
+    assert len(AbsoluteMagnitude(distance_modulus=29.98)(cat)) == 1

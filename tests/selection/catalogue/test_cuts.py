@@ -1,20 +1,23 @@
 """Cuts: inclusive boundaries, NaN never passes, and experiment tables are checked."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from starcensus.selection.catalogue import (
     CUTS,
+    AbsoluteMagnitude,
     Catalogue,
     CatalogueError,
-    absolute_magnitude,
+    Classes,
+    Concentration,
+    LegusStage2,
+    PhotometricErrors,
+    ThetaRange,
+    WithEstimates,
     apply_cuts,
-    classes,
-    concentration,
-    legus_stage2,
-    photometric_errors,
-    theta_range,
-    with_estimates,
+    cuts_of,
 )
 
 
@@ -47,34 +50,35 @@ def cat():
 @pytest.mark.parametrize(
     "cut, arguments, kept, n_nan",
     [
-        (photometric_errors, {"n_bands": 2}, [0, 3], 1),
-        (photometric_errors, {"n_bands": 1}, [0, 1, 2, 3], 0),
-        (absolute_magnitude, {}, [1, 3], 1),
-        (absolute_magnitude, {"band": "F555W", "limit": -5.9}, [0, 1, 3], 1),
-        (absolute_magnitude, {"band": "WFC3_UVIS_F275W", "limit": -8.5}, [0, 1], 0),
-        (concentration, {}, [0, 3], 1),
-        (classes, {}, [0, 1, 2], 0),
-        (classes, {"keep": (1, 4)}, [0, 3], 0),
-        (with_estimates, {}, [0, 1, 3], 1),
-        (with_estimates, {"min_filters": 4}, [0, 3], 1),
-        (theta_range, {"log_mass": (3.0, 4.0)}, [0, 1], 1),
-        (theta_range, {"log_age": (7.5, 9.0), "a_v": (0.0, 1.0)}, [1], 1),
+        (PhotometricErrors, {"n_bands": 2}, [0, 3], 1),
+        (PhotometricErrors, {"n_bands": 1}, [0, 1, 2, 3], 0),
+        (AbsoluteMagnitude, {}, [1, 3], 1),
+        (AbsoluteMagnitude, {"band": "F555W", "limit": -5.9}, [0, 1, 3], 1),
+        (AbsoluteMagnitude, {"band": "WFC3_UVIS_F275W", "limit": -8.5}, [0, 1], 0),
+        (Concentration, {}, [0, 3], 1),
+        (Classes, {}, [0, 1, 2], 0),
+        (Classes, {"keep": (1, 4)}, [0, 3], 0),
+        (WithEstimates, {}, [0, 1, 3], 1),
+        (WithEstimates, {"min_filters": 4}, [0, 3], 1),
+        (ThetaRange, {"log_mass": (3.0, 4.0)}, [0, 1], 1),
+        (ThetaRange, {"log_age": (7.5, 9.0), "a_v": (0.0, 1.0)}, [1], 1),
     ],
 )
 def test_cuts(cat, cut, arguments, kept, n_nan):
-    after = cut(cat, **arguments)
+    after = cut(**arguments)(cat)
     np.testing.assert_array_equal(after.ids, kept)
     (step,) = after.steps
-    assert (step.name, step.n_before, step.n_after) == (cut.__name__, 4, len(kept))
+    assert (step.name, step.n_before, step.n_after) == (CUTS.name_of(cut), 4, len(kept))
     assert step.reason.endswith(f"{n_nan} failed for NaN")
     assert len(cat) == 4 and cat.steps == ()
 
 
 def test_steps_accumulate(cat):
     with pytest.raises(CatalogueError, match="n_bands = 4, expected 1 to 2"):
-        legus_stage2(cat)
+        LegusStage2()(cat)
     cuts = [{"name": "photometric_errors", "n_bands": 1}, {"name": "classes", "keep": [1, 2]}]
-    after = apply_cuts(cat, cuts)
+    after = apply_cuts(cat, cuts_of(cuts))
+    assert cuts_of(cuts) == (PhotometricErrors(n_bands=1), Classes((1, 2)))
     assert [(step.n_before, step.n_after) for step in after.steps] == [(4, 4), (4, 2)]
     assert apply_cuts(cat, []) is cat
 
@@ -98,11 +102,30 @@ def test_steps_accumulate(cat):
 )
 def test_bad_cut_tables(cat, table, message):
     with pytest.raises(CatalogueError, match=message):
-        apply_cuts(cat, [table])
+        apply_cuts(cat, cuts_of([table]))
 
 
 def test_missing_columns_are_named(cat):
     bare = Catalogue("made", cat.ids, cat.theta, cat.theta_low, cat.theta_high)
     for name, arguments in (("classes", {}), ("concentration", {}), ("photometric_errors", {})):
         with pytest.raises(CatalogueError, match="needs"):
-            CUTS[name](bare, **arguments)
+            CUTS[name](**arguments)(bare)
+
+
+@dataclasses.dataclass(frozen=True)
+class Bright:
+    limit: float = 22.0
+
+    def __call__(self, catalogue: Catalogue) -> Catalogue:
+        assert catalogue.mags is not None
+        return catalogue.keep(catalogue.mags[:, 0] <= self.limit, "bright", "bright enough")
+
+
+def test_a_cut_of_ones_own_has_a_name_in_files(cat):
+    CUTS.register("bright_of_a_test")(Bright)
+    after = apply_cuts(cat, cuts_of([{"name": "bright_of_a_test", "limit": 21}]))
+    assert after.ids.tolist() == [0, 1] and after.steps[0].name == "bright"
+    # A function does as well.
+    assert len(apply_cuts(cat, [Bright(20.0), lambda each: each])) == 1
+    with pytest.raises(CatalogueError, match="unknown argument faint; allowed: limit"):
+        cuts_of([{"name": "bright_of_a_test", "faint": 3}])
