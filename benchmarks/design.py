@@ -16,13 +16,18 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.special import expit, xlogy
 
-from starcensus.experiments.jobs.learn import load_tables
 from starcensus.experiments.schema.fit import ConfigError
 from starcensus.networks import TrainSettings, train_ensemble
 from starcensus.selection import NetworkSelection, load_selection
 from starcensus.selection.injection import InjectionTable
-from starcensus.selection.learning import Inputs, TestSet, TransitionDesign, features
-from starcensus.selection.learning.features import magnitude_limits
+from starcensus.selection.learning import (
+    ChoiceSettings,
+    Inputs,
+    TestSet,
+    TransitionDesign,
+    features,
+    magnitude_limits,
+)
 
 TRAIN = TrainSettings(widths=(64, 64), n_members=3, batch_size=1024, validation=0.02)
 _HELD_OUT = 0.2
@@ -63,6 +68,10 @@ class Population:
         return cross - entropy
 
 
+def _joined(paths: list[pathlib.Path]) -> InjectionTable:
+    return InjectionTable.concatenate(*map(InjectionTable.load, paths))
+
+
 def table_population(
     tables: list[pathlib.Path],
     inputs: Inputs,
@@ -75,11 +84,11 @@ def table_population(
     `focused`: tables of a focused design, of which rows without `inclusion` are the pilot's;
     without them, focused designs are chosen from the uniform rows.
     """
-    table = load_tables(tables)
+    table = _joined(tables)
     order = np.random.default_rng(seed).permutation(len(table))
     table = table.take(order)
     if test:
-        held = TestSet.of(load_tables(test))
+        held = TestSet.of(_joined(test))
         test_rows, p_test = held.first, held.p_true
     else:
         n_held = round(_HELD_OUT * len(table))
@@ -87,7 +96,7 @@ def table_population(
         table, p_test = table.take(slice(n_held, None)), test_rows.catalogued.astype(float)
     n, rows = len(table), None
     if focused:
-        more = load_tables(focused)
+        more = _joined(focused)
         if more.inclusion is None or not (pilot := np.isnan(more.inclusion)).any():
             raise ConfigError(
                 "the focused tables have no rows of a pilot, or none that were chosen; expected "
@@ -227,13 +236,14 @@ def _focused(population: Population, n: int, pilot: float, seed: int) -> Int[np.
     first = _uniform(population, round(pilot * n), pilot, seed)
     left = np.setdiff1d(np.arange(population.n_uniform), first)
     p = _members(population, first, seed)(population.x[left])
-    chosen = TransitionDesign.choose(p, n - len(first), seed=seed)
+    chosen = TransitionDesign.choose(p, ChoiceSettings(n - len(first), seed=seed))
     return np.concatenate([first, left[chosen.rows]])
 
 
 def _known(population: Population, n: int, pilot: float, seed: int) -> Int[np.ndarray, "m"]:
     assert population.known is not None
-    return TransitionDesign.choose(np.tile(population.known, (2, 1)), n, seed=seed).rows
+    twice = np.tile(population.known, (2, 1))
+    return TransitionDesign.choose(twice, ChoiceSettings(n, seed=seed)).rows
 
 
 def _worth(curve: list[tuple[int, float]], n: float, loss: float) -> float | None:

@@ -37,9 +37,9 @@ from starcensus.inference import (
     SamplerSettings,
     double_precision,
     fit,
+    flatten,
     object_samples,
 )
-from starcensus.inference.fit import flatten
 from starcensus.inference.laplace import laplace
 from starcensus.inference.objects import in_bounds
 from starcensus.inference.sampling import numpyro_rules
@@ -148,7 +148,7 @@ def bench_scaling(
         wall, cpu = clock.read()
         found: Result = {
             "benchmark": "fit_scaling",
-            "n_clusters": len(result.catalogue),
+            "n_clusters": len(result.objects),
             **_machine(),
             **dataclasses.asdict(cfg),
             "wall_s": wall,

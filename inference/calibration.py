@@ -18,7 +18,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 from ..forward import QuadratureSettings, selection_grid
 from ..forward.mock import Mock, mock_catalogue
 from ..selection import AbstractSelection
-from .fit import flatten, prior_draws
+from .draws import flatten, prior_draws
 from .likelihood import log_likelihood
 from .model import PopulationModel
 from .objects import ErrorSettings, ObjectSamples, object_samples, padded_size

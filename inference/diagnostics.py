@@ -68,10 +68,15 @@ def diagnose(
     object_ess: Float[np.ndarray, " n"],
     max_tree_depth: int,
     thresholds: Thresholds | None = None,
+    remedy: str = "raise errors.n_samples",
 ) -> Diagnostics:
     """Check scalar parameters `values` (by flat name) and the sampler's statistics.
 
-    `object_ess`: effective number of samples behind each object's likelihood term, NaN for padding.
+    **Arguments:**
+
+    - `object_ess`: effective number of samples behind each object's likelihood term, NaN for
+        padding.
+    - `remedy`: what a user can do about too few of them.
     """
     from arviz_base import from_dict
     from arviz_stats.sampling_diagnostics import bfmi, ess, rhat
@@ -107,7 +112,7 @@ def diagnose(
         poor = int((object_ess < limits.min_object_ess).sum())
         failures.append(
             f"{poor} clusters have fewer than {limits.min_object_ess:g} effective samples behind "
-            "their likelihood term; raise errors.n_samples"
+            f"their likelihood term; {remedy}"
         )
     # An unfinished search for the mode is no failure: it only sets the sampler's first scale, and a
     # posterior that leans on the edge of a prior has its mode at infinity.

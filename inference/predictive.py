@@ -15,15 +15,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
+from starcensus.theta import AXES
+
 from ..forward import Population, SelectionGrid, marginal_densities
 from ..selection import AbstractSelection, RecordedSelection
-from ..selection.catalogue import Catalogue
 from .sampling import double_precision
 
 _BLOCK, _CANDIDATES = 4096, 48
 # Larger catalogues, which wide priors on log_n imply, are drawn at this size and scaled up.
 _MAX_DRAWN = 10_000
-AXES = ("log_mass", "log_age", "a_v")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,13 +81,17 @@ def predict(
     values: dict[str, Float[np.ndarray, "draw ..."]],
     grid: SelectionGrid,
     selection: AbstractSelection,
-    catalogue: Catalogue,
+    errors: Float[np.ndarray, "n 3"],
     seed: int,
     settings: BinSettings | None = None,
 ) -> Predictions:
     """Predict a catalogue for each draw of the parameters.
 
-    `values`: draws by parameter name. `catalogue`: its errors are those given to the prediction.
+    **Arguments:**
+
+    - `values`: draws by parameter name.
+    - `errors`: of the catalogued objects (`Points.errors`), dex, dex, mag: those that predicted
+        objects are given.
     """
     edges = bin_edges(population, settings or BinSettings())
     with double_precision():
@@ -102,7 +106,6 @@ def predict(
         weight_sets = (grid.mass_rule.weights, grid.age_rule.weights, grid.a_v_rule.weights)
         mesh = np.stack(np.meshgrid(*node_sets, indexing="ij"), axis=-1).reshape(-1, 3)
         cell = np.stack(np.meshgrid(*weight_sets, indexing="ij"), axis=-1).reshape(-1, 3)
-        errors = _errors(catalogue, selection)
         rng = np.random.default_rng(seed)
         counts = {axis: [] for axis in AXES}
         density = {axis: [] for axis in AXES}
@@ -154,24 +157,17 @@ def _record(
     n = len(theta)
     if not isinstance(selection, RecordedSelection):
         return theta + errors[rng.integers(len(errors), size=n)] * rng.normal(size=(n, 3))
-    base = selection.base
+    base, sigma = selection.base, np.asarray(selection.sigma)
     rule = jax.jit(lambda m, t, a: base.p_sel(m, t, a))
     recorded = np.empty_like(theta)
     for start in range(0, n, _BLOCK):
         block = theta[start : start + _BLOCK]
         # Blocks of one size share a compilation.
         padded = np.resize(block, (_BLOCK, 3))
-        candidates = padded[:, None] + errors[0] * rng.normal(size=(_BLOCK, _CANDIDATES, 3))
+        candidates = padded[:, None] + sigma * rng.normal(size=(_BLOCK, _CANDIDATES, 3))
         p = np.asarray(rule(*(jnp.asarray(x) for x in np.moveaxis(candidates, -1, 0))))
         cumulative = np.cumsum(p + 1e-300, axis=1)
         u = rng.uniform(size=(_BLOCK, 1)) * cumulative[:, -1:]
         pick = np.minimum((cumulative < u).sum(axis=1), _CANDIDATES - 1)
         recorded[start : start + _BLOCK] = candidates[np.arange(_BLOCK), pick][: len(block)]
     return recorded
-
-
-def _errors(catalogue: Catalogue, selection: AbstractSelection) -> Float[np.ndarray, "n 3"]:
-    if isinstance(selection, RecordedSelection):
-        return np.asarray(selection.sigma)[None, :]
-    half = (catalogue.theta_high - catalogue.theta_low) / 2
-    return np.where(np.isfinite(half), np.maximum(half, 0.0), 0.0)

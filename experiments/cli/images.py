@@ -60,7 +60,9 @@ def detect_command(
             typer.echo(f"  {name.removeprefix('n_after.'):16s} {value}")
     typer.echo(f"{out / 'catalogue.ecsv'}: {summary['n_catalogued']} catalogued")
     if known is not None:
-        typer.echo(f"{out / 'known.ecsv'}: {summary['n_own_catalogued']} of the galaxy's clusters")
+        typer.echo(
+            f"{out / 'known.ecsv'}: {summary['n_known_catalogued']} of the galaxy's clusters"
+        )
 
 
 def inject_command(
@@ -83,14 +85,13 @@ def inject_command(
 ) -> None:
     """Artificial cluster tests; the same command continues an interrupted run."""
     from starcensus.experiments.jobs.inject import run_inject
+    from starcensus.shards import Work
 
     with counted("frames") as show:
         summary = run_inject(
             survey,
             out,
-            workers=workers,
-            scheduler=scheduler,
-            shard_frames=shard_frames,
+            work=Work(workers, scheduler, shard_frames),
             parquet=parquet,
             progress=show,
         )

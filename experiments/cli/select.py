@@ -38,8 +38,13 @@ def choose_command(
     n: Annotated[int, typer.Option("--n", help="How many clusters, within chance.")],
     out: Annotated[pathlib.Path, typer.Option("--out", help="Cluster library to write (.h5).")],
     uniform: Annotated[
-        float, typer.Option(help="Share of the draws that every cluster has alike.")
-    ] = 0.05,
+        float | None,
+        typer.Option(help="Share of the draws that every cluster has alike, by default 0.05."),
+    ] = None,
+    disagreement: Annotated[
+        float | None,
+        typer.Option(help="Weight of the spread of the networks, by default 4."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
     exclude: Annotated[
         list[pathlib.Path] | None,
@@ -50,9 +55,12 @@ def choose_command(
     ] = 0,
 ) -> None:
     """Choose the clusters of a library that are worth injecting: where the outcome is open."""
-    from starcensus.experiments.jobs.choose import ChoiceSettings, run_choice
+    from starcensus.experiments.jobs.choose import run_choice
+    from starcensus.selection.learning import ChoiceSettings
 
-    settings = ChoiceSettings(n, uniform=uniform, seed=seed, start_row=start_row)
+    given = {"uniform": uniform, "disagreement": disagreement}
+    given = {name: value for name, value in given.items() if value is not None}
+    settings = ChoiceSettings(n, seed=seed, start_row=start_row, **given)
     with stages() as show:
         summary = run_choice(pilot, library, out, settings, exclude=exclude or (), progress=show)
     for name, value in summary.items():

@@ -11,7 +11,7 @@ from starcensus.experiments.jobs.fit import prepare_folder, write_json
 from starcensus.experiments.jobs.provenance import command_line, provenance
 from starcensus.experiments.schema.fit import CalibrationCase, ConfigError, Experiment
 from starcensus.experiments.schema.operators import build_selection
-from starcensus.inference import write_atomic
+from starcensus.files import replacing
 from starcensus.inference.calibration import (
     Calibration,
     CalibrationSettings,
@@ -103,11 +103,8 @@ def describe(result: Calibration) -> dict[str, object]:
 def save(result: Calibration, path: pathlib.Path) -> None:
     """Ranks, quantiles, truths and sizes as HDF5."""
 
-    def write(temporary: pathlib.Path) -> None:
-        with h5py.File(temporary, "w") as file:
-            file.attrs["names"] = list(result.names)
-            file.attrs["n_ranked"] = result.n_ranked
-            for name in ("ranks", "quantiles", "truth", "sizes", "min_ess_bulk"):
-                file.create_dataset(name, data=getattr(result, name))
-
-    write_atomic(path, write)
+    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
+        file.attrs["names"] = list(result.names)
+        file.attrs["n_ranked"] = result.n_ranked
+        for name in ("ranks", "quantiles", "truth", "sizes", "min_ess_bulk"):
+            file.create_dataset(name, data=getattr(result, name))

@@ -15,6 +15,7 @@ from collections.abc import Callable
 import jax
 import numpy as np
 
+from starcensus import files
 from starcensus.experiments.jobs.provenance import checksum, command_line, provenance
 from starcensus.experiments.schema.fit import ConfigError, Experiment, FitConfig
 from starcensus.experiments.schema.operators import build_selection, find_file
@@ -25,7 +26,6 @@ from starcensus.inference import (
     PopulationModel,
     Sampler,
     fit,
-    write_atomic,
 )
 from starcensus.selection import AbstractSelection, save_selection
 from starcensus.selection.catalogue import (
@@ -134,8 +134,8 @@ def _run_one(
             "summary_keys": list(result.summary),
             "catalogue": {
                 "source": pathlib.Path(catalogue.source).name,
-                "n": len(result.catalogue),
-                "steps": [dataclasses.asdict(step) for step in result.catalogue.steps],
+                "n": len(result.objects),
+                "steps": [dataclasses.asdict(step) for step in result.objects.steps],
             },
             "selection": {
                 "kind": type(selection).__name__,
@@ -211,8 +211,7 @@ def prepare_folder(out: pathlib.Path) -> None:
 
 def write_json(path: pathlib.Path, content: dict[str, object]) -> None:
     """Write JSON atomically; NaN and infinity are refused."""
-    text = json.dumps(content, indent=2, allow_nan=False, default=str)
-    write_atomic(path, lambda temporary: temporary.write_text(text + "\n"))
+    files.write_json(path, content)
 
 
 def _population_words(

@@ -16,9 +16,9 @@ from starcensus.experiments.jobs.provenance import command_line, provenance
 from starcensus.experiments.schema.fit import ConfigError, PopulationConfig, Strict, _only_fields
 from starcensus.experiments.schema.psfs import PsfConfig, make_psfs
 from starcensus.experiments.schema.survey import ProfileConfig, parse, read_text, require_images
+from starcensus.files import replacing
 from starcensus.forward import Population
 from starcensus.forward.population import flat_values
-from starcensus.inference import write_atomic
 from starcensus.simulate import ClusterLibrary, TemplateBank, draw_clusters, write_frame
 from starcensus.simulate.clusters.bins import StellarPopulation
 from starcensus.simulate.clusters.cluster import DrawSettings
@@ -223,9 +223,6 @@ def write_clusters(galaxy: Galaxy, truth: dict[str, float], out: pathlib.Path) -
     units = {"x": "pix", "y": "pix", "a_v": "mag", "r_eff_pc": "pc"}
     units |= {name: "mag" for name in columns if name.startswith("mag_")}
     meta = {"truth": truth, "distance_modulus": frame.distance_modulus}
-    write_atomic(
-        out / "clusters.ecsv",
-        lambda path: Table(columns, units=units, meta=meta).write(
-            path, format="ascii.ecsv", overwrite=True
-        ),
-    )
+    table = Table(columns, units=units, meta=meta)
+    with replacing(out / "clusters.ecsv") as temporary:
+        table.write(temporary, format="ascii.ecsv", overwrite=True)

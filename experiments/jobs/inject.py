@@ -11,17 +11,16 @@ from starcensus.experiments.jobs.fit import prepare_folder, write_json
 from starcensus.experiments.jobs.provenance import command_line, provenance
 from starcensus.experiments.schema.fit import ConfigError
 from starcensus.experiments.schema.survey import SurveyBuild, load_survey, require_images
-from starcensus.inference import write_atomic
+from starcensus.files import replacing
 from starcensus.selection.injection import InjectionTable, run_injections
+from starcensus.shards import Work
 
 
 def run_inject(
     path: pathlib.Path,
     out: pathlib.Path,
     *,
-    workers: int = 1,
-    scheduler: str | None = None,
-    shard_frames: int = 5,
+    work: Work = Work(),
     parquet: bool = False,
     progress: Callable[[int, int], None] = lambda done, n: None,
 ) -> dict[str, object]:
@@ -40,14 +39,7 @@ def run_inject(
     start = time.perf_counter()
     build = SurveyBuild(str(path), str(folder), text)
     try:
-        run = run_injections(
-            build,
-            out,
-            workers=workers,
-            scheduler=scheduler,
-            shard_frames=shard_frames,
-            progress=progress,
-        )
+        run = run_injections(build, out, work, progress)
     except RuntimeError as error:
         # What a pipeline says of a frame that it cannot take.
         if type(error) is not RuntimeError:
@@ -57,11 +49,11 @@ def run_inject(
     table = InjectionTable.load(out)
     if parquet:
         write_parquet(table, out.with_suffix(".parquet"))
-    done = run.n_frames - run.n_resumed
+    done = run.n - run.n_resumed
     rows = np.flatnonzero(table.repeat == table.repeat.max())
     summary: dict[str, object] = {
         "n_injected": len(table),
-        "n_frames": run.n_frames,
+        "n_frames": run.n,
         "n_frames_done_before": run.n_resumed,
         "n_clusters": len(rows),
         "n_detected": int(table.detected.sum()),
@@ -69,7 +61,7 @@ def run_inject(
         "n_already_there": int(table.already_there.sum()),
         "catalogued_share": float(table.catalogued.mean()),
         "wall_s": wall,
-        "injections_per_s": len(table) * done / run.n_frames / wall,
+        "injections_per_s": len(table) * done / run.n / wall,
     }
     facts = provenance(text, config.plan.seed, [path, *config.inputs(folder)], command_line())
     write_json(out.with_suffix(".provenance.json"), {**facts, "test": dict(table.meta)})
@@ -92,4 +84,5 @@ def write_parquet(table: InjectionTable, path: pathlib.Path) -> None:
         else:
             columns[name.replace("cuts/", "cut_")] = values
     made = pyarrow.table({name: pyarrow.array(values) for name, values in columns.items()})
-    write_atomic(path, lambda p: pyarrow.parquet.write_table(made, p))
+    with replacing(path) as temporary:
+        pyarrow.parquet.write_table(made, temporary)

@@ -5,21 +5,22 @@ import importlib.util
 import pathlib
 import re
 import tomllib
-from collections.abc import Callable, Mapping
-from typing import Annotated, Any, NamedTuple
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import pydantic
 
 from starcensus.experiments.schema.fit import ConfigError, Strict, _only_fields, explain
 from starcensus.experiments.schema.own_pipeline import OwnConfig
-from starcensus.experiments.schema.phangs_pipeline import PhangsConfig
 from starcensus.experiments.schema.psfs import PsfConfig, make_psfs
 from starcensus.selection.injection import InjectionPlan, Injector
 from starcensus.selection.pipeline import (
-    LegusPipeline,
-    LegusSettings,
+    PIPELINES,
+    Field,
     Pipeline,
-    aperture_corrections,
+    make_pipeline,
+    pipeline_settings,
+    pipeline_source,
 )
 from starcensus.simulate import (
     PSF,
@@ -107,59 +108,23 @@ def _wavelength(band: str) -> tuple[int, str]:
     return int(number[1]) if number else 10**9, band
 
 
-class _Field(NamedTuple):
-    """What a pipeline may be made from: images, PSFs, slope of clusters, the survey's folder."""
-
-    frame: Frame
-    psfs: Mapping[str, PSF]
-    eta: float
-    folder: pathlib.Path
-
-
-def _legus(settings: LegusSettings, field: _Field) -> LegusPipeline:
-    """Bands without an aperture correction get that of an isolated model cluster."""
-    frame = field.frame
-    given = dict(settings.aperture_correction)
-    if unknown := [band for band in given if band not in frame.bands]:
-        raise ConfigError(
-            f"pipeline.aperture_correction: no band {', '.join(unknown)}; there are "
-            f"{', '.join(frame.bands)}"
-        )
-    rest = {band: psf for band, psf in field.psfs.items() if band not in given}
-    made = aperture_corrections(
-        rest,
-        frame.pc_per_pixel,
-        eta=field.eta,
-        aperture_pix=settings.aperture_pix,
-        sky_pix=settings.sky_pix,
-    )
-    return LegusPipeline(dataclasses.replace(settings, aperture_correction=made | given))
-
-
-def _phangs(config: PhangsConfig, field: _Field) -> Pipeline:
-    return config.pipeline(field.frame, field.psfs, field.folder)
-
-
-def _own(config: OwnConfig, field: _Field) -> Pipeline:
-    return config.pipeline(field.folder)
-
-
-class _Kind(NamedTuple):
-    """A pydantic adapter of a [pipeline]'s settings, and what makes the pipeline from them."""
-
-    settings: Any
-    make: Callable[[Any, _Field], Pipeline]
-
-
 def _adapter(cls: type) -> Any:
-    return pydantic.TypeAdapter(Annotated[cls, _only_fields(cls)])  # pyright: ignore
+    """For a dataclass of settings, and those among its fields, without keys that are no fields."""
 
+    def check(value: object) -> object:
+        for field in dataclasses.fields(cls):
+            part = value.get(field.name) if isinstance(value, dict) else None
+            if isinstance(part, dict) and dataclasses.is_dataclass(field.type):
+                names = [each.name for each in dataclasses.fields(field.type)]
+                if unknown := sorted(set(part) - set(names)):
+                    raise ValueError(
+                        f"{field.name}: unknown key {', '.join(unknown)}; allowed: "
+                        f"{', '.join(names)}"
+                    )
+        return value
 
-_PIPELINES = {
-    "legus": _Kind(_adapter(LegusSettings), _legus),
-    "phangs": _Kind(_adapter(PhangsConfig), _phangs),
-    "own": _Kind(pydantic.TypeAdapter(OwnConfig), _own),
-}
+    nested = pydantic.BeforeValidator(check)
+    return pydantic.TypeAdapter(Annotated[cls, nested, _only_fields(cls)])  # pyright: ignore
 
 
 def _pipeline_settings(value: object) -> object:
@@ -167,13 +132,16 @@ def _pipeline_settings(value: object) -> object:
     if not isinstance(value, dict):
         return value
     kind = value.get("kind")
-    if kind not in _PIPELINES:
-        raise ValueError(f"kind is {kind!r}; expected one of {', '.join(_PIPELINES)}")
     settings = {name: setting for name, setting in value.items() if name != "kind"}
+    if kind == "own":
+        adapter = pydantic.TypeAdapter(OwnConfig)
+    else:
+        PIPELINES.find(kind)
+        adapter = _adapter(pipeline_settings(str(kind)))
     try:
-        made = _PIPELINES[kind].settings.validate_python(settings)
+        made = adapter.validate_python(settings)
     except pydantic.ValidationError as error:
-        raise ValueError(explain(error)) from error
+        raise ValueError(explain(error).removeprefix("the file: ")) from error
     return {"kind": kind, "settings": made}
 
 
@@ -214,9 +182,10 @@ class LibraryFile(Strict):
 class SurveyConfig(Strict):
     """A whole survey file.
 
-    `pipeline` has the `kind` (legus, phangs, own) and the fields of its settings, see
-    `LegusSettings`, `PhangsConfig` and `OwnConfig`. [profile], [library] and [plan] (fields of
-    `InjectionPlan`) are of `starcensus inject`; the slope is of LEGUS's aperture corrections too.
+    `pipeline` has the `kind` (legus, phangs, own, or one that was added to `PIPELINES`) and the
+    fields of its settings, see `LegusSettings`, `PhangsSurveySettings` and `OwnConfig`. [profile],
+    [library] and [plan] (fields of `InjectionPlan`) are of `starcensus inject`; the slope is of
+    LEGUS's aperture corrections too.
     """
 
     title: str = ""
@@ -235,9 +204,10 @@ class SurveyConfig(Strict):
     def make_pipeline(
         self, frame: Frame, psfs: Mapping[str, PSF], folder: pathlib.Path
     ) -> Pipeline:
-        kind = _PIPELINES[self.pipeline["kind"]]
-        field = _Field(frame, psfs, self.profile.eta, folder)
-        return kind.make(self.pipeline["settings"], field)
+        kind, settings = self.pipeline["kind"], self.pipeline["settings"]
+        if isinstance(settings, OwnConfig):
+            return settings.pipeline(folder)
+        return make_pipeline(kind, settings, Field(frame, psfs, self.profile.eta, folder))
 
     def make_bank(self, frame: Frame, psfs: Mapping[str, PSF]) -> TemplateBank:
         """Templates of the model clusters."""
@@ -262,12 +232,14 @@ class SurveyConfig(Strict):
         files += [folder / psf.path for psf in self.psf.values()]
         if self.library is not None:
             files.append(folder / self.library.path)
-        settings = self.pipeline["settings"]
+        kind, settings = self.pipeline["kind"], self.pipeline["settings"]
         if isinstance(settings, OwnConfig):
-            files.append(settings.source(folder))
-        if isinstance(settings, PhangsConfig) and settings.regions is not None:
-            files.append(folder / settings.regions)
-        return files
+            return [*files, settings.source(folder)]
+        if (source := pipeline_source(kind)) is not None:
+            files.append(source)
+        # Settings that name files say which.
+        of_settings = getattr(settings, "files", None)
+        return files if of_settings is None else [*files, *of_settings(folder)]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Bool, Float
 
+from starcensus.files import FileError
 
-class CatalogueError(ValueError):
+
+class CatalogueError(FileError):
     """A catalogue cannot be used as it stands; the message says which file, row and column."""
 
 

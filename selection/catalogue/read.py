@@ -17,7 +17,7 @@ from ._base import Catalogue, CatalogueError, Step
 from .checks import check, existing_file
 from .legus import read_legus
 from .literature import read_literature
-from .table import ColumnMap, load, read_table
+from .table import ColumnMap, holds_detections, load, read_table
 
 _VERSION = 1
 
@@ -88,6 +88,13 @@ def _read_starcensus(path: Path) -> Catalogue:
     path = existing_file(path)
     table, _, _ = load(path)
     text = dict(table.meta or {}).get("starcensus")
+    if holds_detections(table):
+        raise CatalogueError(
+            f"{path}: holds detections of a pipeline, magnitudes without log_mass, log_age and "
+            "a_v, which a catalogue needs; estimate them from the magnitudes, which "
+            "`Detections.read` gives, and write the result with `write_catalogue`, or as a table "
+            "for format 'table'"
+        )
     if not isinstance(text, str):
         raise CatalogueError(
             f"{path}: no starcensus metadata; the file was not written by write_catalogue: use "

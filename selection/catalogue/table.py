@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 Unit = Literal["Msun", "yr", "Myr", "Gyr", "mag", "E(B-V)"]
 _ALLOWED_UNITS = {"mass": ("Msun",), "age": ("yr", "Myr", "Gyr"), "a_v": ("mag", "E(B-V)")}
+# What the metadata of a pipeline's detections name as their `format`; see `Detections.write`.
+DETECTIONS_FORMAT = "starcensus detections"
 _FACTOR = {"Msun": 1.0, "yr": 1.0, "Myr": 1e6, "Gyr": 1e9, "mag": 1.0, "E(B-V)": 1.0}
 
 
@@ -187,6 +189,13 @@ def load(path: pathlib.Path) -> "tuple[astropy.table.Table, int, str]":
         ) from error
     header = sum(line.startswith("#") for line in lines) + 1 if suffix == ".ecsv" else 1
     return table, header + 1, "line"
+
+
+def holds_detections(table: "astropy.table.Table") -> bool:
+    """Whether a table is what `Detections.write` wrote, of version 0.1 too."""
+    meta = {str(key).lower(): value for key, value in dict(table.meta or {}).items()}
+    named = DETECTIONS_FORMAT in (meta.get("format"), *str(meta.get("starcens", "")).split('"'))
+    return named or ("pipeline" in meta and {"x", "y", "catalogued"} <= set(table.colnames))
 
 
 class _Reader:

@@ -7,9 +7,8 @@ from jaxtyping import Bool, Float
 
 from ...simulate.images.frame import BandImage
 from ...simulate.images.render import CORE_RADIUS, TemplateBank
-from ..pipeline.photometry import aperture_photometry
+from ..pipeline.photometry import APERTURE_PIX, SKY_PIX, aperture_photometry
 
-APERTURE_PIX, SKY_PIX = 4.0, (7.0, 8.0)
 SHARE = 0.5
 _STEP_PIX, _ANGLES = 0.25, 8
 

@@ -1,19 +1,24 @@
 """One row for each artificial cluster: what was put in, where, and what became of it."""
 
-import contextlib
 import dataclasses
-import hashlib
 import json
-import os
-import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-import h5py
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-VERSION = 1
+from starcensus.files import FileError, Path
+from starcensus.hdf5 import Format, read_json_attribute
+
+from ._checksum import columns_sha256
+
+FORMAT = Format(
+    name="starcensus injection table",
+    version=1,
+    what="injection table",
+    remedy="expected a file that `starcensus inject` or `InjectionTable.save` wrote",
+)
 INTEGERS = ("frame", "cluster", "repeat")
 FLOATS = ("log_mass", "log_age", "a_v", "r_eff_pc", "x", "y", "background", "crowding")
 FLOATS += ("log_density", "ci")
@@ -153,54 +158,31 @@ class InjectionTable:
 
     def sha256(self) -> str:
         """Checksum of bands, columns and values, whatever file they are in."""
-        found = hashlib.sha256("\n".join(self.bands).encode())
-        for name, values in sorted(self.columns().items()):
-            found.update(name.encode())
-            found.update(np.ascontiguousarray(values).tobytes())
-        return found.hexdigest()
+        return columns_sha256(self.columns(), "\n".join(self.bands))
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write to HDF5, atomically."""
-        path = pathlib.Path(path)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            with h5py.File(temporary, "w") as file:
-                file.attrs["format"] = "starcensus injection table"
-                file.attrs["version"] = VERSION
-                file.attrs["bands"] = json.dumps(self.bands)
-                file.attrs["cuts"] = json.dumps(list(self.cuts))
-                file.attrs["meta"] = json.dumps(self.meta, sort_keys=True)
-                for name, values in self.columns().items():
-                    chunks = dict(compression="gzip", compression_opts=2) if len(self) else {}
-                    file.create_dataset(name, data=values, track_times=False, **chunks)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+    def save(self, path: Path) -> None:
+        """Write to HDF5, in one step; raises `FileError`."""
+        with FORMAT.create(path) as file:
+            file.attrs["bands"] = json.dumps(self.bands)
+            file.attrs["cuts"] = json.dumps(list(self.cuts))
+            file.attrs["meta"] = json.dumps(self.meta, sort_keys=True)
+            for name, values in self.columns().items():
+                chunks = dict(compression="gzip", compression_opts=2) if len(self) else {}
+                file.create_dataset(name, data=values, track_times=False, **chunks)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> "InjectionTable":
-        """Read what `save` wrote; `ValueError` naming the file and what is wrong with it."""
-        with contextlib.ExitStack() as stack:
-            try:
-                file = stack.enter_context(h5py.File(path, "r"))
-            except OSError as error:
-                raise ValueError(f"{path}: cannot be read as HDF5 ({error})") from error
-            if file.attrs.get("format") != "starcensus injection table":
-                raise ValueError(
-                    f"{path}: is not an injection table; expected a file that `starcensus inject` "
-                    "wrote"
-                )
-            if file.attrs["version"] != VERSION:
-                raise ValueError(
-                    f"{path}: version {file.attrs['version']} of the format; this starcensus reads "
-                    f"{VERSION}"
-                )
+    def load(cls, path: Path) -> "InjectionTable":
+        """Read what `save` wrote; raises `FileError` naming the file and what is wrong with it."""
+        with FORMAT.open(path) as file:
             names = [*INTEGERS, *FLOATS, *FLAGS, *PLANES]
-            names += [f"cuts/{name}" for name in json.loads(str(file.attrs["cuts"]))]
-            missing = [name for name in names if name not in file]
-            if missing:
-                raise ValueError(f"{path}: has no column {', '.join(missing)}")
+            names += [f"cuts/{name}" for name in read_json_attribute(file, "cuts")]
+            if missing := [name for name in names if name not in file]:
+                raise FileError(f"{path}: has no column {', '.join(missing)}; {FORMAT.remedy}")
             names += [name for name in OPTIONAL if name in file]
             columns = {name: np.asarray(file[name]) for name in names}
-            bands = tuple(json.loads(str(file.attrs["bands"])))
-            return cls._of(bands, columns, json.loads(str(file.attrs["meta"])))
+            bands = tuple(read_json_attribute(file, "bands"))
+            meta = read_json_attribute(file, "meta")
+        try:
+            return cls._of(bands, columns, meta)
+        except ValueError as error:
+            raise FileError(f"{path}: {error}; {FORMAT.remedy}") from error

@@ -1,15 +1,29 @@
 """Learning a selection operator from artificial cluster tests, and checking it."""
 
+from .choose import Choice as Choice
+from .choose import choose_clusters as choose_clusters
+from .design import ChoiceSettings as ChoiceSettings
 from .design import TransitionDesign as TransitionDesign
+from .evaluate import Evaluation as Evaluation
+from .evaluate import Repeats as Repeats
+from .evaluate import evaluate as evaluate
+from .evaluate import learned_networks as learned_networks
 from .features import Inputs as Inputs
+from .features import LearnedOperator as LearnedOperator
 from .features import features as features
+from .features import magnitude_limits as magnitude_limits
+from .features import operator_inputs as operator_inputs
+from .guards import LearningError as LearningError
+from .guards import TrainingMarks as TrainingMarks
+from .guards import pool_weight as pool_weight
+from .guards import row_marks as row_marks
 from .learn import Learned as Learned
 from .learn import LearnSettings as LearnSettings
 from .learn import learn as learn
-from .learn import pool_weight as pool_weight
-from .learn import predict as predict
-from .learn import predict_library as predict_library
 from .monotonic import monotonic_breaks as monotonic_breaks
+from .predict import predict as predict
+from .predict import predict_library as predict_library
+from .validate import NEIGHBOURS as NEIGHBOURS
 from .validate import Neighbours as Neighbours
 from .validate import Reliability as Reliability
 from .validate import Scores as Scores

@@ -14,6 +14,39 @@ import numpy as np
 from jaxtyping import Float, Int
 
 
+@dataclasses.dataclass(frozen=True)
+class ChoiceSettings:
+    """A choice of about `n` rows of a pool.
+
+    **Arguments:**
+
+    - `n`: how many, within chance.
+    - `uniform`: share of the draws that every row has alike, so that nothing that the pilot got
+      wrong is left unseen; above 0, for a row without a chance cannot be weighted.
+    - `disagreement`: weight of the spread of the members beside (p(1 − p))^½.
+    - `seed`: of the draws.
+    - `start_row`: first row of the pool that may be chosen; a pilot may have used those before it.
+
+    Raises `ValueError` for a negative number, none to choose, or no uniform share.
+    """
+
+    n: int
+    uniform: float = 0.05
+    disagreement: float = 4.0
+    seed: int = 0
+    start_row: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in {"n": 1, "seed": 0, "start_row": 0}.items():
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} is {getattr(self, name)}; expected {least} or more")
+        if not (0 < self.uniform <= 1 and self.disagreement >= 0):
+            raise ValueError(
+                f"uniform is {self.uniform:g} and disagreement {self.disagreement:g}; expected a "
+                "share above 0 and up to 1, and a weight of 0 or more"
+            )
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class TransitionDesign:
     """Rows of a pool, drawn without repeats, and how likely each was.
@@ -27,41 +60,28 @@ class TransitionDesign:
 
     @classmethod
     def choose(
-        cls,
-        members: Float[np.ndarray, "member pool"],
-        n: int,
-        *,
-        uniform: float = 0.05,
-        disagreement: float = 4.0,
-        seed: int = 0,
+        cls, members: Float[np.ndarray, "member pool"], settings: ChoiceSettings
     ) -> "TransitionDesign":
-        """Choose about `n` rows of the pool (Poisson sampling: each by a draw of its own).
+        """Choose about `settings.n` rows of the pool (Poisson sampling: each by a draw of its own).
 
         **Arguments:**
 
-        - `members`: probabilities of each row by every network of a pilot.
-        - `uniform`: share of the draws that every row has alike, so that nothing that the pilot
-          got wrong is left unseen; above 0, for a row without a chance cannot be weighted.
-        - `disagreement`: weight of the spread of the members beside (p(1 − p))^½.
+        - `members`: probabilities of each row that may be chosen, by every network of a pilot.
 
-        Raises `ValueError` for fewer than two members, `n` beyond the pool, or no uniform share.
+        Raises `ValueError` for fewer than two members, or `n` beyond the pool.
         """
         n_members, pool = members.shape
-        if n_members < 2 or not 0 < n <= pool:
+        if n_members < 2 or settings.n > pool:
             raise ValueError(
-                f"got {n_members} networks and a pool of {pool} rows for {n}; expected at least "
-                "two networks and a pool that is larger than what is chosen"
-            )
-        if not (0 < uniform <= 1 and disagreement >= 0):
-            raise ValueError(
-                f"uniform is {uniform:g} and disagreement {disagreement:g}; expected a share above "
-                "0 and up to 1, and a weight of 0 or more"
+                f"got {n_members} networks and a pool of {pool} rows for {settings.n}; expected at "
+                "least two networks and a pool that is larger than what is chosen"
             )
         p = members.mean(0)
-        score = np.sqrt(p * (1 - p)) + disagreement * members.std(0)
+        score = np.sqrt(p * (1 - p)) + settings.disagreement * members.std(0)
+        uniform = settings.uniform
         score = (1 - uniform) * score / max(score.mean(), 1e-300) + uniform
-        inclusion = _scaled(score, n)
-        rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(2,)))
+        inclusion = _scaled(score, settings.n)
+        rng = np.random.default_rng(np.random.SeedSequence(settings.seed, spawn_key=(2,)))
         rows = np.flatnonzero(rng.random(pool) < inclusion)
         return cls(rows, inclusion[rows])
 

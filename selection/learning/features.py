@@ -7,7 +7,11 @@ import numpy as np
 from jaxtyping import Float
 
 from ..injection import InjectionTable
+from ..operators.network import NetworkSelection
 from ..operators.nuisance import BACKGROUND, R_EFF
+from ..operators.photometric import PhotometricNetwork
+
+LearnedOperator = NetworkSelection | PhotometricNetwork
 
 # A sky-subtracted mosaic has skies below zero; electrons/s/pixel.
 _FAINTEST_SKY = 1e-4
@@ -82,3 +86,21 @@ def features(
     mags = np.clip(table.true_mags, *limits.T)
     mask = np.ones((len(table), len(table.bands) * inputs.masked))
     return np.column_stack([mags, more, mask])
+
+
+def operator_inputs(operator: LearnedOperator) -> Inputs:
+    """What an operator's networks were trained on."""
+    names = () if operator.nuisance is None else operator.nuisance.names
+    return Inputs(
+        "photometric" if isinstance(operator, PhotometricNetwork) else "physical",
+        r_eff=R_EFF in names,
+        background=BACKGROUND in names,
+        masked=isinstance(operator, PhotometricNetwork) and operator.masked,
+    )
+
+
+def n_informative(operator: LearnedOperator) -> int:
+    """Leading columns of `features` that differ between clusters, not between their places."""
+    first = len(operator.bands) if isinstance(operator, PhotometricNetwork) else 3
+    names = () if operator.nuisance is None else operator.nuisance.names
+    return first + (R_EFF in names)

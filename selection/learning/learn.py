@@ -1,39 +1,47 @@
 """From a table of artificial cluster tests to a selection operator."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
-from starcensus.theta import Box
+from starcensus.files import Path
+from starcensus.theta import AXES, Box
 
 from ...networks import Trained, TrainSettings, search_grid, train_ensemble
 from ...networks.training import Progress, checksum
-from ...simulate import ClusterLibrary
 from ...simulate.library.design import FlatRadius, MassRadius
 from ..injection import InjectionTable
 from ..operators.network import NetworkSelection
-from ..operators.nuisance import (
-    BACKGROUND,
-    R_EFF,
-    Nuisance,
-    background_distribution,
-    independent,
-    radius_distribution,
-)
+from ..operators.nuisance import Nuisance, background_distribution, independent, radius_distribution
 from ..operators.photometric import PhotometricNetwork
-from .features import Inputs, features, magnitude_limits, nuisance_columns
+from ..operators.store import save_selection
+from .features import (
+    Inputs,
+    LearnedOperator,
+    features,
+    magnitude_limits,
+    nuisance_columns,
+)
+from .guards import (
+    LearningError,
+    Tables,
+    TrainingMarks,
+    named_tables,
+    pool_weight,
+    refuse_few_held_out,
+    training_weight,
+)
+from .predict import predict
+from .validate import Reliability, log_loss, reliability
 
 # A table with more radii than this was drawn from a continuous distribution.
 _FEW_RADII = 40
 _RADIUS_NODES = 16
 # Distance moduli that are the same, mag.
 _SAME_MAG = 1e-6
-# Evaluations of a network whose inputs are in memory together.
-_AT_ONCE = 1 << 18
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,51 +52,95 @@ class LearnSettings:
 
     - `inputs`: of the networks. `train`: their training.
     - `search`: choose the learning rate and weight decay on C-4's grid first, with one network.
+    - `weighted`: weight the rows by 1 / `inclusion`, which undoes a choice of clusters. Networks
+      that take what the pilot took need it not, and learn more without.
     """
 
     inputs: Inputs = dataclasses.field(default_factory=Inputs)
     train: TrainSettings = dataclasses.field(default_factory=TrainSettings)
     search: bool = False
+    weighted: bool = False
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Learned:
-    """An operator with its training.
+    """An operator with its training, as `learn` returns it.
 
     **Arguments:**
 
     - `operator`: averages over the nuisance properties, if it has any. `trained`: the ensemble.
-    - `held_out`: rows of the table that no network saw. `p`: the ensemble's mean probability of
-      these rows, each with its own nuisance properties.
-    - `settings`: as used, with what a search chose. `table_sha256`: of the table.
+    - `table`: all injections. `held_out`: its rows that no network saw. `p`: the ensemble's mean
+      probability of these rows, each with its own nuisance properties.
+    - `weight`: of each row of the table in the loss, or None for 1.
+    - `settings`: as used, with what a search chose.
+    - `marks`: by which the injections are known again when the operator is evaluated.
     """
 
-    operator: NetworkSelection | PhotometricNetwork
+    operator: LearnedOperator
     trained: Trained
+    table: InjectionTable
     held_out: Int[np.ndarray, "v"]
     p: Float[np.ndarray, "v"]
+    weight: Float[np.ndarray, "n"] | None
     settings: LearnSettings
-    table_sha256: str
+    marks: TrainingMarks
 
     def provenance(self) -> dict[str, Any]:
         """Facts to save with the operator, JSON-ready."""
         return {
-            "injection_table_sha256": self.table_sha256,
+            **self.marks.facts(),
             "settings": dataclasses.asdict(self.settings),
             "train_loss": [float(x) for x in self.trained.train_loss[:, -1]],
             "validation_loss": [float(x) for x in self.trained.validation_loss[:, -1]],
             "n_held_out": len(self.held_out),
             "networks_sha256": checksum(self.trained.networks),
+            "injections": dict(self.table.meta),
+        }
+
+    def save(self, path: Path, facts: Mapping[str, Any] | None = None) -> None:
+        """Write the operator with what it was trained on, so that no one judges it by that.
+
+        `facts`: more for its provenance, JSON-ready. Raises as `save_selection`.
+        """
+        save_selection(self.operator, path, {**self.provenance(), **(facts or {})})
+
+    @property
+    def held_out_label(self) -> Bool[np.ndarray, "v"]:
+        """Which of the held-out injections are catalogued."""
+        return self.table.catalogued[self.held_out]
+
+    @property
+    def held_out_weight(self) -> Float[np.ndarray, "v"] | None:
+        """Weight of each held-out injection, or None for 1."""
+        return None if self.weight is None else self.weight[self.held_out]
+
+    def reliability(self) -> Reliability:
+        """Of the held-out injections; raises `ValueError` where they are too few in every bin."""
+        return reliability(self.p, self.held_out_label, weight=self.held_out_weight)
+
+    def summary(self) -> dict[str, int | float]:
+        """How the training went, by name; raises as `reliability`."""
+        check, label = self.reliability(), self.held_out_label
+        return {
+            "n_injections": len(self.table),
+            "n_catalogued": int(self.table.catalogued.sum()),
+            "held_out.n": len(label),
+            "held_out.log_loss": log_loss(self.p, label, self.held_out_weight),
+            "held_out.reliability_p_value": check.p_value,
+            "held_out.largest_z": float(np.abs(check.z).max()),
+            "final_train_loss": float(self.trained.train_loss[:, -1].mean()),
+            "final_validation_loss": float(self.trained.validation_loss[:, -1].mean()),
+            "max_rate": self.settings.train.max_rate,
+            "weight_decay": self.settings.train.weight_decay,
         }
 
 
 def learn(
-    table: InjectionTable,
+    tables: Tables,
     settings: LearnSettings = LearnSettings(),
     *,
     radius: FlatRadius | MassRadius | None = None,
     distance_modulus: float | None = None,
-    weight: Float[np.ndarray, "n"] | None = None,
     progress: Progress = lambda member, epoch, train, validation: None,
 ) -> Learned:
     """Train the networks of an operator on the labels `catalogued`.
@@ -98,45 +150,46 @@ def learn(
 
     **Arguments:**
 
+    - `tables`: of injections of one survey: one, or several by name, which are joined in order.
     - `radius`: distribution of half-light radii to average over, for networks that take r_eff; by
       default that of the table, or of the pool where the table says of its clusters how likely
       they were to be chosen from one. Local skies are those of the table, which lie where light is.
     - `distance_modulus`: of the frame, for magnitudes; by default from the table's `meta`,
       which it must not contradict.
-    - `weight`: of each row in the loss; by default 1.
+    - `progress`: called after each epoch with member, epoch, training and held-out loss.
 
-    Raises `ValueError` for a table without both labels, without radii that can be learned from,
-    without a distance modulus where one is needed, or with another one.
+    Raises `LearningError` for a table without both labels, with too few rows to hold some out,
+    without radii that can be learned from, without a distance modulus where one is needed, or with
+    another one, and for clusters that were chosen by what these networks do not see, unless
+    `settings.weighted`.
+
+    ```python
+    table = InjectionTable.load("injections.h5")
+    learned = learn(table, LearnSettings(Inputs(r_eff=True)))
+    learned.save("operator.h5")
+    ```
     """
+    named = named_tables(tables)
+    table = InjectionTable.concatenate(*named.values())
     inputs = settings.inputs
+    weight = training_weight(named, table, inputs, settings.weighted)
     limits = magnitude_limits(table) if inputs.kind == "photometric" else None
     x = features(table, inputs, limits)
-    if not 0 < table.catalogued.sum() < len(table):
-        raise ValueError(
-            f"{int(table.catalogued.sum())} of {len(table)} injections are catalogued; both "
-            "outcomes are needed. Inject clusters on both sides of the limit"
-        )
-    modulus = table.meta.get("distance_modulus", distance_modulus)
-    if distance_modulus is not None and abs(modulus - distance_modulus) > _SAME_MAG:
-        raise ValueError(
-            f"distance_modulus is {distance_modulus:g}, and the table's magnitudes are at "
-            f"{modulus:g}; leave distance_modulus out, or inject at the distance that is meant"
-        )
-    if modulus is None and inputs.kind == "photometric":
-        raise ValueError(
-            "the table does not say at which distance modulus its magnitudes are; give "
-            "distance_modulus"
-        )
-    n_masked = len(table.bands) if inputs.masked else 0
+    _refuse_one_outcome(table)
+    refuse_few_held_out(table, settings.train.validation)
+    modulus = _distance_modulus(table, inputs, distance_modulus)
     settings = dataclasses.replace(settings, train=settings.train.with_dropout(inputs.masked))
-    options: dict[str, Any] = {"n_masked": n_masked, "weight": weight}
+    options: dict[str, Any] = {
+        "n_masked": len(table.bands) if inputs.masked else 0,
+        "weight": weight,
+    }
     if settings.search:
         best, _ = search_grid(x, table.catalogued, settings.train, **options)
         settings = dataclasses.replace(settings, train=best)
     nuisance = _nuisance(table, inputs, radius)
     trained = train_ensemble(x, table.catalogued, settings.train, progress=progress, **options)
-    operator: NetworkSelection | PhotometricNetwork
-    if inputs.kind == "physical":
+    operator: LearnedOperator
+    if limits is None or modulus is None:
         operator = NetworkSelection(
             networks=trained.networks,
             domain=_domain(table),
@@ -144,124 +197,47 @@ def learn(
             nuisance=nuisance,
         )
     else:
-        assert limits is not None and modulus is not None
         operator = PhotometricNetwork(
             networks=trained.networks,
             bands=table.bands,
             limits=limits,
-            distance_modulus=float(modulus),
+            distance_modulus=modulus,
             outside="clip",
             nuisance=nuisance,
             masked=inputs.masked,
         )
     p = predict(operator, table.take(trained.held_out))
-    return Learned(operator, trained, trained.held_out, p, settings, table.sha256())
+    marks = TrainingMarks.of(named, table)
+    return Learned(operator, trained, table, trained.held_out, p, weight, settings, marks)
 
 
-def predict(
-    operator: NetworkSelection | PhotometricNetwork, table: InjectionTable
-) -> Float[np.ndarray, "n"]:
-    """The ensemble's mean probability of each row with its own nuisance properties."""
-    names = () if operator.nuisance is None else operator.nuisance.names
-    further = nuisance_columns(table, names) if names else None
-    theta = np.stack([table.log_mass, table.log_age, table.a_v], axis=1)
-    return _members(operator, theta, table.true_mags, further).mean(axis=0)
-
-
-def predict_library(
-    operator: NetworkSelection | PhotometricNetwork,
-    library: ClusterLibrary,
-    progress: Callable[[int, int], None] = lambda done, n: None,
-) -> Float[np.ndarray, "member n"]:
-    """Each network's probability of each cluster, were it injected.
-
-    Magnitudes are those that an injection would have. An operator that takes a radius is given the
-    cluster's own. Its local sky is not known before it is placed: the probability is averaged over
-    the operator's own distribution of skies, as they are for any cluster. Beyond the θ and the
-    radii of its training the operator extrapolates, magnitudes are moved to its limits.
-
-    **Arguments:**
-
-    - `library`: has at least the operator's bands, if it takes magnitudes.
-    - `progress`: called with the number of clusters done so far and of all.
-
-    Raises `ValueError` for a band or a radius that is missing, a NaN, or an operator of magnitudes
-    that are not Vega.
-    """
-    names = () if operator.nuisance is None else operator.nuisance.names
-    log_r = _log_radii(library) if R_EFF in names else np.zeros(len(library))
-    mags = library.mags
-    if isinstance(operator, PhotometricNetwork):
-        operator = operator.simulated()
-        mags = _apparent(operator, library)
-    skies, weight = np.zeros(1), np.ones(1)
-    if operator.nuisance is not None and BACKGROUND in names:
-        column = np.asarray(operator.nuisance.values)[:, names.index(BACKGROUND)]
-        skies, at = np.unique(column, return_inverse=True)
-        weight = np.bincount(at, np.asarray(operator.nuisance.weights, float))
-        weight /= weight.sum()
-    q, size = len(skies), max(1, _AT_ONCE // len(skies))
-    out = np.empty((operator.n_members, len(library)))
-    for start in range(0, len(library), size):
-        rows = np.arange(start, min(start + size, len(library)))
-        each = np.repeat(rows, q)
-        columns = {R_EFF: log_r[each], BACKGROUND: np.tile(skies, len(rows))}
-        further = np.stack([columns[name] for name in names], axis=1) if names else None
-        p = _members(operator, library.theta[each], mags[each], further)
-        out[:, rows] = p.reshape(-1, len(rows), q) @ weight
-        progress(int(rows[-1]) + 1, len(library))
-    return out
-
-
-def _members(
-    operator: NetworkSelection | PhotometricNetwork,
-    theta: Float[np.ndarray, "n 3"],
-    mags: Float[np.ndarray, "n band"],
-    further: Float[np.ndarray, "n k"] | None,
-) -> Float[np.ndarray, "member n"]:
-    more = None if further is None else jnp.asarray(further)
-    if isinstance(operator, PhotometricNetwork):
-        return np.asarray(operator.simulated(operator.outside).members(mags, more), float)
-    mass, age, a_v = (jnp.asarray(x) for x in theta.T)
-    logits = operator.logits(mass, age, a_v, more)
-    return 1 / (1 + np.exp(-np.asarray(logits, float)))
-
-
-def _log_radii(library: ClusterLibrary) -> Float[np.ndarray, "n"]:
-    if library.r_eff_pc is None:
-        raise ValueError(
-            "the operator takes the half-light radius and the library has no r_eff_pc; draw it "
-            "with a [radius]"
+def _refuse_one_outcome(table: InjectionTable) -> None:
+    if not 0 < table.catalogued.sum() < len(table):
+        raise LearningError(
+            f"{int(table.catalogued.sum())} of {len(table)} injections are catalogued; both "
+            "outcomes are needed. Inject clusters on both sides of the limit"
         )
-    bad = ~(np.isfinite(library.r_eff_pc) & (library.r_eff_pc > 0))
-    if bad.any():
-        row = int(np.argmax(bad))
-        raise ValueError(
-            f"r_eff_pc of cluster {row} is {library.r_eff_pc[row]:g}; expected parsecs > 0"
-        )
-    return np.log10(library.r_eff_pc)
 
 
-def _apparent(operator: PhotometricNetwork, library: ClusterLibrary) -> Float[np.ndarray, "n band"]:
-    if operator.mag_system != "Vega":
-        raise ValueError(
-            f"the operator takes {operator.mag_system} magnitudes; those of a library are Vega: "
-            "train one on injections"
+def _distance_modulus(table: InjectionTable, inputs: Inputs, given: float | None) -> float | None:
+    modulus = table.meta.get("distance_modulus", given)
+    if given is not None and abs(modulus - given) > _SAME_MAG:
+        raise LearningError(
+            f"distance_modulus is {given:g}, and the table's magnitudes are at {modulus:g}; leave "
+            "distance_modulus out, or inject at the distance that is meant"
         )
-    mags = library.select(operator.bands).mags
-    if np.isnan(mags).any():
-        row, band = (int(i) for i in np.argwhere(np.isnan(mags))[0])
-        raise ValueError(
-            f"magnitude of cluster {row} in {operator.bands[band]} is NaN; expected a number, or "
-            "infinity for no light"
+    if modulus is None and inputs.kind == "photometric":
+        raise LearningError(
+            "the table does not say at which distance modulus its magnitudes are; give "
+            "distance_modulus"
         )
-    return mags + operator.distance_modulus
+    return None if modulus is None else float(modulus)
 
 
 def _domain(table: InjectionTable) -> Box:
     """The box of the injections: the design's limits lie a gap between neighbours further out."""
     limits = {}
-    for axis in ("log_mass", "log_age", "a_v"):
+    for axis in AXES:
         values = getattr(table, axis)
         low, high = float(values.min()), float(values.max())
         gap = 10 * (high - low) / len(values)
@@ -276,7 +252,7 @@ def _nuisance(
     if inputs.r_eff:
         values = np.unique(table.r_eff_pc)
         if len(values) < 2:
-            raise ValueError(
+            raise LearningError(
                 f"all injections have r_eff_pc = {values[0]:g}; a network cannot learn what it "
                 "does. Inject several radii or leave r_eff out"
             )
@@ -293,19 +269,8 @@ def _nuisance(
                 counts = np.bincount(np.searchsorted(values, table.r_eff_pc), weight).astype(float)
             parts.append(Nuisance(inputs.nuisances[:1], np.log10(values)[:, None], counts))
     elif radius is not None:
-        raise ValueError("radius is for networks that take r_eff; this one averages the table's")
+        raise LearningError("radius is for networks that take r_eff; this one averages the table's")
     if inputs.background:
         column = nuisance_columns(table, inputs.nuisances[-1:])[:, 0]
         parts.append(background_distribution(column))
     return independent(*parts) if parts else None
-
-
-def pool_weight(table: InjectionTable) -> Float[np.ndarray, "n"] | None:
-    """Weights under which the rows stand for a pool; rows that no choice was made of have 1.
-
-    This is exact for one choice that left the others out of account. Of several rounds, clusters
-    that an earlier one was unlikely to choose count up to twice.
-    """
-    if table.inclusion is None:
-        return None
-    return 1 / np.where(np.isnan(table.inclusion), 1.0, table.inclusion)

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float
@@ -12,8 +12,9 @@ from ...simulate.images.frame import B_FILTERS, I_FILTERS, V_FILTERS, BandImage,
 from ...simulate.images.psf import PSF
 from ...simulate.images.render import TemplateBank, add_sources
 from ...simulate.images.white import SCALE_FACTORS, white_light
-from ._base import Detections
-from .photometry import aperture_photometry, magnitudes
+from ._base import PIPELINES, Field
+from .detections import Detections
+from .photometry import APERTURE_PIX, SKY_PIX, aperture_photometry, magnitudes
 
 _SAME_PIX = 0.25
 
@@ -51,8 +52,8 @@ class LegusSettings:
     back_filter: int = 1
     centroid_sigma_pix: float = 1.0
     centroid_shift_pix: float = 3.0
-    aperture_pix: float = 4.0
-    sky_pix: tuple[float, float] = (7.0, 8.0)
+    aperture_pix: float = APERTURE_PIX
+    sky_pix: tuple[float, float] = SKY_PIX
     ci_pix: tuple[float, float] = (1.0, 3.0)
     aperture_correction: Mapping[str, float] = dataclasses.field(default_factory=dict)
     max_error: float = 0.3
@@ -80,6 +81,7 @@ class LegusSettings:
             )
 
 
+@PIPELINES.register("legus")
 @dataclasses.dataclass(frozen=True)
 class LegusPipeline:
     """White light, detection, photometry, stage 1 and stage 2. Needs sep (extra `images`).
@@ -96,6 +98,58 @@ class LegusPipeline:
     """
 
     settings: LegusSettings = dataclasses.field(default_factory=LegusSettings)
+
+    Settings: ClassVar[type] = LegusSettings
+
+    @classmethod
+    def for_field(
+        cls,
+        frame: Frame,
+        psfs: Mapping[str, PSF],
+        settings: LegusSettings = LegusSettings(),
+        *,
+        eta: float = 1.5,
+    ) -> "LegusPipeline":
+        """The pipeline of a target: bands without an aperture correction get that of a model.
+
+        **Arguments:**
+
+        - `psfs`: one PSF for each band of the frame.
+        - `settings`: what its `aperture_correction` says of a band is kept.
+        - `eta`: slope of the isolated model cluster, see `aperture_corrections`.
+
+        Raises `ValueError` for a correction of a band that the frame lacks, and for a band with
+        neither a correction nor a PSF.
+
+        ```python
+        pipeline = LegusPipeline.for_field(frame, default_psfs(frame.bands))
+        ```
+        """
+        given = dict(settings.aperture_correction)
+        if unknown := [band for band in given if band not in frame.bands]:
+            raise ValueError(
+                f"aperture_correction: no band {', '.join(unknown)}; there are "
+                f"{', '.join(frame.bands)}"
+            )
+        rest = [band for band in frame.bands if band not in given]
+        if missing := [band for band in rest if band not in psfs]:
+            raise ValueError(
+                f"no PSF of {', '.join(missing)}, nor an aperture correction; got "
+                f"{', '.join(psfs) or 'none'}. `default_psfs(frame.bands)` makes them"
+            )
+        made = aperture_corrections(
+            {band: psfs[band] for band in rest},
+            frame.pc_per_pixel,
+            eta=eta,
+            aperture_pix=settings.aperture_pix,
+            sky_pix=settings.sky_pix,
+        )
+        return cls(dataclasses.replace(settings, aperture_correction=made | given))
+
+    @classmethod
+    def for_survey(cls, settings: LegusSettings, field: Field) -> "LegusPipeline":
+        """As `for_field`, from the parts of a survey file."""
+        return cls.for_field(field.frame, field.psfs, settings, eta=field.eta)
 
     def describe(self) -> dict[str, Any]:
         settings = dataclasses.asdict(self.settings)
@@ -249,8 +303,8 @@ def aperture_corrections(
     pc_per_pixel: float,
     r_eff_pc: float = 3.0,
     eta: float = 1.5,
-    aperture_pix: float = 4.0,
-    sky_pix: tuple[float, float] = (7.0, 8.0),
+    aperture_pix: float = APERTURE_PIX,
+    sky_pix: tuple[float, float] = SKY_PIX,
 ) -> dict[str, float]:
     """Magnitudes to add to an aperture's to have all light, for an isolated model cluster.
 

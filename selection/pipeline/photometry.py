@@ -7,6 +7,9 @@ from jaxtyping import Float, Int
 
 from ...simulate.images.frame import BandImage
 
+# Of LEGUS and PHANGS-HST: the aperture of their magnitudes and the annulus of its sky.
+APERTURE_PIX, SKY_PIX = 4.0, (7.0, 8.0)
+
 _CLIP_SIGMA, _CLIP_ROUNDS = 3.0, 5
 # The median of many pixels is this much more uncertain (in variance) than their mean.
 MEDIAN_VARIANCE = np.pi / 2
@@ -34,7 +37,7 @@ def aperture_photometry(
     x: Float[np.ndarray, "n"],
     y: Float[np.ndarray, "n"],
     radii_pix: tuple[float, ...],
-    sky_pix: tuple[float, float] = (7.0, 8.0),
+    sky_pix: tuple[float, float] = SKY_PIX,
     sky_variance: float = 1.0,
     correlation: float = 1.0,
 ) -> Apertures:

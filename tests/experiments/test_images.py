@@ -488,7 +488,7 @@ MISTAKES: dict[str, tuple[str, Callable[[pathlib.Path], None], str]] = {
         replace("radii_pc = [3.0]", 'radii_pc = "library"'),
         r"survey\.toml: radii_pc is None and the library has no r_eff_pc; draw it with a \[radius",
     ),
-    "other table": ("inject", other_table, r"out is there and is no table of this test; remove it"),
+    "other table": ("inject", other_table, r"out is there and is of another test; remove it"),
     "no galaxy file": ("simulate", remove("galaxy.toml"), r"there is no such galaxy file"),
     "galaxy key": ("simulate", galaxy("centre", "center"), r"galaxy: unknown key center; allowed:"),
     "exposures in galaxy": (

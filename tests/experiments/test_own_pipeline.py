@@ -169,7 +169,7 @@ def test_another_version_of_the_file_does_not_continue_a_table(
     # Of the same length, and within the same second.
     (project / "peaks.py").write_text(CODE.replace("total > 0)", "total > 1)"))
     assert run(monkeypatch, "inject", *files) == 2
-    assert "is there and is no table of this test" in capfd.readouterr().err
+    assert "is there and is of another test" in capfd.readouterr().err
     # Not of the options alone, either, that describe() leaves out.
     (project / "peaks.py").write_text(CODE)
     (project / "survey.toml").write_text(SURVEY.replace("[5, 9]", "[5, 11]"))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import xarray
 
-from starcensus.inference import log_likelihood, write_atomic
+from starcensus.inference import log_likelihood
 
 GROUPS = {
     "posterior",
@@ -21,12 +21,12 @@ GROUPS = {
 
 
 def test_groups_and_shapes(simple_fit):
-    tree, n = simple_fit.result.tree, len(simple_fit.result.catalogue)
+    tree, n = simple_fit.result.tree, len(simple_fit.result.objects)
     assert GROUPS <= set(tree.children)
     assert tree["posterior"]["alpha_m"].shape == (4, 1000)
     assert tree["log_likelihood"]["objects"].shape == (4, 1000, n)
     assert tree["log_likelihood"]["objects"].dims == ("chain", "draw", "cluster")
-    assert list(tree["observed_data"]["cluster"].values) == list(simple_fit.result.catalogue.ids)
+    assert list(tree["observed_data"]["cluster"].values) == list(simple_fit.result.objects.ids)
     for axis in ("log_mass", "log_age", "a_v"):
         assert int(tree["observed_data"][f"counts_{axis}"].sum()) == n
         assert tree["posterior_predictive"][f"counts_{axis}"].shape[:2] == (1, 50)
@@ -60,7 +60,7 @@ def test_summary_is_finite_and_complete(simple_fit):
         assert quantiles == sorted(quantiles)
         draws = simple_fit.result.tree["posterior"][name].values
         assert quantiles[2] == pytest.approx(np.median(draws))
-    assert summary["n_clusters"] == len(simple_fit.result.catalogue)
+    assert summary["n_clusters"] == len(simple_fit.result.objects)
     assert summary["converged"] is True
     assert {"wall_s", "max_r_hat", "min_ess_bulk", "n_divergent"} <= set(summary)
 
@@ -72,17 +72,3 @@ def test_log_likelihood_adds_up_to_the_conditional_form(simple_fit):
     population = simple_fit.model.population.with_values(draw)
     whole = log_likelihood(population, simple_fit.objects, simple_fit.grid, "conditional")
     assert terms.sum() == pytest.approx(float(whole), rel=1e-11)
-
-
-def test_atomic_writing_leaves_the_old_file_after_a_failure(tmp_path):
-    path = tmp_path / "x.txt"
-    write_atomic(path, lambda p: p.write_text("old"))
-
-    def fail(p):
-        p.write_text("half")
-        raise OSError("disk full")
-
-    with pytest.raises(OSError, match="disk full"):
-        write_atomic(path, fail)
-    assert path.read_text() == "old"
-    assert [p.name for p in tmp_path.iterdir()] == ["x.txt"]

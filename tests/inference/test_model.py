@@ -18,7 +18,7 @@ from starcensus.forward import (
     Uniform,
 )
 from starcensus.inference import PopulationModel
-from starcensus.inference.fit import prior_draws
+from starcensus.inference.draws import prior_draws
 from starcensus.inference.model import distribution
 from starcensus.inference.sampling import numpyro_rules
 

@@ -16,6 +16,7 @@ from .hits import HitMap as HitMap
 from .hits import ModelRegions as ModelRegions
 from .hits import hit_map as hit_map
 from .hits import hit_regions as hit_regions
+from .kept import regions_source as regions_source
 from .models import ModelSettings as ModelSettings
 from .models import crossing_time_myr as crossing_time_myr
 from .models import half_light_radius as half_light_radius
@@ -28,6 +29,7 @@ from .routes import total_corrections as total_corrections
 from .routes import well_measured as well_measured
 from .routes import well_shaped as well_shaped
 from .settings import PhangsSettings as PhangsSettings
+from .settings import PhangsSurveySettings as PhangsSurveySettings
 from .stars import StellarExclusion as StellarExclusion
 from .stars import clean_stars as clean_stars
 from .stars import stellar_exclusion as stellar_exclusion

@@ -15,10 +15,9 @@ from ....simulate.clusters.profiles import Moffat
 from ....simulate.images.frame import BandImage
 from ....simulate.images.psf import PSF
 from ....simulate.images.render import add_sources, make_template
-from ..photometry import aperture_photometry
+from ..photometry import SKY_PIX, aperture_photometry
 
 RADII_PIX = (1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0)
-SKY_PIX = (7.0, 8.0)
 CI_TABLE_1 = (0.746, 0.447, 0.288, 0.186, 0.201, 0.0858)
 """Of the fiducial cluster in neighbouring radii, in V with WFC3/UVIS at 0.0396 arcsec a pixel."""
 FIDUCIAL_FWHM_PIX, FIDUCIAL_ETA = 2.0, 3.0

@@ -2,8 +2,6 @@
 
 import dataclasses
 import hashlib
-import os
-import pathlib
 from typing import Any, Literal
 
 import h5py
@@ -11,11 +9,15 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy import ndimage
 
+from starcensus.files import FileError, Path, replacing
+from starcensus.hdf5 import Format
+
 BIN_SIZES = (0.01, 0.02, 0.04)
 MIN_MODELS = 9
 # Half-width of the plane that hit maps cover; what lies beyond is noise.
 _REACH = 4.0
 _KIND = "starcensus.ModelRegions"
+_FORMAT = Format(_KIND, 1, "file of model regions", "expected one that `ModelRegions.save` wrote")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -76,26 +78,20 @@ class ModelRegions:
             "sha256": digest.hexdigest(),
         }
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write to HDF5, atomically."""
-        target = pathlib.Path(path)
-        temporary = target.with_name(f".{target.name}.{os.getpid()}")
-        try:
-            with h5py.File(temporary, "w") as file:
-                file.attrs["starcensus_kind"], file.attrs["source"] = _KIND, self.source
-                for number, each in enumerate(self.maps):
-                    data = file.create_dataset(str(number), data=each.mask)
-                    data.attrs["bin_size"], data.attrs["first"] = each.bin_size, each.first
-            os.replace(temporary, target)
-        finally:
-            temporary.unlink(missing_ok=True)
+    def save(self, path: Path) -> None:
+        """Write to HDF5, in one step; raises `FileError`."""
+        with replacing(path) as temporary, h5py.File(temporary, "w") as file:
+            file.attrs["starcensus_kind"], file.attrs["source"] = _KIND, self.source
+            for number, each in enumerate(self.maps):
+                data = file.create_dataset(str(number), data=each.mask)
+                data.attrs["bin_size"], data.attrs["first"] = each.bin_size, each.first
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> "ModelRegions":
-        """Read what `save` wrote; `ValueError` for another file."""
-        with h5py.File(path) as file:
+    def load(cls, path: Path) -> "ModelRegions":
+        """Read what `save` wrote; raises `FileError` for another file."""
+        with _FORMAT.opened(path) as file:
             if file.attrs.get("starcensus_kind") != _KIND:
-                raise ValueError(f"{path} holds no model regions; expected a file of `save`")
+                raise FileError(f"{path}: holds no model regions; {_FORMAT.remedy}")
             maps = []
             for number in range(len(file)):
                 data: Any = file[str(number)]

@@ -1,11 +1,13 @@
 """Settings of the pipeline, with the survey's values."""
 
 import dataclasses
+import pathlib
 from collections.abc import Mapping
 from typing import Literal
 
 from .concentration import checked_fiducial
 from .duplicates import DOUBLES_PIX
+from .models import ModelSettings
 from .routes import HD_LIMIT_M_V, HD_MCI_IN
 
 
@@ -111,3 +113,35 @@ class PhangsSettings:
                 )
         for fiducial in self.fiducial_ci.values():
             checked_fiducial(fiducial)
+
+
+@dataclasses.dataclass(frozen=True)
+class PhangsSurveySettings(PhangsSettings):
+    """`PhangsSettings`, and for the sample `"ml"`:
+
+    - `models`: the grid of model clusters.
+    - `regions`: a file for the regions that they fill, relative to the survey's folder. It is
+      written if it is not there, and read by every later process; one that `ModelRegions.save`
+      wrote in Python is taken as it is.
+    """
+
+    models: ModelSettings = dataclasses.field(default_factory=ModelSettings)
+    regions: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.sample == "human" and (self.regions or self.models != ModelSettings()):
+            raise ValueError(
+                "models and regions are given and sample is 'human', which uses none; set "
+                "sample = 'ml' or remove them"
+            )
+
+    @property
+    def plain(self) -> PhangsSettings:
+        """Those of the pipeline alone."""
+        names = [field.name for field in dataclasses.fields(PhangsSettings)]
+        return PhangsSettings(**{name: getattr(self, name) for name in names})
+
+    def files(self, folder: pathlib.Path) -> list[pathlib.Path]:
+        """What is read beside the survey's images."""
+        return [] if self.regions is None else [folder / self.regions]

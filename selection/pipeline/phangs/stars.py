@@ -10,8 +10,7 @@ from scipy import ndimage
 from ....simulate.images.frame import BandImage
 from ....simulate.images.psf import PSF
 from ....simulate.images.render import make_template
-from ..photometry import annulus_sky
-from .concentration import SKY_PIX
+from ..photometry import SKY_PIX, annulus_sky
 from .hits import HitMap, ModelRegions
 
 _FIT_PIX = 3

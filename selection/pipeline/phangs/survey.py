@@ -3,31 +3,40 @@
 import dataclasses
 import json
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from jaxtyping import Float
 
+from ....simulate import StellarGrid, StellarPopulation
 from ....simulate.images.frame import V_FILTERS, Frame, band_of
 from ....simulate.images.psf import PSF
-from .._base import Detections
+from .._base import PIPELINES, Field
+from ..detections import Detections
 from ..legus import aperture_corrections
-from ..photometry import MEDIAN_VARIANCE, Apertures, aperture_photometry, magnitudes
-from .concentration import RADII_PIX, SKY_PIX, concentration, fiducial_ci, multi_scale
+from ..photometry import (
+    APERTURE_PIX,
+    MEDIAN_VARIANCE,
+    SKY_PIX,
+    Apertures,
+    aperture_photometry,
+    magnitudes,
+)
+from .concentration import RADII_PIX, concentration, fiducial_ci, multi_scale
 from .detection import find_sources
 from .duplicates import keep_brightest
 from .hits import ModelRegions
-from .models import ModelSettings
+from .kept import load_kept, regions_source
+from .models import ModelSettings, mean_magnitudes
 from .polygon import crop_mci_out, in_polygon
 from .routes import super_hd, well_measured, well_shaped
-from .settings import PhangsSettings
+from .settings import PhangsSettings, PhangsSurveySettings
 from .stars import StellarExclusion, clean_stars, stellar_exclusion
 from .synthetic import model_regions
 from .uncertainty import multi_scale_errors
 
-_MAG_PIX = 4.0
 
-
+@PIPELINES.register("phangs")
 @dataclasses.dataclass(frozen=True, eq=False)
 class PhangsPipeline:
     """Candidate clusters as PHANGS-HST selects them (Thilker et al. 2022). Needs sep, photutils.
@@ -57,6 +66,8 @@ class PhangsPipeline:
     settings: PhangsSettings = dataclasses.field(default_factory=PhangsSettings)
     regions: ModelRegions | None = None
     exclusion: StellarExclusion | None = None
+
+    Settings: ClassVar[type] = PhangsSurveySettings
 
     def __post_init__(self) -> None:
         if self.settings.sample == "ml" and self.regions is None:
@@ -131,6 +142,44 @@ class PhangsPipeline:
             exclusion = stellar_exclusion(*mci, level=settings.exclusion_level)
         return cls(settings, regions, exclusion)
 
+    @classmethod
+    def for_survey(cls, settings: PhangsSurveySettings, field: Field) -> "PhangsPipeline":
+        """As `for_field`, from the parts of a survey file; regions of models are kept in a file.
+
+        The region of the frame's stars is left out where `ci_floor` stands for one.
+
+        Raises `FileError` for regions of other images, PSFs or models, and `ValueError` as
+        `PhangsPipeline.for_field`.
+        """
+        frame, psfs = field.frame, field.psfs
+        # First what takes a second, for it may fail, and models take minutes.
+        human = cls.for_field(
+            frame,
+            psfs,
+            dataclasses.replace(settings.plain, sample="human"),
+            exclusion="field" if settings.ci_floor is None else None,
+        )
+        if settings.sample == "human":
+            return human
+        complete = dataclasses.replace(human.settings, sample="ml")
+        v = band_of(frame.bands, V_FILTERS)
+        path = None if settings.regions is None else field.folder / settings.regions
+        source = regions_source(frame, psfs[v], complete, settings.models)
+        if path is not None and path.exists():
+            return cls(complete, load_kept(path, source), human.exclusion)
+        stars = StellarPopulation(StellarGrid.default())
+        made = cls.for_field(
+            frame,
+            psfs,
+            complete,
+            magnitudes=mean_magnitudes(stars, v, settings.models),
+            models=settings.models,
+            exclusion=human.exclusion,
+        )
+        if path is not None and made.regions is not None:
+            dataclasses.replace(made.regions, source=source).save(path)
+        return made
+
     def describe(self) -> dict[str, Any]:
         """Settings and regions; JSON."""
         settings = dataclasses.asdict(self.settings)
@@ -173,7 +222,7 @@ class PhangsPipeline:
         n, v_at = len(sources), frame.index(v.band)
         mags, errors, seven = _photometry(frame, v_at, sources.x, sources.y, s.noise_correlation)
         mags += np.array([s.aperture_correction[band] for band in frame.bands])
-        at_4 = RADII_PIX.index(_MAG_PIX)
+        at_4 = RADII_PIX.index(APERTURE_PIX)
         rate, rate_error = seven.flux[:, at_4], seven.error[:, at_4]
         ci = concentration(seven.flux)
         mci_in, mci_out = multi_scale(ci, fiducial)
@@ -238,7 +287,7 @@ def _photometry(
     correlation: float,
 ) -> tuple[Float[np.ndarray, "n band"], Float[np.ndarray, "n band"], Apertures]:
     """Magnitudes within 4 pixels and their errors, and all seven apertures in V."""
-    radii: list[tuple[float, ...]] = [(_MAG_PIX,)] * len(frame.bands)
+    radii: list[tuple[float, ...]] = [(APERTURE_PIX,)] * len(frame.bands)
     radii[v_at] = RADII_PIX
     measured = [
         aperture_photometry(image, x, y, each, SKY_PIX, MEDIAN_VARIANCE, correlation)
@@ -246,7 +295,7 @@ def _photometry(
     ]
     pairs = []
     for image, each, apertures in zip(frame, radii, measured, strict=True):
-        column = each.index(_MAG_PIX)
+        column = each.index(APERTURE_PIX)
         pairs.append(magnitudes(image, apertures.flux[:, column], apertures.error[:, column]))
     mags, errors = (np.stack(columns, axis=1) for columns in zip(*pairs, strict=True))
     return mags, errors, measured[v_at]

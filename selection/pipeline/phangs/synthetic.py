@@ -10,8 +10,8 @@ from ....simulate.clusters.profiles import Moffat
 from ....simulate.images.frame import BandImage
 from ....simulate.images.psf import PSF
 from ....simulate.images.render import CORE_RADIUS, make_template, photon_noise
-from ..photometry import aperture_photometry
-from .concentration import OFFSETS_PIX, RADII_PIX, SKY_PIX, concentration, multi_scale
+from ..photometry import SKY_PIX, aperture_photometry
+from .concentration import OFFSETS_PIX, RADII_PIX, concentration, multi_scale
 from .hits import ModelRegions, hit_regions
 from .models import ModelSettings, crossing_time_myr, half_light_radius
 

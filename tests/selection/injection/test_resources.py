@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from starcensus.selection.injection import InjectionTable, Injector, run_injections
+from starcensus.shards import Work
 from starcensus.simulate import Frame
 
 HERE = pathlib.Path(__file__).parent
@@ -62,7 +63,7 @@ def test_nothing_is_written_but_shards_and_the_table(toy, tmp_path, monkeypatch)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
     monkeypatch.setattr(toy.ToySurvey, "__call__", watched)
-    run_injections(Large(toy, 6), "table.h5", shard_frames=2, progress=lambda done, n: look())
+    run_injections(Large(toy, 6), "table.h5", Work(shard_size=2), progress=lambda done, n: look())
     look()
     # Six frames, and the untouched one.
     assert len(looks) == 7
@@ -88,7 +89,7 @@ def test_memory_does_not_grow_with_the_number_of_frames(toy, tmp_path):
     try:
         for shard_frames in (1, 6):
             out = tmp_path / f"{shard_frames}.h5"
-            run_injections(Large(toy, 12), out, shard_frames=shard_frames, progress=look)
+            run_injections(Large(toy, 12), out, Work(shard_size=shard_frames), progress=look)
     finally:
         tracemalloc.stop()
     assert len(peaks) == 7 and min(peaks) > 1

@@ -11,8 +11,9 @@ import sys
 import numpy as np
 import pytest
 
+from starcensus.runs import RunError
 from starcensus.selection.injection import InjectionTable, run_injections
-from starcensus.simulate import RunError
+from starcensus.shards import Work
 
 HERE = pathlib.Path(__file__).parent
 LIMIT = -9.0
@@ -34,7 +35,7 @@ def Toy(toy_survey):
 @pytest.fixture(scope="module")
 def whole(Toy, tmp_path_factory):
     path = tmp_path_factory.mktemp("whole") / "table.h5"
-    run_injections(Toy(), path, shard_frames=2)
+    run_injections(Toy(), path, Work(shard_size=2))
     return path
 
 
@@ -77,7 +78,7 @@ def test_a_source_that_was_there_is_no_recovery(Toy):
     injector = dataclasses.replace(injector, plan=plan)
     frame = injector._inject(0, x, y, np.ones(2))
     found = injector.pipeline(frame)
-    table = injector._match(0, x, y, np.ones(2), frame, found)
+    table = injector._table(0, (x, y, np.ones(2)), frame, found)
     assert table.already_there.tolist() == [True, False]
     assert not table.catalogued[0]
     # A source of the catalogue is there; only its light says whose it is.
@@ -86,7 +87,7 @@ def test_a_source_that_was_there_is_no_recovery(Toy):
 
 
 def test_two_processes_make_the_same_table(Toy, whole, tmp_path):
-    run_injections(Toy(), tmp_path / "two.h5", workers=2, shard_frames=1)
+    run_injections(Toy(), tmp_path / "two.h5", Work(2, shard_size=1))
     assert (tmp_path / "two.h5").read_bytes() == whole.read_bytes()
 
 
@@ -110,7 +111,7 @@ def test_two_processes_of_dask_make_the_same_table(toy_survey, scheduler, whole,
     pids.mkdir()
     out = tmp_path / "dask.h5"
     build = toy_survey.Watched(pids, together=2)
-    run_injections(build, out, scheduler=scheduler, shard_frames=1)
+    run_injections(build, out, Work(scheduler=scheduler, shard_size=1))
     assert out.read_bytes() == whole.read_bytes()
     assert len(list(pids.iterdir())) == 2 and not (pids / str(os.getpid())).exists()
 
@@ -123,8 +124,7 @@ def test_a_worker_that_is_killed_loses_nothing(toy_survey, scheduler, whole, tmp
     run_injections(
         toy_survey.Watched(pids, together=2, deadly_frame=3),
         out,
-        scheduler=scheduler,
-        shard_frames=1,
+        Work(scheduler=scheduler, shard_size=1),
         progress=lambda done, n: seen.append(done),
     )
     assert out.read_bytes() == whole.read_bytes() and seen == list(range(7))
@@ -139,9 +139,9 @@ def test_an_interrupted_run_goes_on_where_it_was(Toy, whole, tmp_path):
 
     out = tmp_path / "again.h5"
     with pytest.raises(KeyboardInterrupt):
-        run_injections(Toy(), out, shard_frames=1, progress=stop)
+        run_injections(Toy(), out, Work(shard_size=1), progress=stop)
     assert not out.exists()
-    run = run_injections(Toy(), out, shard_frames=4)
+    run = run_injections(Toy(), out, Work(shard_size=4))
     assert run.n_resumed == 3 and out.read_bytes() == whole.read_bytes()
     assert run_injections(Toy(), out).n_resumed == 6
     assert not (tmp_path / "again.h5.parts").exists()
@@ -154,10 +154,10 @@ def test_shards_and_tables_of_another_test_are_not_joined(Toy, whole, tmp_path):
 
     out = tmp_path / "table.h5"
     with pytest.raises(KeyboardInterrupt):
-        run_injections(Toy(), out, shard_frames=1, progress=stop)
+        run_injections(Toy(), out, Work(shard_size=1), progress=stop)
     with pytest.raises(RunError, match="interrupted run of another test"):
         run_injections(Toy(seed=1), out)
-    with pytest.raises(RunError, match="no table of this test"):
+    with pytest.raises(RunError, match="is of another test"):
         run_injections(Toy(seed=1), whole)
 
 
@@ -198,10 +198,11 @@ def test_a_run_that_was_killed_goes_on_where_it_was(Toy, whole, tmp_path):
         f"sys.path.insert(0, {str(HERE)!r})\n"
         "from toy_survey import Toy\n"
         "from starcensus.selection.injection import run_injections\n"
+        "from starcensus.shards import Work\n"
         "def die(done, n):\n"
         "    if done >= 2:\n"
         "        os.kill(os.getpid(), signal.SIGKILL)\n"
-        f"run_injections(Toy(), {str(out)!r}, shard_frames=1, progress=die)\n"
+        f"run_injections(Toy(), {str(out)!r}, Work(shard_size=1), progress=die)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=HERE.anchor, timeout=120)
     assert done.returncode == -signal.SIGKILL and not out.exists()

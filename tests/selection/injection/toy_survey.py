@@ -8,8 +8,7 @@ import time
 
 import numpy as np
 
-from starcensus.selection.injection import InjectionPlan, InjectionTable, Injector
-from starcensus.selection.injection.frames import Clock
+from starcensus.selection.injection import Clock, InjectionPlan, InjectionTable, Injector
 from starcensus.selection.pipeline import Detections
 from starcensus.simulate import ClusterLibrary, Frame, TemplateBank
 from starcensus.simulate.images.frame import BandImage

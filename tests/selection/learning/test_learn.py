@@ -12,11 +12,16 @@ from starcensus.selection import (
     NetworkSelection,
     PhotometricNetwork,
     load_selection,
-    save_selection,
     selection_provenance,
 )
-from starcensus.selection.learning import Inputs, LearnSettings, learn, log_loss, reliability
-from starcensus.selection.learning.learn import predict
+from starcensus.selection.learning import (
+    Inputs,
+    LearnSettings,
+    learn,
+    log_loss,
+    predict,
+    reliability,
+)
 from starcensus.simulate import FlatRadius
 
 TRAIN = TrainSettings(widths=(48, 48), n_members=2, epochs=60, batch_size=1024)
@@ -93,7 +98,7 @@ def test_magnitudes_with_radius_and_a_mask(table, tmp_path):
     assert isinstance(operator, PhotometricNetwork) and operator.masked
     label = table[0].catalogued[learned.held_out]
     assert reliability(learned.p, label).p_value > 1e-3
-    save_selection(operator, tmp_path / "o.h5", learned.provenance())
+    learned.save(tmp_path / "o.h5")
     facts = selection_provenance(tmp_path / "o.h5")
     assert facts["injection_table_sha256"] == table[0].sha256()
     assert facts["settings"]["train"]["dropout"] == 0.2

@@ -18,7 +18,8 @@ from starcensus.selection import (
 from starcensus.selection.learning import Inputs, predict, predict_library
 from starcensus.simulate import ClusterLibrary
 
-module = importlib.import_module("starcensus.selection.learning.learn")
+module = importlib.import_module("starcensus.selection.learning.predict")
+learn_module = importlib.import_module("starcensus.selection.learning.learn")
 
 RADII = Nuisance(("log_r_eff_pc",), np.log10([[2.0], [5.0]]), np.ones(2))
 SKIES = Nuisance(("log_background",), np.array([[-1.0], [0.0], [0.5]]), np.array([1.0, 2.0, 1.0]))
@@ -144,7 +145,7 @@ def test_radii_to_average_over_are_those_of_the_pool(made_table, whole):
     inputs = Inputs("photometric", r_eff=True)
 
     def mean(of) -> float:
-        nuisance = module._nuisance(of, inputs, None)
+        nuisance = learn_module._nuisance(of, inputs, None)
         weights = np.asarray(nuisance.weights)
         return float(10 ** nuisance.values[:, 0] @ weights / weights.sum())
 

@@ -8,7 +8,13 @@ from scipy import optimize, stats
 from scipy.special import expit, logit
 
 from starcensus.selection.injection import InjectionTable
-from starcensus.selection.learning import TestSet, TransitionDesign, log_loss, reliability
+from starcensus.selection.learning import (
+    ChoiceSettings,
+    TestSet,
+    TransitionDesign,
+    log_loss,
+    reliability,
+)
 from starcensus.selection.learning.design import _scaled
 
 
@@ -250,7 +256,7 @@ def pool(n: int = 50_000):
 
 def test_a_design_goes_where_the_outcome_is_open():
     z, members = pool()
-    design = TransitionDesign.choose(members, 5000)
+    design = TransitionDesign.choose(members, ChoiceSettings(5000))
     assert len(design.rows) == pytest.approx(5000, abs=4 * 5000**0.5)
     assert (np.abs(z[design.rows]) < 4).mean() > 0.55
     assert (np.abs(z) < 4).mean() < 0.25
@@ -262,7 +268,7 @@ def test_a_design_goes_where_the_networks_disagree():
     members = np.repeat([[0.5, 0.2], [0.5, 0.8]], 1000, axis=1)
 
     def chances(disagreement: float) -> tuple[float, float]:
-        design = TransitionDesign.choose(members, 400, uniform=1e-9, disagreement=disagreement)
+        design = TransitionDesign.choose(members, ChoiceSettings(400, 1e-9, disagreement))
         second = design.rows >= 1000
         return design.inclusion[~second].mean(), design.inclusion[second].mean()
 
@@ -274,7 +280,7 @@ def test_a_design_goes_where_the_networks_disagree():
 
 def test_its_weights_make_it_stand_for_the_pool():
     z, members = pool()
-    design = TransitionDesign.choose(members, 10_000, seed=2)
+    design = TransitionDesign.choose(members, ChoiceSettings(10_000, seed=2))
     truth, found = np.abs(z).mean(), np.abs(z[design.rows])
     spread = np.sqrt((design.weights**2 * (found - truth) ** 2).sum()) / len(found)
     assert abs(np.average(found, weights=design.weights) - truth) < 4 * spread
@@ -294,10 +300,10 @@ def test_as_many_are_expected_as_were_asked_for(n):
 def test_a_design_needs_a_pilot_and_a_pool():
     _, members = pool(100)
     with pytest.raises(ValueError, match="at least two networks"):
-        TransitionDesign.choose(members[:1], 10)
+        TransitionDesign.choose(members[:1], ChoiceSettings(10))
     with pytest.raises(ValueError, match="a pool of 100 rows for 101"):
-        TransitionDesign.choose(members, 101)
+        TransitionDesign.choose(members, ChoiceSettings(101))
     with pytest.raises(ValueError, match="uniform is 0 and disagreement 4; expected a share above"):
-        TransitionDesign.choose(members, 10, uniform=0.0)
-    whole = TransitionDesign.choose(members, 100)
+        ChoiceSettings(10, uniform=0.0)
+    whole = TransitionDesign.choose(members, ChoiceSettings(100))
     assert len(whole.rows) == 100 and (whole.inclusion == 1).all()

@@ -9,13 +9,15 @@ low-discrepancy set (scrambled Sobol, shifted per object), truncated to the popu
 import dataclasses
 from typing import Literal
 
-import equinox as eqx
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Float
 from scipy.special import ndtr, ndtri
 
-from ..selection import AbstractSelection, Box
-from ..selection.catalogue import Catalogue, CatalogueError
+from starcensus.theta import AXES, Box
+
+from ...selection import AbstractSelection
+from ...selection.catalogue import Catalogue, CatalogueError, Step
+from ._base import AbstractObjects, ObjectSamples, Points, padded_size, with_selection
 
 MIN_MASS_INSIDE = 1e-3
 
@@ -50,39 +52,53 @@ class ErrorSettings:
             raise ValueError(f"n_samples = {self.n_samples}; expected a power of two")
 
 
-class ObjectSamples(eqx.Module):
-    """Weighted samples of θ for each cluster, padded to a size that many catalogues share.
+class PublishedValues(AbstractObjects):
+    """A catalogue's best values and 68% limits, read as two-piece normal errors.
 
     **Arguments:**
 
-    - `theta`: shape (3, n_padded, n_samples), in the order of θ.
-    - `log_weight`: ln of 1/(π(θ) n_samples), times p_sel(θ) where selection acts on the truth.
-    - `mask`: which rows are clusters; the others are padding.
+    - `catalogue`: clusters with `theta`, `theta_low` and `theta_high`.
+    - `errors`: how limits become errors.
+
+    ```python
+    fit(PublishedValues(catalogue, ErrorSettings(missing="floor")), selection, model)
+    ```
     """
 
-    theta: Float[Array, "3 n s"] | Float[np.ndarray, "3 n s"]
-    log_weight: Float[Array, "n s"] | Float[np.ndarray, "n s"]
-    mask: Bool[Array, " n"] | Bool[np.ndarray, " n"]
+    catalogue: Catalogue
+    errors: ErrorSettings
+    source: str
+    ids: np.ndarray
+
+    def __init__(self, catalogue: Catalogue, errors: ErrorSettings | None = None):
+        self.catalogue, self.errors = catalogue, errors or ErrorSettings()
+        self.source, self.ids = catalogue.source, catalogue.ids
 
     @property
-    def n_objects(self) -> int:
-        return int(self.mask.sum())
+    def steps(self) -> tuple[Step, ...]:
+        return self.catalogue.steps
 
-    def padded(self, size: int) -> "ObjectSamples":
-        """The same clusters in arrays of `size` rows; padding repeats the first row."""
-        n = self.n_objects
-        if size < n:
-            raise ValueError(f"cannot pad {n} objects to {size} rows")
-        rows = np.concatenate([np.arange(n), np.zeros(size - n, int)])
-        return ObjectSamples(self.theta[:, rows], self.log_weight[rows], np.arange(size) < n)
+    @property
+    def exact(self) -> bool:
+        return self.errors.mode == "none"
 
+    @property
+    def remedy(self) -> str:
+        return "raise errors.n_samples"
 
-def padded_size(n: int) -> int:
-    """The next of 16, 24, 32, 48, 64, 96, ...: at most a third of the rows is padding."""
-    size = 16
-    while size < n:
-        size = size * 3 // 2 if size & (size - 1) == 0 else size // 3 * 4
-    return size
+    def inside(self, box: Box) -> "PublishedValues":
+        """As `in_bounds`."""
+        return PublishedValues(in_bounds(self.catalogue, box, self.errors), self.errors)
+
+    def samples(
+        self, box: Box, selection: AbstractSelection | None = None, pad: bool = True
+    ) -> ObjectSamples:
+        """As `object_samples`."""
+        return object_samples(self.catalogue, box, self.errors, selection, pad)
+
+    def points(self) -> Points:
+        c = self.catalogue
+        return Points(c.theta, c.theta_low, c.theta_high, "published best values and 68% limits")
 
 
 def in_bounds(catalogue: Catalogue, box: Box, settings: ErrorSettings) -> Catalogue:
@@ -127,10 +143,7 @@ def object_samples(
         lower, upper = _one_sided_errors(catalogue, settings)
         theta = _draw(catalogue.theta, lower, upper, box, settings)
     log_weight = np.full(theta.shape[:2], -np.log(theta.shape[1]))
-    if selection is not None and selection.acts_on == "truth":
-        p = np.asarray(selection.p_sel(*np.moveaxis(theta, -1, 0)))
-        with np.errstate(divide="ignore"):
-            log_weight = log_weight + np.log(np.maximum(p, 0.0))
+    log_weight = with_selection(theta, log_weight, selection)
     by_axis = np.ascontiguousarray(np.moveaxis(theta, -1, 0))
     samples = ObjectSamples(by_axis, log_weight, np.ones(len(theta), bool))
     return samples.padded(padded_size(len(theta))) if pad else samples
@@ -156,7 +169,7 @@ def _one_sided_errors(
         row, axis = (int(i) for i in np.argwhere(missing)[0])
         raise CatalogueError(
             f"{catalogue.source}: {int(missing.any(axis=1).sum())} clusters have no 68% limits, "
-            f"the first is {catalogue.ids[row]} ({('log_mass', 'log_age', 'a_v')[axis]}); set "
+            f"the first is {catalogue.ids[row]} ({AXES[axis]}); set "
             "errors.missing = 'floor' to give them the floor, or errors.mode = 'none'"
         )
     floor = np.asarray(settings.floor)

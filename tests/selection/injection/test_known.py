@@ -1,11 +1,11 @@
-"""Own clusters of a galaxy: each source stands for one cluster, and field sources for none."""
+"""Known clusters of a galaxy: each source stands for one cluster, and field sources for none."""
 
 import numpy as np
 import pytest
 
-from starcensus.selection.injection import ApertureLight, catalogued_clusters
+from starcensus.selection.injection import ApertureLight, KnownClusters, catalogued_clusters
 from starcensus.selection.pipeline import Detections
-from starcensus.simulate import TemplateBank
+from starcensus.simulate import Frame, TemplateBank
 from starcensus.simulate.images.frame import BandImage
 from starcensus.simulate.images.render import add_sources
 
@@ -76,3 +76,33 @@ def test_half_of_the_light_in_the_aperture_is_needed_at_every_radius(bank, clust
 
 def test_an_empty_catalogue_has_no_clusters(bank):
     assert owners(bank, detections([], [])) == [-1] * 5
+
+
+def test_what_is_recorded_of_the_catalogued_clusters(bank):
+    n = 60
+    rng = np.random.default_rng(1)
+    row, column = np.divmod(np.arange(n), 10)
+    x, y = 20.0 + 20 * column, 20.0 + 20 * row
+    theta = np.stack([rng.uniform(3, 5, n), rng.uniform(6, 9, n), rng.uniform(0, 2, n)], axis=1)
+    clusters = KnownClusters(x, y, np.full(n, 20.0), np.full(n, 3.0), theta, {"log_n": 2.0})
+    data = np.zeros((150, 230), np.float32)
+    image = BandImage(BAND, data, 1000.0, 25.7)
+    add_sources(data, bank.get(BAND, 3.0), x, y, image.rate(clusters.v_mag))
+    frame = Frame((image.with_data(data),), 29.98)
+    found = detections(list(x), list(y), [True] * 40 + [False] * 20)
+    sigma = (0.1, 0.2, 0.3)
+    made = clusters.catalogue(found, frame, bank, sigma, seed=4)
+    assert made.ids.tolist() == [str(i) for i in range(40)]
+    noise = (made.theta - theta[:40]) / sigma
+    assert np.abs(noise.mean(0)).max() < 0.6 and np.abs(noise.std(0) - 1).max() < 0.4
+    np.testing.assert_allclose(
+        made.theta_high - made.theta_low, np.broadcast_to(sigma, (40, 3)) * 2
+    )
+    np.testing.assert_array_equal(made.columns["true_log_age"], theta[:40, 1])
+    assert made.meta["recorded"] == "gaussian" and made.meta["n_drawn"] == n
+    again = clusters.catalogue(found, frame, bank, sigma, seed=4)
+    np.testing.assert_array_equal(made.theta, again.theta)
+    with pytest.raises(ValueError, match="none of its 60 clusters is catalogued"):
+        clusters.catalogue(detections([1.0], [1.0]), frame, bank)
+    with pytest.raises(ValueError, match="three errors above 0"):
+        clusters.catalogue(found, frame, bank, (0.1, 0.0, 0.1))

@@ -10,16 +10,20 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
+
+from starcensus.runs import Input, Run
 
 from ...simulate.images.frame import V_FILTERS, Frame, band_of
 from ...simulate.images.render import TemplateBank, add_sources, photon_noise
 from ...simulate.images.white import placement_density
 from ...simulate.library.library import ClusterLibrary
-from ..pipeline._base import Detections, Pipeline
-from ..pipeline.photometry import annulus_sky
-from .light import SKY_PIX, ApertureLight, owns, source_light
-from .match import count_within, match_one_to_one, nearest_distance
+from ..pipeline._base import Pipeline, describe_pipeline
+from ..pipeline.detections import Detections
+from ..pipeline.photometry import SKY_PIX, annulus_sky
+from ._checksum import columns_sha256
+from .light import ApertureLight, owns, source_light
+from .matching import Matches, count_within, match_sources
 from .plan import InjectionPlan, place
 from .table import InjectionTable
 
@@ -118,8 +122,8 @@ class Injector:
             out.append(float(np.sqrt(level + read)) / image.exposure_s)
         return out
 
-    def describe(self) -> dict[str, Any]:
-        """What the table depends on, as JSON; images and magnitudes by checksum."""
+    @functools.cached_property
+    def _frame_sha256(self) -> str:
         pixels = hashlib.sha256()
         for image in self.frame:
             pixels.update(image.band.encode())
@@ -127,29 +131,37 @@ class Injector:
                 pixels.update(b"" if plane is None else np.ascontiguousarray(plane).tobytes())
             numbers = [image.exposure_s, image.zero_point, image.read_noise_e, image.n_exposures]
             pixels.update(json.dumps(numbers).encode())
-        light = hashlib.sha256()
-        for name, values in sorted(self.library.columns().items()):
-            light.update(name.encode())
-            light.update(np.ascontiguousarray(values).tobytes())
+        return pixels.hexdigest()
+
+    @functools.cached_property
+    def _library_sha256(self) -> str:
+        return columns_sha256(self.library.columns())
+
+    def describe(self) -> dict[str, Any]:
+        """What the table depends on, as JSON; images and magnitudes by checksum."""
         # By what the clusters were chosen decides which networks may be trained on them.
         choice = self.library.meta.get("choice")
         return ({} if choice is None else {"choice": choice}) | {
             "label": "in the catalogue, with half or more of the V light in 4 pixels",
             "plan": self.plan.describe(),
-            "pipeline": self.pipeline.describe(),
+            "pipeline": describe_pipeline(self.pipeline),
             "templates": self.bank.describe(),
             "bands": list(self.frame.bands),
             "distance_modulus": self.frame.distance_modulus,
             "pixel_scale_arcsec": self.frame.pixel_scale_arcsec,
-            "frame_sha256": pixels.hexdigest(),
-            "library_sha256": light.hexdigest(),
+            "frame_sha256": self._frame_sha256,
+            "library_sha256": self._library_sha256,
             "starcensus": importlib.metadata.version("starcensus"),
         }
 
     @functools.cached_property
     def key(self) -> str:
-        """Checksum of all that the table depends on."""
-        return hashlib.sha256(json.dumps(self.describe(), sort_keys=True).encode()).hexdigest()
+        """Of all that the table depends on, see `Run`."""
+        inputs = {
+            "frame": Input("frame", self._frame_sha256),
+            "library": Input("library", self._library_sha256),
+        }
+        return Run("injections", self.describe(), inputs, self.plan.seed).key
 
     def positions(
         self, number: int
@@ -213,56 +225,28 @@ class Injector:
         tick("inject")
         found = self.pipeline(frame)
         tick("pipeline")
-        table = self._match(number, x, y, radii, frame, found)
+        table = self._table(number, (x, y, radii), frame, found)
         tick("match")
         return table
 
-    def _match(
+    def _table(
         self,
         number: int,
-        x: np.ndarray,
-        y: np.ndarray,
-        radii: np.ndarray,
+        placed: tuple[
+            Float[np.ndarray, "n"],
+            Float[np.ndarray, "n"],
+            Float[np.ndarray, "n"],
+        ],
         frame: Frame,
         found: Detections,
     ) -> InjectionTable:
-        control, reach = self.control, self.plan.match_pix
-        rows = self.rows(number)
-        old = control.catalogued
-        # A source of the untouched frame whose centre moved a little is the last to be matched.
-        from_old = nearest_distance(found.x, found.y, control.x[old], control.y[old])
-        from_new = nearest_distance(found.x, found.y, x, y)
-        kept = np.flatnonzero(found.catalogued & ~((from_old <= reach) & (from_old < from_new)))
-        in_catalogue = match_one_to_one(x, y, found.x[kept], found.y[kept], reach)
-        already = nearest_distance(x, y, control.x[old], control.y[old]) <= reach
-        is_in = in_catalogue >= 0
-        matched = np.where(is_in, kept[in_catalogue] if len(kept) else -1, -1)
-        # Sources of the catalogue are taken; the other injections share what is left.
-        rest = np.setdiff1d(np.arange(len(found)), matched[is_in])
-        others = np.flatnonzero(~is_in)
-        left = match_one_to_one(x[others], y[others], found.x[rest], found.y[rest], reach)
-        matched[others[left >= 0]] = rest[left[left >= 0]]
-        there = matched >= 0
-        source = np.maximum(matched, 0)
-        known = nearest_distance(x, y, control.x, control.y) <= reach
-
-        def of_source(values: np.ndarray, missing: Any) -> np.ndarray:
-            if not len(found):
-                return np.full((len(x), *values.shape[1:]), missing)
-            shape = (-1, *(1,) * (values.ndim - 1))
-            return np.where(there.reshape(shape), values[source], missing)
-
-        library = self.library
-        image = self.frame.image(self.v_band)
-        n = len(x)
+        """What became of the clusters `placed` (x, y, radius) of a frame in which `found` are."""
+        x, y, radii = placed
+        n, rows, library, control = len(x), self.rows(number), self.library, self.control
+        matches = match_sources(x, y, found, control, self.plan.match_pix)
         true_mags = library.mags[rows] + self.frame.distance_modulus
-        own = np.zeros(n, bool)
-        at = np.flatnonzero(there)
-        to = matched[at]
-        distance = np.hypot(x[at] - found.x[to], y[at] - found.y[to])
-        rate = image.rate(true_mags[at, self.frame.bands.index(self.v_band)])
-        light = source_light(frame.image(self.v_band), found.x[to], found.y[to])
-        own[at] = owns(rate * self._light.fraction(radii[at], distance), light)
+        gives_most = self._gives_most(placed, true_mags, frame, found, matches)
+        of_source = functools.partial(matches.take, n_sources=len(found))
         return InjectionTable(
             bands=self.frame.bands,
             frame=np.full(n, number),
@@ -275,15 +259,35 @@ class Injector:
             true_mags=true_mags,
             x=x,
             y=y,
-            background=annulus_sky(image, x, y, SKY_PIX)[0],
+            background=annulus_sky(self.frame.image(self.v_band), x, y, SKY_PIX)[0],
             crowding=count_within(x, y, control.x, control.y, CROWDING_PIX).astype(float),
             log_density=library.log_density[rows],
-            detected=there & ~known,
-            already_there=already,
-            catalogued=of_source(found.catalogued, False) & own,
+            detected=matches.found & ~matches.detected_before,
+            already_there=matches.catalogued_before,
+            catalogued=of_source(found.catalogued, False) & gives_most,
             measured_mags=of_source(found.mags, np.nan),
             measured_errors=of_source(found.mag_errors, np.nan),
             ci=of_source(found.ci, np.nan),
             cuts={name: of_source(passed, False) for name, passed in found.cuts.items()},
             inclusion=None if library.inclusion is None else library.inclusion[rows],
         )
+
+    def _gives_most(
+        self,
+        placed: tuple[np.ndarray, np.ndarray, np.ndarray],
+        true_mags: Float[np.ndarray, "n band"],
+        frame: Frame,
+        found: Detections,
+        matches: Matches,
+    ) -> Bool[np.ndarray, "n"]:
+        """Whether each cluster gives at least half of the V light of its source."""
+        x, y, radii = placed
+        out = np.zeros(len(x), bool)
+        at = np.flatnonzero(matches.found)
+        to = matches.source[at]
+        distance = np.hypot(x[at] - found.x[to], y[at] - found.y[to])
+        image = self.frame.image(self.v_band)
+        rate = image.rate(true_mags[at, self.frame.bands.index(self.v_band)])
+        light = source_light(frame.image(self.v_band), found.x[to], found.y[to])
+        out[at] = owns(rate * self._light.fraction(radii[at], distance), light)
+        return out

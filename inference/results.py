@@ -1,0 +1,211 @@
+"""What a fit gives: a tree of arrays, a summary, and the files of both.
+
+`posterior_tree` and `summarise` are all that `fit` does after sampling; with `Sampler` and
+`diagnose` they make a fit of your own.
+"""
+
+import dataclasses
+import json
+import pathlib
+from typing import TYPE_CHECKING
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from starcensus.files import Path, prepare_folder, replacing, write_json
+from starcensus.theta import AXES
+
+from ..forward import SelectionGrid
+from ..selection import AbstractSelection
+from .diagnostics import Diagnostics
+from .draws import prior_draws
+from .likelihood import log_object_terms
+from .model import PopulationModel
+from .objects import AbstractObjects, ObjectSamples
+from .predictive import BinSettings, Predictions, bin_edges, binned, predict
+from .sampling import Draws, Sampler, double_precision
+
+if TYPE_CHECKING:
+    from xarray import DataTree
+
+MAX_LOG_LIKELIHOOD_VALUES = 4_000_000
+Summary = dict[str, float | int | bool | str]
+
+
+@dataclasses.dataclass(frozen=True)
+class FitResult:
+    """A posterior with everything needed to judge and to show it.
+
+    **Arguments:**
+
+    - `tree`: ArviZ `DataTree`: posterior, sample_stats, log_likelihood, prior, prior_predictive,
+        posterior_predictive, observed_data, constant_data.
+    - `objects`: the clusters that were fitted, with every cut on the way recorded.
+    - `summary`: the flat numbers of `summary.json`.
+    - `sampler`: the compiled program; give it to the next fit of the same model.
+    """
+
+    tree: "DataTree"
+    objects: AbstractObjects
+    model: PopulationModel
+    diagnostics: Diagnostics
+    summary: Summary
+    sampler: Sampler
+
+    def save(self, folder: Path) -> None:
+        """Write `posterior.nc` and `summary.json` into a folder, each in one step.
+
+        Raises `FileError` where that is not possible.
+        """
+        made = prepare_folder(pathlib.Path(folder))
+        with replacing(made / "posterior.nc") as temporary:
+            self.tree.to_netcdf(temporary)
+        write_json(made / "summary.json", self.summary)
+
+
+def posterior_tree(
+    objects: AbstractObjects,
+    samples: ObjectSamples,
+    selection: AbstractSelection,
+    model: PopulationModel,
+    grid: SelectionGrid,
+    draws: Draws,
+    values: dict[str, Float[np.ndarray, "chain draw ..."]],
+    object_ess: Float[np.ndarray, " n"],
+    seed: int = 0,
+    bins: BinSettings | None = None,
+    n_predictions: int = 200,
+) -> "DataTree":
+    """The ArviZ tree of a fit: draws, terms of the objects, predictions, observations.
+
+    **Arguments:**
+
+    - `objects`: those that were fitted. `samples`: their samples, as the sampler had them.
+    - `draws`: what `Sampler.run` gave. `values`: its draws by name, after `with_number`.
+    - `object_ess`: of `effective_sample_sizes`; what lies beyond the objects is padding.
+    - `seed`: of the predictions. `n_predictions`: draws that are predicted, at most.
+
+    In `observed_data`, `theta` is one point for each object; the group's attribute `theta` says
+    what the points are.
+    """
+    from arviz_base import convert_to_datatree, from_dict
+
+    bins = bins or BinSettings()
+    n = len(objects)
+    population = model.population.with_values(model.fixed_values())
+    points = objects.points()
+    joined = {k: v.reshape(-1, *v.shape[2:]) for k, v in values.items()}
+    n_total = len(next(iter(joined.values())))
+    pick = np.linspace(0, n_total - 1, min(n_predictions, n_total)).astype(int)
+    picked = {k: v[pick] for k, v in joined.items()}
+    after = predict(population, picked, grid, selection, points.errors, seed, bins)
+    prior = prior_draws(model, len(pick), seed)
+    before = predict(population, prior, grid, selection, points.errors, seed + 1, bins)
+    thin = max(1, int(np.ceil(n_total * n / MAX_LOG_LIKELIHOOD_VALUES)))
+    thinned = {k: jnp.asarray(v[:, ::thin]) for k, v in values.items()}
+
+    def shape_terms(draw: dict[str, Array]) -> Float[Array, " n"]:
+        drawn = population.with_values(draw)
+        return log_object_terms(drawn, samples) - jnp.log(grid.detected_fraction(drawn))
+
+    with double_precision():
+        terms = jax.lax.map(lambda chain: jax.lax.map(shape_terms, chain), thinned)
+    edges = bin_edges(population, bins)
+    data = {
+        "posterior": values,
+        "sample_stats": {
+            "lp": -np.asarray(draws.potential),
+            "energy": np.asarray(draws.energy),
+            "n_steps": np.asarray(draws.n_steps),
+            "acceptance_rate": np.asarray(draws.accept),
+            "diverging": np.asarray(draws.diverging),
+        },
+        "log_likelihood": {"objects": np.asarray(terms)[..., :n]},
+        "prior": {k: v[None] for k, v in prior.items()},
+        "prior_predictive": _predictive_group(before),
+        "posterior_predictive": _predictive_group(after),
+        "observed_data": {
+            **{f"counts_{k}": v for k, v in binned(points.theta, edges).items()},
+            "theta": points.theta,
+            "theta_low": points.low,
+            "theta_high": points.high,
+        },
+        "constant_data": {
+            **{f"edges_{k}": v for k, v in edges.items()},
+            **{f"node_{k}": v for k, v in after.nodes.items()},
+            **{f"weight_{k}": v for k, v in after.weights.items()},
+            "p_sel": grid.p_sel,
+            "object_ess": object_ess[:n],
+        },
+    }
+    per_axis = {
+        f"{kind}_{axis}": [f"{step}_{axis}"]
+        for axis in edges
+        for kind, step in (("counts", "bin"), ("density", "at"), ("detected", "at"))
+    }
+    dims = {
+        **per_axis,
+        **{f"edges_{axis}": [f"edge_{axis}"] for axis in edges},
+        **{f"{kind}_{axis}": [f"at_{axis}"] for axis in edges for kind in ("node", "weight")},
+        **{p.name: [f"{p.name}_node"] for p in population.parameters() if p.size},
+        "theta": ["cluster", "axis"],
+        "theta_low": ["cluster", "axis"],
+        "theta_high": ["cluster", "axis"],
+        "object_ess": ["cluster"],
+        "objects": ["cluster"],
+        "p_sel": ["at_log_mass", "at_log_age", "at_a_v"],
+    }
+    coords = {"cluster": objects.ids.astype(str), "axis": list(AXES)}
+    tree = from_dict(data, dims=dims, coords=coords)
+    tree.attrs["parameters"] = json.dumps(
+        [
+            {
+                "name": p.name,
+                "unit": p.unit,
+                "label": p.label,
+                "size": p.size,
+                "prior": model.prior(p).model_dump(mode="json"),
+                "reason": "as given" if p.name in model.priors else p.reason,
+            }
+            for p in population.parameters()
+        ]
+    )
+    made = convert_to_datatree(tree)
+    made["observed_data"].attrs["theta"] = points.meaning
+    return made
+
+
+def _predictive_group(predictions: Predictions) -> dict[str, np.ndarray]:
+    """Arrays with a leading chain axis of one."""
+    group: dict[str, np.ndarray] = {"n_catalogued": predictions.n_catalogued}
+    for kind in ("counts", "density", "detected"):
+        group |= {f"{kind}_{axis}": v for axis, v in getattr(predictions, kind).items()}
+    return {k: v[None] for k, v in group.items()}
+
+
+def summarise(
+    n_clusters: int,
+    flat: dict[str, Float[np.ndarray, "chain draw"]],
+    diagnostics: Diagnostics,
+    wall_s: float,
+) -> Summary:
+    """The flat numbers of `summary.json`; `flat`: draws by flat name."""
+    summary: Summary = {
+        "n_clusters": n_clusters,
+        "wall_s": round(wall_s, 2),
+        "converged": diagnostics.converged,
+        "verdict": diagnostics.verdict(),
+        "max_r_hat": diagnostics.max_r_hat,
+        "min_ess_bulk": diagnostics.min_ess_bulk,
+        "min_ess_tail": diagnostics.min_ess_tail,
+        "n_divergent": diagnostics.n_divergent,
+        "min_bfmi": diagnostics.min_bfmi,
+        "min_object_ess": diagnostics.min_object_ess,
+    }
+    for name, draws in flat.items():
+        quantiles = np.percentile(draws, [2.5, 16, 50, 84, 97.5])
+        for label, value in zip(("p2_5", "p16", "median", "p84", "p97_5"), quantiles, strict=True):
+            summary[f"posterior.{name}.{label}"] = float(value)
+    return summary

@@ -1,0 +1,158 @@
+"""Pipelines by name: ours, and one of the user's, by the same door."""
+
+import dataclasses
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+
+from starcensus.experiments.schema.survey import parse_survey
+from starcensus.files import checksum
+from starcensus.selection.pipeline import (
+    PIPELINES,
+    Detections,
+    Field,
+    LegusPipeline,
+    LegusSettings,
+    aperture_corrections,
+    describe_pipeline,
+    make_pipeline,
+    pipeline_settings,
+    run_pipeline,
+)
+from starcensus.simulate import Frame
+from starcensus.simulate.images.frame import BandImage
+from starcensus.simulate.images.psf import PSF
+
+BAND = "ACS_F555W"
+
+
+@PIPELINES.register("peaks_of_a_test")
+@dataclasses.dataclass(frozen=True)
+class Peaks:
+    limit: float
+    share: float = 0.5
+
+    def describe(self) -> dict[str, Any]:
+        return {"pipeline": "peaks", "limit": self.limit}
+
+    def __call__(self, frame: Frame) -> Detections:
+        image = frame.images[0]
+        y, x = (each.astype(float) for each in np.nonzero(image.data > self.limit))
+        mags = image.mag(image.data[image.data > self.limit].astype(float))[:, None]
+        nothing = np.zeros((len(x), 1))
+        cuts = {"there": np.ones(len(x), bool)}
+        return Detections(frame.bands, x, y, mags, nothing, nothing[:, 0], cuts)
+
+
+def field() -> Field:
+    data = np.zeros((50, 60), np.float32)
+    data[20, 30] = 5.0
+    step = np.arange(-60, 61) / 4
+    image = np.exp(-(step[:, None] ** 2 + step**2) / 2)
+    frame = Frame((BandImage(BAND, data, 1000.0, 25.7),), 29.98)
+    return Field(frame, {BAND: PSF(BAND, image / image.sum(), 4, 0.0396)}, eta=2.0)
+
+
+def test_a_users_pipeline_stands_in_a_survey_file(tmp_path):
+    text = '[images]\npaths = []\n[pipeline]\nkind = "peaks_of_a_test"\n'
+    config = parse_survey(text + "limit = 1.0", "survey.toml")
+    at = field()
+    made = config.make_pipeline(at.frame, at.psfs, tmp_path)
+    assert made == Peaks(1.0)
+    found = run_pipeline(made, at.frame)
+    assert (found.x.tolist(), found.y.tolist()) == ([30.0], [20.0])
+    assert found.distance_modulus == 29.98 and found.sky is None
+    # Its code is among what a table depends on, and so are the fields that it does not describe.
+    said = found.pipeline
+    assert said["limit"] == 1.0 and said["code"]["sha256"] == checksum(__file__)
+    assert describe_pipeline(Peaks(1.0, share=0.6)) != said
+    assert [each.name for each in config.inputs(tmp_path)] == ["test_registry.py"]
+    for wrong, message in (
+        ("limits = 1.0", "unknown key limits; allowed: limit, share"),
+        ("", "limit: Field required"),
+    ):
+        with pytest.raises(ValueError, match=f"survey.toml: pipeline: {message}"):
+            parse_survey(text + wrong, "survey.toml")
+    with pytest.raises(ValueError, match="'no_such' is no pipeline; expected one of legus, phangs"):
+        parse_survey(text.replace("peaks_of_a_test", "no_such"), "survey.toml")
+
+
+class NoDataclass:
+    def describe(self) -> dict[str, Any]:
+        return {}
+
+    def __call__(self, frame: Frame) -> Detections:
+        raise RuntimeError("too crowded")
+
+
+@dataclasses.dataclass(frozen=True)
+class Silent:
+    def describe(self) -> dict[str, Any]:
+        return {"values": np.ones(2)}
+
+    def __call__(self, frame: Frame) -> Any:
+        return [1.0]
+
+
+@dataclasses.dataclass(frozen=True)
+class Nothing:
+    Settings: ClassVar[type] = LegusSettings
+
+    @classmethod
+    def for_survey(cls, settings: LegusSettings, field: Field) -> int:
+        return 3
+
+
+@pytest.fixture
+def known():
+    """Names that are forgotten after the test."""
+    before = dict(PIPELINES)
+    yield PIPELINES
+    PIPELINES._known.clear()
+    PIPELINES._known.update(before)
+
+
+def test_what_is_no_pipeline_is_refused(known):
+    for cls in (NoDataclass, Silent, Nothing):
+        known.add(cls.__name__, cls)
+    at = field()
+    with pytest.raises(ValueError, match="NoDataclass is no dataclass"):
+        pipeline_settings("NoDataclass")
+    with pytest.raises(ValueError, match="describe\\(\\) of Silent cannot be written"):
+        make_pipeline("Silent", Silent(), at)
+    with pytest.raises(ValueError, match="is a int, which is no pipeline"):
+        make_pipeline("Nothing", LegusSettings(), at)
+    with pytest.raises(ValueError, match="takes LegusSettings; got Peaks"):
+        make_pipeline("legus", Peaks(1.0), at)
+    with pytest.raises(ValueError, match="Silent returned a list; expected Detections"):
+        run_pipeline(Silent(), at.frame)
+    with pytest.raises(ValueError, match="too crowded"):
+        run_pipeline(NoDataclass(), at.frame)
+    other = dataclasses.replace(at.frame.images[0], band="ACS_F814W")
+    elsewhere = dataclasses.replace(at.frame, images=(other,))
+
+    class Elsewhere(Peaks):
+        def __call__(self, frame: Frame) -> Detections:
+            return super().__call__(elsewhere)
+
+    with pytest.raises(ValueError, match=r"magnitudes in ACS_F814W; expected .* ACS_F555W"):
+        run_pipeline(Elsewhere(1.0), at.frame)
+
+
+def test_aperture_corrections_of_a_field_are_filled_in():
+    at = field()
+    made = make_pipeline("legus", LegusSettings(min_bands=1), at)
+    assert isinstance(made, LegusPipeline)
+    expected = aperture_corrections(at.psfs, at.frame.pc_per_pixel, eta=2.0)
+    assert made.settings.aperture_correction == expected
+    given = LegusPipeline.for_field(
+        at.frame, {}, LegusSettings(aperture_correction={BAND: -0.7}), eta=2.0
+    )
+    assert given.settings.aperture_correction == {BAND: -0.7}
+    with pytest.raises(ValueError, match=f"no PSF of {BAND}, nor an aperture correction"):
+        LegusPipeline.for_field(at.frame, {})
+    with pytest.raises(ValueError, match="no band F555W; there are ACS_F555W"):
+        LegusPipeline.for_field(
+            at.frame, at.psfs, LegusSettings(aperture_correction={"F555W": -0.7})
+        )
