@@ -1,6 +1,7 @@
 """Simulated clusters and images."""
 
-from starcensus.shards import RunError as RunError
+from starcensus.runs import RunError as RunError
+from starcensus.shards import Work as Work
 
 from .clusters.bins import StellarPopulation as StellarPopulation
 from .clusters.cluster import DrawnClusters as DrawnClusters
@@ -41,7 +42,6 @@ from .library.design import FlatRadius as FlatRadius
 from .library.design import MassRadius as MassRadius
 from .library.design import TableTheta as TableTheta
 from .library.library import ClusterLibrary as ClusterLibrary
-from .library.run import RunSettings as RunSettings
 from .library.run import run_library as run_library
 from .library.slug2 import VEGAMAG as VEGAMAG
 from .library.slug2 import log_uniform_density as log_uniform_density

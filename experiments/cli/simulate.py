@@ -39,11 +39,11 @@ def library_command(
 ) -> None:
     """Draw a library of stochastic clusters; the same command continues an interrupted one."""
     from starcensus.experiments.jobs.library import run_library_file
-    from starcensus.simulate.library.run import RunSettings
+    from starcensus.shards import Work
 
-    settings = RunSettings(workers=workers, scheduler=scheduler, shard_rows=shard_rows)
+    work = Work(workers, scheduler, shard_rows)
     with counted("clusters") as show:
-        summary = run_library_file(design, out, settings, engine, slug_data, show)
+        summary = run_library_file(design, out, work, engine, slug_data, show)
     before = summary["n_drawn_before"]
     typer.echo(
         f"{out}: {summary['n_clusters']} clusters"

@@ -11,10 +11,11 @@ import pydantic
 from starcensus.experiments.jobs.fit import prepare_folder, write_json
 from starcensus.experiments.jobs.provenance import command_line, provenance
 from starcensus.experiments.schema.fit import ConfigError, Pair, Strict, explain
+from starcensus.shards import Progress, Work
 from starcensus.simulate import ClusterLibrary
 from starcensus.simulate.clusters.imf import AbstractImf, Chabrier, Kroupa, Salpeter
 from starcensus.simulate.library.design import BoxTheta, Design, FlatRadius, MassRadius, TableTheta
-from starcensus.simulate.library.run import Engine, Progress, RunSettings, run_library
+from starcensus.simulate.library.run import Engine, run_library
 
 _IMF: dict[str, type[Kroupa] | type[Chabrier] | type[Salpeter]] = {
     "kroupa": Kroupa,
@@ -205,7 +206,7 @@ def load_design(path: pathlib.Path) -> tuple[LibraryConfig, str]:
 def run_library_file(
     path: pathlib.Path,
     out: pathlib.Path,
-    settings: RunSettings = RunSettings(),
+    work: Work = Work(),
     engine: str = "starcensus",
     slug_data: pathlib.Path | None = None,
     progress: Progress = lambda done, n: None,
@@ -230,7 +231,7 @@ def run_library_file(
     if engine == "starcensus" and config.grid != "default":
         inputs.append(folder / config.grid)
     start = time.perf_counter()
-    run = run_library(design, built, out, settings, progress)
+    run = run_library(design, built, out, work, progress)
     wall = time.perf_counter() - start
     drawn = run.n - run.n_resumed
     summary: dict[str, object] = {

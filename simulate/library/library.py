@@ -8,8 +8,6 @@ file. The bytes of the file depend on these alone.
 
 import dataclasses
 import json
-import os
-import pathlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -17,9 +15,16 @@ import h5py
 import numpy as np
 from jaxtyping import Float, Int, Shaped, UInt64
 
-FORMAT = "starcensus.ClusterLibrary"
-VERSION = 1
-THETA = ("log_mass", "log_age", "a_v")
+from starcensus.files import FileError, Path
+from starcensus.hdf5 import Format, read_json_attribute
+from starcensus.theta import AXES as THETA
+
+FORMAT = Format(
+    "starcensus.ClusterLibrary",
+    1,
+    "cluster library",
+    "`starcensus simulate library` writes one; SLUG's files are read by read_slug2 and read_slug3",
+)
 # Column → unit, what each library has; then what it may have.
 UNITS = {
     "log_mass": "log10 M_sun",
@@ -159,39 +164,39 @@ class ClusterLibrary:
         meta = {"parts": [library.meta for library in libraries]}
         return cls(bands=bands.pop(), log_density=unknown, meta=meta, **joined)
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the library as HDF5, by way of a temporary file beside it."""
+    def save(self, path: Path) -> None:
+        """Write the library as HDF5, in one step."""
         write_library(path, len(self), self.bands, self.meta, [self.columns])
 
     @classmethod
     def load(
         cls,
-        path: str | os.PathLike[str],
+        path: Path,
         bands: Sequence[str] | None = None,
         rows: slice = slice(None),
     ) -> "ClusterLibrary":
         """Read a library, or some of its bands and a run of its rows.
 
-        Raises `FileNotFoundError`, and `ValueError` for a file that is not a library, was cut off,
-        lacks a column or a band, or whose columns differ in length.
+        Raises `FileError` for a file that is missing, is not a library, was cut off, or lacks a
+        column, or whose columns differ in length; `ValueError` for a band that it lacks.
         """
-        with _open(path) as file:
+        with FORMAT.open(path) as file:
             return _read(file, path, bands, rows)
 
     @classmethod
     def chunks(
-        cls, path: str | os.PathLike[str], size: int = 65536, bands: Sequence[str] | None = None
+        cls, path: Path, size: int = 65536, bands: Sequence[str] | None = None
     ) -> Iterator["ClusterLibrary"]:
         """The library of a file as pieces of at most `size` clusters, in order."""
         if size < 1:
             raise ValueError(f"size is {size}; expected at least 1 cluster in a piece")
-        with _open(path) as file:
+        with FORMAT.open(path) as file:
             for start in range(0, _length(file, path), size):
                 yield _read(file, path, bands, slice(start, start + size))
 
 
 def write_library(
-    path: str | os.PathLike[str],
+    path: Path,
     n: int,
     bands: Sequence[str],
     meta: dict[str, Any],
@@ -207,36 +212,28 @@ def write_library(
     Raises `ValueError` when the parts do not have n clusters or not the same columns. The file is
     replaced only when all is written.
     """
-    path = pathlib.Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with h5py.File(temporary, "w") as file:
-            file.attrs["format"] = FORMAT
-            file.attrs["version"] = VERSION
-            file.attrs["bands"] = list(bands)
-            file.attrs["meta"] = json.dumps(meta, sort_keys=True)
-            start = 0
-            for part in parts:
-                columns = part()
-                if start == 0:
-                    for name in columns:
-                        _create(file, name, n, len(bands))
-                if set(columns) != set(file):
-                    raise ValueError(
-                        f"the part at row {start} has the columns {sorted(columns)}; expected "
-                        f"{sorted(file)}, as before"
-                    )
-                stop = start + len(columns["log_mass"])
-                if stop > n:
-                    raise ValueError(f"the parts have more than {n} clusters")
-                for name, values in columns.items():
-                    file[name][start:stop] = values  # pyright: ignore[reportIndexIssue]
-                start = stop
-            if start != n:
-                raise ValueError(f"the parts have {start} clusters together; expected {n}")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with FORMAT.create(path) as file:
+        file.attrs["bands"] = list(bands)
+        file.attrs["meta"] = json.dumps(meta, sort_keys=True)
+        start = 0
+        for part in parts:
+            columns = part()
+            if start == 0:
+                for name in columns:
+                    _create(file, name, n, len(bands))
+            if set(columns) != set(file):
+                raise ValueError(
+                    f"the part at row {start} has the columns {sorted(columns)}; expected "
+                    f"{sorted(file)}, as before"
+                )
+            stop = start + len(columns["log_mass"])
+            if stop > n:
+                raise ValueError(f"the parts have more than {n} clusters")
+            for name, values in columns.items():
+                file[name][start:stop] = values  # pyright: ignore[reportIndexIssue]
+            start = stop
+        if start != n:
+            raise ValueError(f"the parts have {start} clusters together; expected {n}")
 
 
 def _create(file: h5py.File, name: str, n: int, n_bands: int) -> None:
@@ -256,40 +253,17 @@ def _create(file: h5py.File, name: str, n: int, n_bands: int) -> None:
     file[name].attrs["unit"] = (UNITS | OPTIONAL)[name]
 
 
-def _open(path: str | os.PathLike[str]) -> h5py.File:
-    if not pathlib.Path(path).is_file():
-        raise FileNotFoundError(f"{path}: there is no such library file")
-    if not h5py.is_hdf5(path):
-        raise ValueError(f"{path} is not an HDF5 file; expected a library of starcensus")
-    try:
-        file = h5py.File(path)
-    except OSError as error:
-        raise ValueError(
-            f"{path} cannot be opened as HDF5 ({error}); it may be cut off: make it again"
-        ) from error
-    found = (file.attrs.get("format"), file.attrs.get("version"))
-    if found != (FORMAT, VERSION):
-        file.close()
-        raise ValueError(
-            f"{path} holds format {found[0]}, version {found[1]}; expected {FORMAT}, version "
-            f"{VERSION}: SLUG's files are read by read_slug2 and read_slug3"
-        )
-    return file
-
-
-def _length(file: h5py.File, path: str | os.PathLike[str]) -> int:
+def _length(file: h5py.File, path: Path) -> int:
     missing = [name for name in UNITS if name not in file]
     if missing:
-        raise ValueError(f"{path} has no column {', '.join(missing)}; it has {', '.join(file)}")
+        raise FileError(f"{path}: has no column {', '.join(missing)}; it has {', '.join(file)}")
     lengths = {name: len(file[name]) for name in file}  # pyright: ignore[reportArgumentType]
     if len(set(lengths.values())) != 1:
-        raise ValueError(f"{path} has columns of different length: {lengths}")
+        raise FileError(f"{path}: has columns of different length: {lengths}")
     return lengths["log_mass"]
 
 
-def _read(
-    file: h5py.File, path: str | os.PathLike[str], bands: Sequence[str] | None, rows: slice
-) -> ClusterLibrary:
+def _read(file: h5py.File, path: Path, bands: Sequence[str] | None, rows: slice) -> ClusterLibrary:
     _length(file, path)
     known = tuple(str(band) for band in file.attrs["bands"])  # pyright: ignore[reportGeneralTypeIssues]
     wanted = known if bands is None else tuple(bands)
@@ -300,7 +274,7 @@ def _read(
         if name in file
     }
     found["mags"] = found["mags"][:, columns].astype(np.float64)
-    return ClusterLibrary(bands=wanted, meta=json.loads(str(file.attrs["meta"])), **found)
+    return ClusterLibrary(bands=wanted, meta=read_json_attribute(file, "meta"), **found)
 
 
 def _band_columns(known: Sequence[str], wanted: Sequence[str], where: str) -> list[int]:

@@ -1,32 +1,23 @@
 """Draw a library in shards: by one process or many, here or on a Dask cluster, and resumably.
 
-Rows are drawn in shards, each written into OUT.parts as soon as it is there; when all are, they are
-merged into OUT and the folder goes. A run that was interrupted continues with the shards that are
-missing. What a row holds follows from the design, the engine and the row's index alone, so neither
-workers nor shards nor interruptions change a bit of the library.
+What a row holds follows from the design, the engine and the row's index alone, so neither workers
+nor shards nor interruptions change a bit of the library.
 """
 
-import contextlib
-import dataclasses
-import hashlib
-import importlib.metadata
-import json
 import os
 import pathlib
-import shutil
-from collections.abc import Callable, Generator
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, UInt64
 
-from starcensus.shards import RunError, prepare_parts, run_tasks
+import starcensus
+from starcensus.files import Path
+from starcensus.runs import Run, RunError
+from starcensus.shards import Done, Progress, ShardedRun, Work
 
 from .design import AXIS_UNITS, Design, Pair
-from .library import THETA, VERSION, ClusterLibrary, write_library
-
-Progress = Callable[[int, int], None]
-_PARTS = ".parts"
+from .library import THETA, ClusterLibrary, write_library
 
 
 @runtime_checkable
@@ -63,83 +54,79 @@ class Engine(Protocol):
         ...
 
 
-@dataclasses.dataclass(frozen=True)
-class RunSettings:
-    """How the work is done; nothing of the result depends on it.
-
-    - `workers`: processes on this machine. `scheduler`: address of a Dask scheduler, instead.
-    - `shard_rows`: clusters drawn and written at a time.
-    """
-
-    workers: int = 1
-    scheduler: str | None = None
-    shard_rows: int = 20_000
-
-    def __post_init__(self) -> None:
-        for name in ("workers", "shard_rows"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; expected 1 or more")
-
-
-@dataclasses.dataclass(frozen=True)
-class LibraryRun:
-    """A finished run: the file, its number of clusters, and how many were drawn before."""
-
-    path: pathlib.Path
-    n: int
-    n_resumed: int
+# Clusters in a shard, unless `Work.shard_size` says another number.
+SHARD_SIZE = 20_000
 
 
 def run_library(
     design: Design,
     engine: Engine,
-    out: str | os.PathLike[str],
-    settings: RunSettings = RunSettings(),
+    out: Path,
+    work: Work = Work(),
     progress: Progress = lambda done, n: None,
-) -> LibraryRun:
+) -> Done:
     """Draw the library of a design into the HDF5 file `out`.
 
     **Arguments:**
 
+    - `work`: processes, a Dask scheduler, clusters in a shard (by default 20,000); nothing of the
+      library depends on them.
     - `progress`: called with the number of clusters drawn so far and of all.
 
     Raises `RunError` when the design leaves the engine's range, when `out` or its shards
-    belong to another design, or cannot be written, or when workers are lost.
+    belong to another design, cannot be written, or are being written, or when workers are lost.
+
+    ```python
+    engine = StarcensusEngine(("WFC3_UVIS_F336W", "ACS_F555W"))
+    run_library(Design(n=1000, seed=1), engine, "library.h5", Work(workers=2))
+    ```
     """
-    out = pathlib.Path(out)
+    run = library_run(design, engine)
+    meta = {
+        "design": run.settings["design"],
+        "engine": run.settings["engine"],
+        "starcensus": starcensus.__version__,
+        "key": run.key,
+    }
+
+    def arguments(start: int, stop: int) -> tuple[Any, ...]:
+        rows = design.rows(start, stop)
+        return engine, *(rows[name] for name in (*THETA, "seed"))
+
+    def save(columns: dict[str, Any], start: int, stop: int, path: pathlib.Path) -> None:
+        rows: dict[str, Any] = design.rows(start, stop)
+        ClusterLibrary(bands=engine.bands, **rows, **columns).save(path)
+
+    def merge(files: list[pathlib.Path], path: pathlib.Path) -> None:
+        readers = [lambda file=file: ClusterLibrary.load(file).columns() for file in files]
+        write_library(path, design.n, engine.bands, meta, readers)
+
+    return ShardedRun(
+        key=run.key,
+        of="design, engine or version",
+        n=design.n,
+        unit="clusters",
+        task=_draw,
+        arguments=arguments,
+        save=save,
+        merge=merge,
+        finished=lambda path: ClusterLibrary.load(path, rows=slice(0, 0)).meta.get("key"),
+        apart=bool(engine.environment),
+    ).run(out, work, SHARD_SIZE, progress)
+
+
+def library_run(design: Design, engine: Engine) -> Run:
+    """All that a library depends on; `run_library` writes its key into the library.
+
+    Raises `RunError` when the design leaves the engine's range.
+    """
     _check_limits(design, engine.limits())
-    meta: dict[str, Any] = {
+    settings = {
         "design": design.describe(),
         "engine": engine.describe(),
-        "starcensus": importlib.metadata.version("starcensus"),
+        "bands": list(engine.bands),
     }
-    text = json.dumps({**meta, "bands": engine.bands, "format": VERSION}, sort_keys=True)
-    meta["key"] = hashlib.sha256(text.encode()).hexdigest()
-    parts = out.with_name(out.name + _PARTS)
-    if out.exists():
-        _check_finished(out, meta["key"])
-        shutil.rmtree(parts, ignore_errors=True)
-        progress(design.n, design.n)
-        return LibraryRun(out, design.n, design.n)
-    shard_rows = prepare_parts(parts, meta["key"], settings.shard_rows, "design, engine or version")
-    shards = [
-        (start, min(start + shard_rows, design.n)) for start in range(0, design.n, shard_rows)
-    ]
-    files = {shard: parts / f"{shard[0]:010d}-{shard[1]:010d}.h5" for shard in shards}
-    missing = [shard for shard in shards if not _is_whole(files[shard], shard, meta["key"])]
-    n_resumed = done = design.n - sum(stop - start for start, stop in missing)
-    progress(done, design.n)
-    with contextlib.closing(_draw_shards(design, engine, missing, settings)) as drawn:
-        for shard, library in drawn:
-            dataclasses.replace(library, meta={"key": meta["key"]}).save(files[shard])
-            done += len(library)
-            progress(done, design.n)
-    merged = parts / "merged.h5"
-    readers = [lambda path=files[shard]: ClusterLibrary.load(path).columns() for shard in shards]
-    write_library(merged, design.n, engine.bands, meta, readers)
-    os.replace(merged, out)
-    shutil.rmtree(parts)
-    return LibraryRun(out, design.n, n_resumed)
+    return Run("library", settings, seed=design.seed)
 
 
 def _check_limits(design: Design, limits: dict[str, Pair]) -> None:
@@ -156,51 +143,6 @@ def _check_limits(design: Design, limits: dict[str, Pair]) -> None:
             )
 
 
-def _check_finished(out: pathlib.Path, key: str) -> None:
-    try:
-        found = ClusterLibrary.load(out, rows=slice(0, 0)).meta.get("key")
-    except ValueError as error:
-        raise RunError(
-            f"{out} is there and is not a whole library ({error}); remove it or choose another name"
-        ) from error
-    if found != key:
-        raise RunError(
-            f"{out} is there and is the library of another design, engine or version; remove it or "
-            "choose another name"
-        )
-
-
-def _is_whole(path: pathlib.Path, shard: tuple[int, int], key: str) -> bool:
-    if not path.exists():
-        return False
-    try:
-        library = ClusterLibrary.load(path)
-    except ValueError:
-        return False
-    return len(library) == shard[1] - shard[0] and library.meta.get("key") == key
-
-
-def _draw_shards(
-    design: Design, engine: Engine, shards: list[tuple[int, int]], settings: RunSettings
-) -> Generator[tuple[tuple[int, int], ClusterLibrary]]:
-    """The shards as they are finished."""
-    tasks = run_tasks(
-        _draw,
-        shards,
-        lambda shard: (engine, *_arguments(design.rows(*shard))),
-        settings.workers,
-        settings.scheduler,
-        apart=bool(engine.environment),
-    )
-    with contextlib.closing(tasks) as drawn:
-        for shard, columns in drawn:
-            yield shard, _library(engine, design.rows(*shard), columns)
-
-
-def _arguments(rows: dict[str, np.ndarray]) -> list[np.ndarray]:
-    return [rows[name] for name in (*THETA, "seed")]
-
-
 def _draw(
     engine: Engine,
     log_mass: Float[np.ndarray, "n"],
@@ -211,7 +153,3 @@ def _draw(
     """What a worker does; one that serves an engine with an environment takes it on."""
     os.environ.update(engine.environment)
     return engine.draw(log_mass, log_age, a_v, seeds)
-
-
-def _library(engine: Engine, rows: dict[str, Any], columns: dict[str, Any]) -> ClusterLibrary:
-    return ClusterLibrary(bands=engine.bands, **rows, **columns)

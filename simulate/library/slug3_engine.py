@@ -19,7 +19,7 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float, UInt64
 
-from starcensus.shards import RunError
+from starcensus.runs import RunError
 
 from ..clusters.imf import AbstractImf, Chabrier, Kroupa, Salpeter
 from .design import Pair

@@ -13,7 +13,6 @@ first point gives none either.
 import dataclasses
 import functools
 import json
-import os
 import pathlib
 from typing import Any
 
@@ -21,8 +20,12 @@ import h5py
 import numpy as np
 from jaxtyping import Float, Float32, Int
 
-FORMAT = "starcensus.StellarGrid"
-VERSION = 1
+from starcensus.files import FileError, Path
+from starcensus.hdf5 import Format, read_json_attribute
+
+FORMAT = Format(
+    "starcensus.StellarGrid", 1, "stellar grid", "`starcensus simulate grid` writes a stellar grid"
+)
 PER_POINT = ("initial_mass", "current_mass", "log_lum", "log_teff", "log_g", "q_h")
 # Fluxes below this are stored as this: forty magnitudes fainter than the Sun.
 FAINTEST = 1e-18
@@ -131,8 +134,8 @@ class StellarGrid:
             nebular_flux=self.nebular_flux[columns],
         )
 
-    def save(self, path: str | os.PathLike[str], *, resolution: float = 0.0005) -> None:
-        """Write the grid as compressed HDF5, by way of a temporary file beside it.
+    def save(self, path: Path, *, resolution: float = 0.0005) -> None:
+        """Write the grid as compressed HDF5, in one step.
 
         **Arguments:**
 
@@ -141,48 +144,27 @@ class StellarGrid:
           log_g and log10 q_h to a tenth of it in dex. Initial masses are stored to 10⁻¹² M_sun,
           current ones to 10⁻⁵.
         """
-        path = pathlib.Path(path)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-        try:
-            with h5py.File(temporary, "w") as file:
-                file.attrs["format"] = FORMAT
-                file.attrs["version"] = VERSION
-                file.attrs["bands"] = list(self.bands)
-                file.attrs["provenance"] = json.dumps(self.provenance, sort_keys=True)
-                for name in ("log_age", "start", "a_v", "nebular_a_v", "nebular_flux"):
-                    file[name] = getattr(self, name)
-                for name in ("log_lum", "log_teff", "log_g"):
-                    _pack(file, name, getattr(self, name), resolution / 10)
-                _pack(file, "log_q_h", np.log10(np.maximum(self.q_h, 1.0)), resolution / 10)
-                _pack(file, "initial_mass", self.initial_mass, 1e-12)
-                _pack(file, "current_mass", self.current_mass, 1e-5)
-                mags = -2.5 * np.log10(np.maximum(self.flux, FAINTEST, dtype=np.float64))
-                mags[:, :, 1:] -= mags[:, :, :-1]
-                _pack(file, "mags", mags, resolution / np.sqrt(len(self.a_v)))
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with FORMAT.create(path) as file:
+            file.attrs["bands"] = list(self.bands)
+            file.attrs["provenance"] = json.dumps(self.provenance, sort_keys=True)
+            for name in ("log_age", "start", "a_v", "nebular_a_v", "nebular_flux"):
+                file[name] = getattr(self, name)
+            for name in ("log_lum", "log_teff", "log_g"):
+                _pack(file, name, getattr(self, name), resolution / 10)
+            _pack(file, "log_q_h", np.log10(np.maximum(self.q_h, 1.0)), resolution / 10)
+            _pack(file, "initial_mass", self.initial_mass, 1e-12)
+            _pack(file, "current_mass", self.current_mass, 1e-5)
+            mags = -2.5 * np.log10(np.maximum(self.flux, FAINTEST, dtype=np.float64))
+            mags[:, :, 1:] -= mags[:, :, :-1]
+            _pack(file, "mags", mags, resolution / np.sqrt(len(self.a_v)))
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> "StellarGrid":
+    def load(cls, path: Path) -> "StellarGrid":
         """Read a grid that `save` wrote.
 
-        Raises `ValueError` for a file that is not one, `FileNotFoundError` for none.
+        Raises `FileError` for a file that is missing, is no grid or is damaged.
         """
-        path = pathlib.Path(path)
-        if not path.is_file():
-            raise FileNotFoundError(
-                f"{path} is not there; `starcensus simulate grid` writes a stellar grid"
-            )
-        if not h5py.is_hdf5(path):
-            raise ValueError(f"{path} is not an HDF5 file; expected a stellar grid")
-        with h5py.File(path) as file:
-            found = (file.attrs.get("format"), file.attrs.get("version"))
-            if found != (FORMAT, VERSION):
-                raise ValueError(
-                    f"{path} holds format {found[0]}, version {found[1]}; expected {FORMAT}, "
-                    f"version {VERSION}: build it again with `starcensus simulate grid`"
-                )
+        with FORMAT.open(path) as file:
             mags = np.cumsum(_unpack(file, "mags"), axis=2)
             log_q_h = _unpack(file, "log_q_h")
             plain = {
@@ -190,14 +172,17 @@ class StellarGrid:
                 for name in ("log_age", "start", "a_v", "nebular_a_v", "nebular_flux")
             }
             packed = {name: _unpack(file, name) for name in PER_POINT if name != "q_h"}
-            return cls(
-                bands=tuple(str(band) for band in file.attrs["bands"]),  # pyright: ignore[reportGeneralTypeIssues]
-                q_h=np.where(log_q_h > 0, 10**log_q_h, 0.0),
-                flux=(10 ** (-0.4 * mags)).astype(np.float32),
-                provenance=json.loads(str(file.attrs["provenance"])),
-                **plain,
-                **packed,
-            )
+            try:
+                return cls(
+                    bands=tuple(str(band) for band in file.attrs["bands"]),  # pyright: ignore[reportGeneralTypeIssues]
+                    q_h=np.where(log_q_h > 0, 10**log_q_h, 0.0),
+                    flux=(10 ** (-0.4 * mags)).astype(np.float32),
+                    provenance=read_json_attribute(file, "provenance"),
+                    **plain,
+                    **packed,
+                )
+            except ValueError as error:
+                raise FileError(f"{path}: is no whole stellar grid: {error}") from error
 
     @classmethod
     def default(cls) -> "StellarGrid":

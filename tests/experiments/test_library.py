@@ -11,7 +11,7 @@ from astropy.table import Table
 from tests.helpers import run
 
 from starcensus.experiments.jobs.library import LibraryConfig, load_design, run_library_file
-from starcensus.simulate import BoxTheta, ClusterLibrary, RunSettings, TableTheta
+from starcensus.simulate import BoxTheta, ClusterLibrary, TableTheta, Work
 from starcensus.simulate.clusters.bins import StellarPopulation
 from starcensus.simulate.clusters.cluster import DrawSettings, draw_clusters
 from starcensus.simulate.clusters.imf import Chabrier
@@ -76,7 +76,7 @@ def test_a_library_and_what_stands_beside_it(tmp_path, monkeypatch, capfd):
     assert out.read_bytes() == before
     (tmp_path / "d.toml").write_text(DESIGN.replace("seed = 3", "seed = 4"))
     assert run(monkeypatch, "simulate", "library", *arguments) == 2
-    assert "a.h5 is there and is the library of another design" in capfd.readouterr().err
+    assert "a.h5 is there and is of another design" in capfd.readouterr().err
     assert out.read_bytes() == before
 
 
@@ -90,7 +90,7 @@ def test_designs(tmp_path):
     config, _ = load_design(tmp_path / "d.toml")
     design = config.design(tmp_path)
     assert design.n == 2 and isinstance(design.theta, TableTheta)
-    run_library_file(tmp_path / "d.toml", tmp_path / "a.h5", RunSettings(shard_rows=1))
+    run_library_file(tmp_path / "d.toml", tmp_path / "a.h5", Work(shard_size=1))
     assert ClusterLibrary.load(tmp_path / "a.h5").column("r_eff_pc").tolist() == [1, 2]
     box = {"kind": "quasi_random", "log_mass": [2, 6], "log_age": 7, "mass_slope": -2}
     config = LibraryConfig.model_validate({"n": 4, "theta": box})
@@ -167,7 +167,7 @@ MISTAKES = [
     (replace("high = 100.0", "high = 0.01"), [], "an IMF needs 0 < low < high"),
     (replace('"chabrier"', '"chabriere"'), [], "imf.kind: Input should be 'kroupa', 'chabrier'"),
     (replace("[imf]", "[draw]\ncovering = 2\n[imf]"), [], "draw.covering: .* less than or equal"),
-    (replace("n = 60", 'n = 60\ngrid = "none.h5"'), [], "none.h5 is not there; `starcensus simula"),
+    (replace("n = 60", 'n = 60\ngrid = "none.h5"'), [], "none.h5: there is no such stellar grid"),
     (table(log_age=[7.0, np.nan]), [], "t.csv, row 2: log_age is nan; expected a finite number"),
     (table(a_v=[0.0, -1.0]), [], "t.csv, row 2: a_v is -1; expected a finite number of 0 mag"),
     (table(a_v=[]), [], "t.csv has no column a_v; it has log_mass, log_age"),
@@ -183,8 +183,8 @@ MISTAKES = [
     ),
     (both(table(), replace("t.csv", "u.csv")), [], "u.csv: there is no such table"),
     (lambda folder: (folder / "d.toml").unlink(), [], "d.toml: there is no such design file"),
-    (write("out.h5", "something else"), [], "out.h5 is there and is not a whole library"),
-    (truncated, [], "out.h5 is there and is not a whole library .*cut off"),
+    (write("out.h5", "something else"), [], "out.h5 is there and is not whole"),
+    (truncated, [], "out.h5 is there and is not whole .*cut off"),
     (write("sub", ""), ["--out", "sub/out.h5"], "cannot write to the output folder .*sub"),
     (None, ["--workers", "0"], "workers is 0; expected 1 or more"),
     (None, ["--engine", "galev"], "--engine is 'galev'; expected starcensus or slug"),

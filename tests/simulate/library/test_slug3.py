@@ -13,7 +13,7 @@ from starcensus.simulate import (
     ClusterLibrary,
     Design,
     RunError,
-    RunSettings,
+    Work,
     read_slug3,
     run_library,
 )
@@ -179,7 +179,7 @@ def test_slug_draws_what_slug_draws(shared, tmp_path):
     )
     mass, age = float(np.log10(500)), float(np.log10(3e6))
     design = Design(300, 3, BoxTheta((mass, mass), (age, age), (0.0, 0.0)))
-    run_library(design, engine, tmp_path / "a.h5", RunSettings(workers=2, shard_rows=100))
+    run_library(design, engine, tmp_path / "a.h5", Work(workers=2, shard_size=100))
     drawn = ClusterLibrary.load(tmp_path / "a.h5")
     known = read_slug3(shared / "slug3" / "fixed" / "fixed_M500_3Myr.h5", engine.bands)
     pairs = [(drawn.mags[:, k], known.mags[:, k]) for k in (0, 1)]
@@ -191,7 +191,7 @@ def test_slug_draws_what_slug_draws(shared, tmp_path):
     assert (drawn.column("q_h") > 0).all() and drawn.live_mass is None
     # The same in one process and in other shards; redder and fainter behind dust.
     dusty = Design(20, 3, BoxTheta((mass, mass), (age, age), (1.0, 1.0)))
-    run_library(dusty, engine, tmp_path / "b.h5", RunSettings(shard_rows=7))
+    run_library(dusty, engine, tmp_path / "b.h5", Work(shard_size=7))
     behind = ClusterLibrary.load(tmp_path / "b.h5")
     for name in ("birth_mass", "n_stars", "q_h", "log_lum"):
         np.testing.assert_array_equal(behind.column(name), drawn.column(name)[:20])

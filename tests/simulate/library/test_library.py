@@ -4,6 +4,7 @@ import h5py
 import numpy as np
 import pytest
 
+from starcensus.files import FileError
 from starcensus.simulate import ClusterLibrary
 from starcensus.simulate.library.library import write_library
 
@@ -115,11 +116,11 @@ def other_format(path):
 @pytest.mark.parametrize(
     ("spoil", "options", "message"),
     [
-        (cut, {}, "cannot be opened as HDF5 .*truncated.* may be cut off"),
-        (text, {}, "is not an HDF5 file; expected a library of starcensus"),
+        (cut, {}, "is cut off or damaged .*truncated"),
+        (text, {}, "is not an HDF5 file; `starcensus simulate library` writes one"),
         (no_column, {}, "has no column a_v; it has"),
         (other_length, {}, "columns of different length"),
-        (other_format, {}, "holds format None.* read_slug3"),
+        (other_format, {}, "names no format.* read_slug3"),
         (None, {"bands": ["u", "x"]}, "has no band x; it has u, b, v"),
         (None, {"bands": []}, "bands is empty"),
     ],
@@ -133,5 +134,5 @@ def test_refuses_files(tmp_path, spoil, options, message):
 
 
 def test_no_file(tmp_path):
-    with pytest.raises(FileNotFoundError, match="there is no such library file"):
+    with pytest.raises(FileError, match="there is no such cluster library"):
         ClusterLibrary.load(tmp_path / "a.h5")

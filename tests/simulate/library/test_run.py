@@ -17,7 +17,7 @@ from starcensus.simulate import (
     Design,
     FlatRadius,
     RunError,
-    RunSettings,
+    Work,
     run_library,
 )
 
@@ -55,16 +55,16 @@ def test_what_a_library_holds(toy, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["a.h5"]
 
 
-@pytest.mark.parametrize("shard_rows", [999, 37])
-def test_shards_change_no_byte(toy, tmp_path, whole, shard_rows):
-    run_library(DESIGN, toy(), tmp_path / "a.h5", RunSettings(shard_rows=shard_rows))
+@pytest.mark.parametrize("shard_size", [999, 37])
+def test_shards_change_no_byte(toy, tmp_path, whole, shard_size):
+    run_library(DESIGN, toy(), tmp_path / "a.h5", Work(shard_size=shard_size))
     assert (tmp_path / "a.h5").read_bytes() == whole
 
 
 def test_workers_change_no_byte_and_keep_their_environment(toy, tmp_path):
     run_library(DESIGN, toy(q_h=7.0), tmp_path / "one.h5")
     engine = toy(environment={"TOY_Q_H": "7"})
-    run_library(DESIGN, engine, tmp_path / "two.h5", RunSettings(workers=2, shard_rows=130))
+    run_library(DESIGN, engine, tmp_path / "two.h5", Work(workers=2, shard_size=130))
     assert (tmp_path / "two.h5").read_bytes() == (tmp_path / "one.h5").read_bytes()
     assert (ClusterLibrary.load(tmp_path / "two.h5").q_h == 7).all()
     assert "TOY_Q_H" not in os.environ
@@ -75,31 +75,31 @@ def test_two_workers_of_dask(toy, tmp_path, whole):
     with distributed.LocalCluster(
         n_workers=2, threads_per_worker=1, processes=False, dashboard_address=":0"
     ) as cluster:
-        settings = RunSettings(scheduler=cluster.scheduler_address, shard_rows=150)
-        run_library(DESIGN, toy(), tmp_path / "a.h5", settings)
+        work = Work(scheduler=cluster.scheduler_address, shard_size=150)
+        run_library(DESIGN, toy(), tmp_path / "a.h5", work)
         with pytest.raises(ValueError, match="shape"):
-            run_library(DESIGN, toy(bands=("x",)), tmp_path / "b.h5", settings)
+            run_library(DESIGN, toy(bands=("x",)), tmp_path / "b.h5", work)
     assert (tmp_path / "a.h5").read_bytes() == whole
 
 
 def test_no_scheduler(toy, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
-    settings = RunSettings(scheduler="tcp://127.0.0.1:9")
+    work = Work(scheduler="tcp://127.0.0.1:9")
     with pytest.raises(RunError, match=r"pip install 'starcensus\[dask\]'"):
-        run_library(DESIGN, toy(), tmp_path / "a.h5", settings)
+        run_library(DESIGN, toy(), tmp_path / "a.h5", work)
 
 
 def test_an_interrupted_run_goes_on(toy, tmp_path, whole):
     path = tmp_path / "a.h5"
     seen = []
-    settings = RunSettings(shard_rows=100)
+    work = Work(shard_size=100)
     # The first row above 5.99 dex is in the middle: the shards before it stay.
     masses = DESIGN.rows(0, 1000)["log_mass"]
     limit = float(np.sort(masses)[-2])
     failing = int(np.argmax(masses)) // 100
     assert failing > 1
     with pytest.raises(RuntimeError, match="the machine stops here"):
-        run_library(DESIGN, toy(fail_above=limit), path, settings)
+        run_library(DESIGN, toy(fail_above=limit), path, work)
     parts = tmp_path / "a.h5.parts"
     kept = sorted(p.name for p in parts.glob("0*.h5"))
     assert len(kept) == failing and not path.exists()
@@ -107,9 +107,7 @@ def test_an_interrupted_run_goes_on(toy, tmp_path, whole):
     (parts / kept[0]).write_bytes((parts / kept[0]).read_bytes()[:-100])
     (parts / ".stray.part").write_bytes(b"x")
     # Whatever the shards asked for now, those of the folder go on.
-    run = run_library(
-        DESIGN, toy(), path, RunSettings(shard_rows=33), lambda done, n: seen.append(done)
-    )
+    run = run_library(DESIGN, toy(), path, Work(shard_size=33), lambda done, n: seen.append(done))
     assert run.n_resumed == 100 * (len(kept) - 1) == seen[0] and seen[-1] == 1000
     assert seen == sorted(seen) and len(seen) == 1 + 10 - (len(kept) - 1)
     assert path.read_bytes() == whole and not parts.exists()
@@ -123,8 +121,8 @@ from toy_engine import ToyEngine
 from starcensus.simulate import *
 if __name__ == "__main__":
     design = Design(1000, 4, BoxTheta((2.0, 6.0), (6.0, 10.0), (0.0, 3.0)), FlatRadius())
-    settings = RunSettings(workers=2, shard_rows=50)
-    run_library(design, ToyEngine(sleep=0.5), sys.argv[1], settings)
+    work = Work(workers=2, shard_size=50)
+    run_library(design, ToyEngine(sleep=0.5), sys.argv[1], work)
 """
 
 
@@ -141,7 +139,8 @@ def test_a_killed_run_goes_on(toy, tmp_path, whole):
     path, parts, pids = tmp_path / "a.h5", tmp_path / "a.h5.parts", tmp_path / "pids"
     pids.mkdir()
     (tmp_path / "killed.py").write_text(KILLED)
-    environment = os.environ | {"PYTHONPATH": str(HERE), "TOY_PIDS": str(pids)}
+    path_of_modules = os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])
+    environment = os.environ | {"PYTHONPATH": path_of_modules, "TOY_PIDS": str(pids)}
     process = subprocess.Popen([sys.executable, tmp_path / "killed.py", path], env=environment)
     try:
         deadline = time.monotonic() + 100
@@ -174,20 +173,20 @@ def test_a_lost_worker_is_said(toy, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     engine = importlib.import_module("deadly").Deadly()
     with pytest.raises(RunError, match="a worker process was lost"):
-        run_library(DESIGN, engine, tmp_path / "a.h5", RunSettings(workers=2))
+        run_library(DESIGN, engine, tmp_path / "a.h5", Work(workers=2))
 
 
 def test_another_design_is_refused(toy, tmp_path):
     path = tmp_path / "a.h5"
     other = Design(1000, 5, DESIGN.theta, DESIGN.radius)
-    settings = RunSettings(shard_rows=100)
+    work = Work(shard_size=100)
     with pytest.raises(RuntimeError, match="stops here"):
         limit = float(DESIGN.rows(0, 200)["log_mass"].max())
-        run_library(DESIGN, toy(fail_above=limit), path, settings)
+        run_library(DESIGN, toy(fail_above=limit), path, work)
     with pytest.raises(RunError, match=r"a.h5.parts holds the shards of an interrupted run"):
-        run_library(other, toy(), path, settings)
-    run_library(DESIGN, toy(), path, settings)
-    with pytest.raises(RunError, match=r"a.h5 is there and is the library of another design"):
+        run_library(other, toy(), path, work)
+    run_library(DESIGN, toy(), path, work)
+    with pytest.raises(RunError, match=r"a.h5 is there and is of another design"):
         run_library(other, toy(), path)
     with pytest.raises(RunError, match="of another design, engine or version"):
         run_library(DESIGN, toy(bands=("r", "i")), path)
@@ -215,9 +214,9 @@ def test_refuses_what_the_engine_lacks(toy, tmp_path, theta, message):
 
 def test_refuses_places(toy, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(RunError, match=r"cannot write to .*Not a directory"):
+    with pytest.raises(RunError, match=r"cannot write .*Not a directory"):
         run_library(DESIGN, toy(), tmp_path / "file" / "a.h5")
-    with pytest.raises(RunError, match="file is there and is not a whole library"):
+    with pytest.raises(RunError, match="file is there and is not whole"):
         run_library(DESIGN, toy(), tmp_path / "file")
     with pytest.raises(ValueError, match="workers is 0"):
-        RunSettings(workers=0)
+        Work(workers=0)
