@@ -56,7 +56,7 @@ def bench_inject(
     n, rng = frames * per_frame, np.random.default_rng(seed)
     theta = rng.uniform(2, 6, n), rng.uniform(6, 10, n), rng.uniform(0, 3, n)
     light = draw_clusters(stars, *theta, np.arange(n))
-    library = ClusterLibrary(*theta, stars.bands, light.mags, np.zeros(n))
+    library = ClusterLibrary(*theta, stars.bands, light.abs_mags, np.zeros(n))
     plan = InjectionPlan(n_clusters=n, per_frame=per_frame, radii_pc=RADII_PC, seed=seed)
     corrections = aperture_corrections(psfs, frame.pc_per_pixel)
     survey = LegusPipeline(LegusSettings(aperture_correction=corrections))

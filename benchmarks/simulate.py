@@ -261,7 +261,7 @@ def _chunk(n: int, seed: int) -> tuple[float, float, int]:
     drawn = draw_clusters(population, *theta, np.arange(seed, seed + n))
     unit = 1e9 if sys.platform == "darwin" else 1e6
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
-    return clock.read()[1], peak, int(np.isfinite(drawn.mags).all(1).sum())
+    return clock.read()[1], peak, int(np.isfinite(drawn.abs_mags).all(1).sum())
 
 
 @functools.cache

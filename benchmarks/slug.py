@@ -205,7 +205,7 @@ def draw(
         np.zeros(n),
         np.arange(n) + seed,
         DrawSettings(nebular=False),
-    ).mags
+    ).abs_mags
 
 
 def references2(data: pathlib.Path) -> Iterator[tuple[str, Float[np.ndarray, "n band"]]]:
@@ -218,7 +218,7 @@ def references2(data: pathlib.Path) -> Iterator[tuple[str, Float[np.ndarray, "n 
         kind, mass, age, *_ = path.name.split("_")
         if kind == "fixedcorr" or mass == "M1e5":
             prop = path.with_name(path.name.replace("phot", "prop"))
-            mags = read_slug2(prop, path, BANDS2, kind="stars").mags
+            mags = read_slug2(prop, path, BANDS2, kind="stars").abs_mags
             name = f"{mass}_{age[1:]}"
             yield (name if kind == "fixedcorr" else f"stock_{name}"), mags
 
@@ -227,7 +227,7 @@ def references3(data: pathlib.Path) -> Iterator[tuple[str, Float[np.ndarray, "n 
     """Name and magnitudes of each SLUG v3 set."""
     for path in sorted((data / "slug3" / "fixed").glob("fixed_*.h5")):
         names = [f"HSTPC.{name}" for name in BANDS3.values()]
-        yield path.stem.removeprefix("fixed_"), read_slug3(path, names).mags
+        yield path.stem.removeprefix("fixed_"), read_slug3(path, names).abs_mags
 
 
 def compare(

@@ -9,7 +9,7 @@ from .clusters.cluster import DrawnStars as DrawnStars
 from .clusters.cluster import DrawSettings as DrawSettings
 from .clusters.cluster import draw_clusters as draw_clusters
 from .clusters.cluster import draw_stars as draw_stars
-from .clusters.cluster import ssp_mags as ssp_mags
+from .clusters.cluster import ssp_abs_mags as ssp_abs_mags
 from .clusters.imf import Chabrier as Chabrier
 from .clusters.imf import Kroupa as Kroupa
 from .clusters.imf import Salpeter as Salpeter

@@ -217,7 +217,7 @@ def write_clusters(galaxy: Galaxy, truth: dict[str, float], out: pathlib.Path) -
         columns |= {f"mag_{band}": np.empty(0) for band in frame.bands}
     else:
         columns |= {name: clusters.column(name) for name in names}
-        mags = clusters.mags + frame.distance_modulus
+        mags = clusters.apparent(frame.distance_modulus)
         columns |= {f"mag_{band}": mags[:, i] for i, band in enumerate(frame.bands)}
         clusters.save(out / "clusters.h5")
     units = {"x": "pix", "y": "pix", "a_v": "mag", "r_eff_pc": "pc"}

@@ -253,7 +253,7 @@ def _numbers(path: pathlib.Path) -> dict[str, object]:
     high: dict[str, float] = {}
     dark = 0
     for part in ClusterLibrary.chunks(path):
-        dark += int((~np.isfinite(part.mags)).any(axis=1).sum())
+        dark += int((~np.isfinite(part.abs_mags)).any(axis=1).sum())
         for name in ("log_mass", "log_age", "a_v", "r_eff_pc"):
             values: Any = getattr(part, name)
             if values is not None:

@@ -21,7 +21,7 @@ from starcensus.experiments.report.style import (
 )
 from starcensus.files import prepare_folder
 from starcensus.simulate.clusters.bins import StellarPopulation
-from starcensus.simulate.clusters.cluster import draw_clusters, ssp_mags
+from starcensus.simulate.clusters.cluster import draw_clusters, ssp_abs_mags
 from starcensus.simulate.clusters.profiles import EFF
 from starcensus.simulate.clusters.resolved import ResolvedCluster, resolve
 from starcensus.simulate.sky import pc_per_arcsec
@@ -73,7 +73,7 @@ def colour_colour(population: StellarPopulation, seed: int = 1) -> Figure:
             label=_years(age),
             zorder=5,
         )
-    x, y = _colours(ssp_mags(population, np.array([8.0, 8.0]), np.array([0.0, 1.0])))
+    x, y = _colours(ssp_abs_mags(population, np.array([8.0, 8.0]), np.array([0.0, 1.0])))
     foot = (1.9, -1.75)
     head = (foot[0] + x[1] - x[0], foot[1] + y[1] - y[0])
     axes.annotate("", head, foot, arrowprops={"arrowstyle": "-|>"})
@@ -101,7 +101,7 @@ def magnitude_scatter(population: StellarPopulation, seed: int = 1, draws: int =
         np.repeat(theta[0].ravel(), draws),
         np.zeros(n * draws),
         np.arange(seed, seed + n * draws),
-    ).mags[:, 2:]
+    ).abs_mags[:, 2:]
     # A cluster of one massive star that has died has no magnitude.
     mags = np.where(np.isfinite(mags), mags, np.nan).reshape(len(ages), len(masses), draws, 2)
     spread = np.nanstd(mags, axis=2)
@@ -157,7 +157,7 @@ def resolved_clusters(population: StellarPopulation, seed: int = 1) -> Figure:
 
 
 def _stars(axes: Axes, cluster: ResolvedCluster) -> Any:
-    blue, red = cluster.mags[:, 1], cluster.mags[:, 3]
+    blue, red = cluster.abs_mags[:, 1], cluster.abs_mags[:, 3]
     order = np.argsort(-red)
     points = axes.scatter(
         cluster.x_pc[order],
@@ -191,11 +191,11 @@ def _draw(
 ) -> np.ndarray:
     """Magnitudes `(n, band)` of clusters of one mass and age without extinction."""
     mass, age = np.full(n, log_mass), np.full(n, log_age)
-    return draw_clusters(population, mass, age, np.zeros(n), np.arange(seed, seed + n)).mags
+    return draw_clusters(population, mass, age, np.zeros(n), np.arange(seed, seed + n)).abs_mags
 
 
 def _mean(population: StellarPopulation, log_age: np.ndarray) -> np.ndarray:
-    return ssp_mags(population, log_age, np.zeros(len(log_age)))
+    return ssp_abs_mags(population, log_age, np.zeros(len(log_age)))
 
 
 def _colours(mags: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

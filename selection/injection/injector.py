@@ -64,8 +64,8 @@ class Injector:
                 f"the plan uses rows {self.plan.start_row} to {need - 1} of the library, none "
                 f"twice; it has {len(self.library)}. Draw a larger one or inject fewer"
             )
-        if np.isnan(self.library.mags).any():
-            row, band = (int(i) for i in np.argwhere(np.isnan(self.library.mags))[0])
+        if np.isnan(self.library.abs_mags).any():
+            row, band = (int(i) for i in np.argwhere(np.isnan(self.library.abs_mags))[0])
             raise ValueError(
                 f"magnitude of cluster {row} in {self.frame.bands[band]} is NaN; expected a "
                 "number, or infinity for no light"
@@ -85,9 +85,8 @@ class Injector:
         image = self.frame.image(self.v_band)
         good = image.data if image.bad is None else image.data[~image.bad]
         own = float((good - np.percentile(good, 1)).sum(dtype=float))
-        column = self.library.bands.index(self.v_band)
-        mags = self.library.mags[:, column] + self.frame.distance_modulus
-        return self.plan.sets(image.rate(mags), own)
+        mags = self.library.apparent(self.frame.distance_modulus, (self.v_band,))
+        return self.plan.sets(image.rate(mags[:, 0]), own)
 
     @property
     def n_frames(self) -> int:
@@ -186,7 +185,7 @@ class Injector:
         return self._inject(number, x, y, radii)
 
     def _inject(self, number: int, x: np.ndarray, y: np.ndarray, radii: np.ndarray) -> Frame:
-        mags = self.library.mags[self.rows(number)] + self.frame.distance_modulus
+        mags = self.library.take(self.rows(number)).apparent(self.frame.distance_modulus)
         groups = [(r, np.flatnonzero(radii == r)) for r in np.unique(radii)]
         data = {}
         for band, image in enumerate(self.frame):
@@ -244,7 +243,7 @@ class Injector:
         x, y, radii = placed
         n, rows, library, control = len(x), self.rows(number), self.library, self.control
         matches = match_sources(x, y, found, control, self.plan.match_pix)
-        true_mags = library.mags[rows] + self.frame.distance_modulus
+        true_mags = library.take(rows).apparent(self.frame.distance_modulus)
         gives_most = self._gives_most(placed, true_mags, frame, found, matches)
         of_source = functools.partial(matches.take, n_sources=len(found))
         return InjectionTable(

@@ -46,7 +46,7 @@ def predict_library(
     """
     names = () if operator.nuisance is None else operator.nuisance.names
     log_r = _log_radii(library) if R_EFF in names else np.zeros(len(library))
-    mags = library.mags
+    mags = np.empty((len(library), 0))
     if isinstance(operator, PhotometricNetwork):
         operator = operator.simulated()
         mags = _apparent(operator, library)
@@ -104,11 +104,11 @@ def _apparent(operator: PhotometricNetwork, library: ClusterLibrary) -> Float[np
             f"the operator takes {operator.mag_system} magnitudes; those of a library are Vega: "
             "train one on injections"
         )
-    mags = library.select(operator.bands).mags
+    mags = library.apparent(operator.distance_modulus, operator.bands)
     if np.isnan(mags).any():
         row, band = (int(i) for i in np.argwhere(np.isnan(mags))[0])
         raise ValueError(
             f"magnitude of cluster {row} in {operator.bands[band]} is NaN; expected a number, or "
             "infinity for no light"
         )
-    return mags + operator.distance_modulus
+    return mags

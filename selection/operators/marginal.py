@@ -156,8 +156,7 @@ def _probabilities(
             f"the library's bands {', '.join(names)} cannot stand for {', '.join(wanted)}; "
             f"expected the same filters in the same order, of {', '.join(library.bands)}"
         )
-    columns = [library.bands.index(name) for name in names]
-    apparent = library.mags[:, columns] + photometric.distance_modulus
+    apparent = library.apparent(photometric.distance_modulus, names)
     if isinstance(photometric, PhotometricNetwork):
         photometric = photometric.simulated(photometric.outside)
     return np.clip(np.asarray(photometric.p_sel(apparent), float), _EDGE, 1 - _EDGE)

@@ -59,7 +59,7 @@ class DrawnClusters:
 
     **Arguments:**
 
-    - `mags`: `(n, band)`, absolute Vega magnitudes, extinguished; inf where no star shines.
+    - `abs_mags`: `(n, band)`, absolute Vega magnitudes, extinguished; inf where no star shines.
     - `log_lum`: log10 of the stars' bolometric luminosity in L_sun, before extinction; -inf where
       none shines. `q_h`: ionising photons per second that the stars emit.
     - `birth_mass`: M_sun, sum of the initial masses of all stars drawn. `live_mass`: current mass
@@ -68,7 +68,7 @@ class DrawnClusters:
       those that live, to the width of a bin. 0 where there is none.
     """
 
-    mags: Float[np.ndarray, "n band"]
+    abs_mags: Float[np.ndarray, "n band"]
     log_lum: Float[np.ndarray, "n"]
     q_h: Float[np.ndarray, "n"]
     birth_mass: Float[np.ndarray, "n"]
@@ -88,12 +88,13 @@ class DrawnStars:
     **Arguments:**
 
     - `masses`: initial masses, M_sun. `alive`: which of the stars live.
-    - `mags`: `(star, band)`, absolute Vega magnitudes, extinguished; inf for dead and dark stars.
+    - `abs_mags`: `(star, band)`, absolute Vega magnitudes, extinguished; inf for dead and
+      dark stars.
     """
 
     masses: Float[np.ndarray, "star"]
     alive: Bool[np.ndarray, "star"]
-    mags: Float[np.ndarray, "star band"]
+    abs_mags: Float[np.ndarray, "star band"]
 
     def __len__(self) -> int:
         return len(self.masses)
@@ -120,7 +121,7 @@ def draw_clusters(
     keys = _checked(population, log_mass, log_age, a_v, seeds, settings)
     n = len(log_mass)
     out = DrawnClusters(
-        mags=np.empty((n, len(population.bands))),
+        abs_mags=np.empty((n, len(population.bands))),
         n_stars=np.empty(n, np.int64),
         **{
             name: np.empty(n)
@@ -148,7 +149,7 @@ def draw_clusters(
             living = interval.bins.alive[drawn.counts > 0]
             out.max_live_mass[row] = min(living.max(initial=0.0), drawn.max_mass)
         there = light[: len(rows)]
-        out.mags[rows] = _mags(population, there, log_age[rows], a_v[rows], settings)
+        out.abs_mags[rows] = _mags(population, there, log_age[rows], a_v[rows], settings)
         with np.errstate(divide="ignore"):
             out.log_lum[rows] = np.log10(there[:, -3])
         out.q_h[rows] = there[:, -2]
@@ -184,15 +185,15 @@ def draw_stars(
     order = np.argsort(-masses, kind="stable")
     masses, which = masses[order], which[order]
     light = population.band_flux(interval.star_light(w))
-    mags = _extinguished(light, population.grid.a_v, np.full(len(light), float(a_v)))
+    flux = _extinguished(light, population.grid.a_v, np.full(len(light), float(a_v)))
     return DrawnStars(
         masses=masses,
         alive=interval.bins.alive[which] > 0,
-        mags=_magnitudes(mags)[which],
+        abs_mags=_magnitudes(flux)[which],
     )
 
 
-def ssp_mags(
+def ssp_abs_mags(
     population: StellarPopulation,
     log_age: Float[np.ndarray, "n"],
     a_v: Float[np.ndarray, "n"],

@@ -34,10 +34,10 @@ class ResolvedCluster:
 
     **Arguments:**
 
-    - `bands`: names of the columns of `mags`.
+    - `bands`: names of the columns of `abs_mags`.
     - `masses`: `(star,)`, initial masses, M_sun.
-    - `mags`: `(star, band)`, absolute Vega magnitudes behind the cluster's extinction; inf where a
-      star has no light in a band.
+    - `abs_mags`: `(star, band)`, absolute Vega magnitudes behind the cluster's extinction; inf
+      where a star has no light in a band.
     - `x_pc`, `y_pc`: `(star,)`, offsets from the cluster's centre, pc.
     - `smooth_flux`: `(band,)`, flux of the smooth component in the unit 10^(−0.4 M): nebular light
       and the `n_smooth` stars that are not listed.
@@ -49,7 +49,7 @@ class ResolvedCluster:
 
     bands: tuple[str, ...]
     masses: Float[np.ndarray, "star"]
-    mags: Float[np.ndarray, "star band"]
+    abs_mags: Float[np.ndarray, "star band"]
     x_pc: Float[np.ndarray, "star"]
     y_pc: Float[np.ndarray, "star"]
     smooth_flux: Float[np.ndarray, "band"]
@@ -59,7 +59,7 @@ class ResolvedCluster:
     def __post_init__(self) -> None:
         n, n_band = len(self.masses), len(self.bands)
         for name, shape in (
-            ("mags", (n, n_band)),
+            ("abs_mags", (n, n_band)),
             ("x_pc", (n,)),
             ("y_pc", (n,)),
             ("smooth_flux", (n_band,)),
@@ -82,21 +82,21 @@ class ResolvedCluster:
     @property
     def flux(self) -> Float[np.ndarray, "star band"]:
         """Flux of each star in the unit 10^(−0.4 M)."""
-        return 10 ** (-0.4 * self.mags)
+        return 10 ** (-0.4 * self.abs_mags)
 
     @property
-    def total_mags(self) -> Float[np.ndarray, "band"]:
+    def total_abs_mags(self) -> Float[np.ndarray, "band"]:
         """Absolute Vega magnitudes of the whole cluster, stars and smooth component."""
         return magnitude(self.flux.sum(0) + self.smooth_flux)
 
     @property
-    def smooth_mags(self) -> Float[np.ndarray, "band"]:
+    def smooth_abs_mags(self) -> Float[np.ndarray, "band"]:
         """Absolute Vega magnitudes of the smooth component; inf where it has no light."""
         return magnitude(self.smooth_flux)
 
-    def apparent_mags(self, distance_modulus: float) -> Float[np.ndarray, "star band"]:
+    def apparent(self, distance_modulus: float) -> Float[np.ndarray, "star band"]:
         """Apparent Vega magnitudes of the stars."""
-        return self.mags + distance_modulus
+        return self.abs_mags + distance_modulus
 
     def pixel_positions(
         self,
@@ -133,14 +133,14 @@ def resolve(
     - `profile`: where stars and gas lie; no part in what the stars are.
     - `faint_limit_mag`, `faint_limit_band`: see `place_stars`.
 
-    `total_mags` agree with those of `draw_clusters` to the error of its interpolation in a_v, some
-    1e-5 mag. Raises `ValueError` for what `draw_clusters` and `place_stars` refuse.
+    `total_abs_mags` agree with those of `draw_clusters` to the error of its interpolation in a_v,
+    some 1e-5 mag. Raises `ValueError` for what `draw_clusters` and `place_stars` refuse.
     """
     settings = settings or DrawSettings()
     stars = draw_stars(population, log_mass, log_age, a_v, seed, settings)
     return place_stars(
         (
-            (stars.masses[start : start + _CHUNK], stars.mags[start : start + _CHUNK])
+            (stars.masses[start : start + _CHUNK], stars.abs_mags[start : start + _CHUNK])
             for start in range(0, len(stars), _CHUNK)
         ),
         population.bands,
@@ -200,7 +200,7 @@ def place_stars(
     return ResolvedCluster(
         bands=bands,
         masses=masses,
-        mags=mags,
+        abs_mags=mags,
         x_pc=places[:, 0].copy(),
         y_pc=places[:, 1].copy(),
         smooth_flux=smooth,
@@ -229,7 +229,7 @@ def _nebular_flux(
     # Without a dtype NumPy makes a seed above 2⁶³ a ulonglong, which is not its uint64.
     key = np.array([seed], np.uint64)
     with_gas, without = (
-        10 ** (-0.4 * draw_clusters(population, mass, age, dust, key, choice).mags[0])
+        10 ** (-0.4 * draw_clusters(population, mass, age, dust, key, choice).abs_mags[0])
         for choice in (settings, dataclasses.replace(settings, nebular=False))
     )
     return np.maximum(with_gas - without, 0.0)

@@ -405,7 +405,7 @@ def _add_clusters(
     if resolved:
         _add_resolved(settings, population, expected, clusters, x, y, bank)
         return clusters
-    rates = 10.0 ** (-0.4 * clusters.mags) * settings.rate_of_flux
+    rates = 10.0 ** (-0.4 * clusters.abs_mags) * settings.rate_of_flux
     for band, exposure in enumerate(settings.exposures):
         rate = rates[:, band]
         for radius in np.unique(r_eff):

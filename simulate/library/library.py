@@ -1,9 +1,9 @@
 """Libraries of simulated clusters: what was drawn, and the light that came out.
 
 On disk a library is HDF5: one contiguous dataset for each column, with its unit in the attribute
-`unit`, magnitudes as 32-bit floats (steps below 2e-6 mag), everything else in 64 bits; `bands`,
-`format`, `version` and `meta` (JSON: the design, the engine, whom to cite) are attributes of the
-file. The bytes of the file depend on these alone.
+`unit`, absolute magnitudes as 32-bit floats (steps below 2e-6 mag), everything else in 64 bits;
+`bands`, `format`, `version` and `meta` (JSON: the design, the engine, whom to cite) are attributes
+of the file. The bytes of the file depend on these alone.
 """
 
 import dataclasses
@@ -21,7 +21,7 @@ from starcensus.theta import AXES as THETA
 
 FORMAT = Format(
     "starcensus.ClusterLibrary",
-    1,
+    2,
     "cluster library",
     "`starcensus simulate library` writes one; SLUG's files are read by read_slug2 and read_slug3",
 )
@@ -30,7 +30,7 @@ UNITS = {
     "log_mass": "log10 M_sun",
     "log_age": "log10 yr",
     "a_v": "mag",
-    "mags": "mag",
+    "abs_mags": "mag",
     "log_density": "ln(dex-1 dex-1 mag-1)",
 }
 OPTIONAL = {
@@ -57,8 +57,8 @@ class ClusterLibrary:
 
     - `log_mass`: `(n,)`, log10 M_sun, the mass that was asked for (SLUG's target mass).
     - `log_age`: `(n,)`, log10 yr. `a_v`: `(n,)`, mag.
-    - `bands`: names of the columns of `mags`.
-    - `mags`: `(n, band)`, absolute Vega magnitudes; infinite for a cluster that gives no light.
+    - `bands`: names of the columns of `abs_mags`.
+    - `abs_mags`: `(n, band)`, absolute Vega magnitudes; infinite for a cluster that gives no light.
     - `log_density`: `(n,)`, natural logarithm of the density π(θ) from which θ was drawn, per dex,
       dex and mag; NaN where unknown. An axis on which all clusters have one value does not count.
     - `birth_mass`, `live_mass`: `(n,)`, M_sun, of the stars that were drawn, at birth and of those
@@ -80,7 +80,7 @@ class ClusterLibrary:
     log_age: Float[np.ndarray, "n"]
     a_v: Float[np.ndarray, "n"]
     bands: tuple[str, ...]
-    mags: Float[np.ndarray, "n band"]
+    abs_mags: Float[np.ndarray, "n band"]
     log_density: Float[np.ndarray, "n"]
     birth_mass: Float[np.ndarray, "n"] | None = None
     live_mass: Float[np.ndarray, "n"] | None = None
@@ -106,10 +106,10 @@ class ClusterLibrary:
             if name in THETA and not np.isfinite(values).all():
                 row = int(np.argmin(np.isfinite(values)))
                 raise ValueError(f"{name} of cluster {row} is {values[row]}; expected a number")
-        if self.mags.shape != (n, len(self.bands)):
+        if self.abs_mags.shape != (n, len(self.bands)):
             raise ValueError(
-                f"mags have shape {self.mags.shape}; expected ({n}, {len(self.bands)}), one column "
-                f"for each of {', '.join(self.bands)}"
+                f"abs_mags has shape {self.abs_mags.shape}; expected ({n}, {len(self.bands)}), one "
+                f"column for each of {', '.join(self.bands)}"
             )
 
     def __len__(self) -> int:
@@ -140,7 +140,22 @@ class ClusterLibrary:
     def select(self, bands: Sequence[str]) -> "ClusterLibrary":
         """The library with these bands alone, in this order; `ValueError` for an unknown one."""
         columns = _band_columns(self.bands, bands, "the library")
-        return dataclasses.replace(self, bands=tuple(bands), mags=self.mags[:, columns])
+        return dataclasses.replace(self, bands=tuple(bands), abs_mags=self.abs_mags[:, columns])
+
+    def apparent(
+        self, distance_modulus: float, bands: Sequence[str] | None = None
+    ) -> Float[np.ndarray, "n band"]:
+        """Apparent Vega magnitudes at a distance; infinite for a cluster that gives no light.
+
+        **Arguments:**
+
+        - `distance_modulus`: mag.
+        - `bands`: the columns, in this order; by default all of the library's.
+
+        Raises `ValueError` for a band that the library lacks.
+        """
+        columns = _band_columns(self.bands, self.bands if bands is None else bands, "the library")
+        return self.abs_mags[:, columns] + distance_modulus
 
     @classmethod
     def concatenate(cls, *libraries: "ClusterLibrary") -> "ClusterLibrary":
@@ -237,8 +252,8 @@ def write_library(
 
 
 def _create(file: h5py.File, name: str, n: int, n_bands: int) -> None:
-    shape = (n, n_bands) if name == "mags" else (n,)
-    dtype = "float32" if name == "mags" else _DTYPE.get(name, "float64")
+    shape = (n, n_bands) if name == "abs_mags" else (n,)
+    dtype = "float32" if name == "abs_mags" else _DTYPE.get(name, "float64")
     # Space taken at once, column after column, whatever the parts: the same bytes every time.
     layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     layout.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
@@ -253,8 +268,13 @@ def _create(file: h5py.File, name: str, n: int, n_bands: int) -> None:
     file[name].attrs["unit"] = (UNITS | OPTIONAL)[name]
 
 
+def _stored(file: h5py.File, name: str) -> str:
+    """The dataset of a column; version 1 said `mags` of the absolute magnitudes."""
+    return "mags" if name == "abs_mags" and file.attrs["version"] == 1 else name
+
+
 def _length(file: h5py.File, path: Path) -> int:
-    missing = [name for name in UNITS if name not in file]
+    missing = [name for name in UNITS if _stored(file, name) not in file]
     if missing:
         raise FileError(f"{path}: has no column {', '.join(missing)}; it has {', '.join(file)}")
     lengths = {name: len(file[name]) for name in file}  # pyright: ignore[reportArgumentType]
@@ -269,11 +289,11 @@ def _read(file: h5py.File, path: Path, bands: Sequence[str] | None, rows: slice)
     wanted = known if bands is None else tuple(bands)
     columns = _band_columns(known, wanted, str(path))
     found: dict[str, Any] = {
-        name: file[name][rows]  # pyright: ignore[reportIndexIssue]
+        name: file[_stored(file, name)][rows]  # pyright: ignore[reportIndexIssue]
         for name in (*UNITS, *OPTIONAL)
-        if name in file
+        if _stored(file, name) in file
     }
-    found["mags"] = found["mags"][:, columns].astype(np.float64)
+    found["abs_mags"] = found["abs_mags"][:, columns].astype(np.float64)
     return ClusterLibrary(bands=wanted, meta=read_json_attribute(file, "meta"), **found)
 
 

@@ -50,7 +50,7 @@ class Engine(Protocol):
         a_v: Float[np.ndarray, "n"],
         seeds: UInt64[np.ndarray, "n"],
     ) -> dict[str, np.ndarray]:
-        """`mags` `(n, band)` and any of the optional columns of a ClusterLibrary."""
+        """`abs_mags` `(n, band)` and any of the optional columns of a ClusterLibrary."""
         ...
 
 

@@ -112,7 +112,7 @@ def read_slug2(
         log_age=np.log10(age),
         a_v=prop.get("A_V", np.zeros(n)),
         bands=tuple(bands),
-        mags=mags,
+        abs_mags=mags,
         log_density=np.broadcast_to(np.asarray(density, float), (n,)).copy(),
         **extra,
     )

@@ -90,7 +90,7 @@ def read_slug3(
         log_age=np.log10(age),
         a_v=a_v,
         bands=tuple(names),
-        mags=mags,
+        abs_mags=mags,
         log_density=np.broadcast_to(np.asarray(density, float), (len(age),)).copy(),
         **scalars,
     )

@@ -274,7 +274,7 @@ def _draw_one(
     }
     # Q(H) stands last among the filters, and dust leaves nothing of it.
     return {
-        "mags": controls.filters.phot(controls.extinct.wl(), dusty)[:-1],
+        "abs_mags": controls.filters.phot(controls.extinct.wl(), dusty)[:-1],
         "q_h": cluster.phot()[-1],
         "log_lum": cluster.lbol(),
         **({} if settings.min_stoch_mass else counts),

@@ -243,7 +243,7 @@ def test_a_table_of_injections(project, table):
     made = InjectionTable.load(table)
     assert len(made) == 60 and made.bands == BANDS and set(made.r_eff_pc) == {3.0}
     library = ClusterLibrary.load(project / "library.h5", BANDS)
-    np.testing.assert_allclose(made.true_mags, library.mags[made.cluster] + 29.98, rtol=1e-6)
+    np.testing.assert_allclose(made.true_mags, library.abs_mags[made.cluster] + 29.98, rtol=1e-6)
     bright = made.true_mags[:, 1] < 20.5
     assert made.catalogued[bright].mean() > 0.6 > made.catalogued[~bright].mean()
     summary = json.loads((table.with_suffix(".summary.json")).read_text())

@@ -48,7 +48,7 @@ def test_a_library_and_what_stands_beside_it(tmp_path, monkeypatch, capfd):
     seeds = library.column("seed")[rows]
     theta = (values[rows] for values in (library.log_mass, library.log_age, library.a_v))
     drawn = draw_clusters(population, *theta, seeds, DrawSettings())
-    np.testing.assert_array_equal(library.mags[rows], drawn.mags.astype(np.float32))
+    np.testing.assert_array_equal(library.abs_mags[rows], drawn.abs_mags.astype(np.float32))
     for name in ("birth_mass", "live_mass", "n_stars", "max_mass", "q_h", "log_lum"):
         np.testing.assert_array_equal(library.column(name)[rows], getattr(drawn, name))
     np.testing.assert_allclose(library.log_density, -np.log(2 * 2.5 * 3))

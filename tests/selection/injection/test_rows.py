@@ -100,7 +100,7 @@ def test_properties_of_a_row_are_those_of_its_cluster(injector, table):
     for name in ("log_mass", "log_age", "a_v", "r_eff_pc", "log_density", "inclusion"):
         np.testing.assert_array_equal(getattr(table, name), library.column(name)[rows], name)
     for column, band in enumerate(BANDS):
-        mags = library.mags[rows, library.bands.index(band)]
+        mags = library.abs_mags[rows, library.bands.index(band)]
         np.testing.assert_array_equal(table.true_mags[:, column], mags + 29.98)
 
 
@@ -174,7 +174,7 @@ def noise_in_common(one: np.ndarray, two: np.ndarray) -> float:
 
 def test_bands_have_photon_noise_of_their_own(injector):
     library = injector.library
-    same = dataclasses.replace(library, mags=np.repeat(library.mags[:, :1], 2, axis=1))
+    same = dataclasses.replace(library, abs_mags=np.repeat(library.abs_mags[:, :1], 2, axis=1))
     frame = dataclasses.replace(injector, library=same).injected(0)
     light = [
         (image.data.astype(float) - bare.data) * image.exposure_s

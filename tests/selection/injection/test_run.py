@@ -185,10 +185,10 @@ def test_a_library_is_long_enough_and_has_magnitudes(Toy):
     beyond = dataclasses.replace(injector.plan, n_clusters=None, start_row=72)
     with pytest.raises(ValueError, match="uses rows 72 to 72 of the library, none twice; it has"):
         dataclasses.replace(injector, plan=beyond)
-    mags = injector.library.mags.copy()
+    mags = injector.library.abs_mags.copy()
     mags[5, 0] = np.nan
     with pytest.raises(ValueError, match="magnitude of cluster 5 in ACS_F555W is NaN"):
-        dataclasses.replace(injector, library=dataclasses.replace(injector.library, mags=mags))
+        dataclasses.replace(injector, library=dataclasses.replace(injector.library, abs_mags=mags))
 
 
 def test_a_run_that_was_killed_goes_on_where_it_was(Toy, whole, tmp_path):

@@ -62,7 +62,7 @@ def library_of(table) -> ClusterLibrary:
 def test_clusters_are_seen_as_their_injections_are(made_table, operator):
     table, _ = made_table(500)
     library = library_of(table)
-    apparent = library.select(BANDS).mags + 29.98
+    apparent = library.select(BANDS).abs_mags + 29.98
     seen = dataclasses.replace(table, true_mags=apparent)
     if isinstance(operator, PhotometricNetwork):
         assert not (apparent < 29.0).all()
@@ -92,7 +92,7 @@ def test_the_sky_is_averaged_over(made_table, monkeypatch, names):
     slopes = [{"log_r_eff_pc": 4.0, "log_background": -2.0}[name] for name in nuisance.names]
     operator = photometric(nuisance, *slopes)
     library = library_of(made_table(100)[0])
-    mags = np.clip(library.select(BANDS).mags + 29.98, *LIMITS.T)
+    mags = np.clip(library.select(BANDS).abs_mags + 29.98, *LIMITS.T)
     assert library.r_eff_pc is not None
     log_r = np.log10(library.r_eff_pc) if "r_eff" in names else np.zeros(100)
     expected = np.zeros((2, 100))
@@ -122,7 +122,7 @@ def test_libraries_without_what_a_pilot_takes(made_table):
         predict_library(photometric(None), library.select(["ACS_F814W", "ACS_F435W"]))
     with pytest.raises(ValueError, match="takes AB magnitudes; those of a library are Vega"):
         predict_library(photometric(None, mag_system="AB"), library)
-    library.mags[3, 2] = np.nan
+    library.abs_mags[3, 2] = np.nan
     with pytest.raises(ValueError, match="magnitude of cluster 3 in ACS_F555W is NaN"):
         predict_library(photometric(None), library)
     # What the operator does not take may be missing.
@@ -159,9 +159,9 @@ def test_a_simulated_cluster_may_be_as_faint_as_a_mark_for_a_missing_magnitude(m
     operator = photometric(None, outside="clip")
     table, _ = made_table(40)
     library = library_of(table)
-    library.mags[3, 1] = 44.444 - 29.98
-    library.mags[4, 1] = 50 - 29.98
-    library.mags[3:5, 2] = 0.0
+    library.abs_mags[3, 1] = 44.444 - 29.98
+    library.abs_mags[4, 1] = 50 - 29.98
+    library.abs_mags[3:5, 2] = 0.0
     marked, faint = predict_library(operator, library)[:, 3:5].T
     np.testing.assert_array_equal(marked, faint)
     table.true_mags[3, 0] = 44.444

@@ -114,7 +114,7 @@ def test_held_out_clusters(photometric, slug):
     test = slug.take(held)
     known = np.asarray(made.selection.domain.contains(*test.theta.T))
     test = test.take(known)
-    p = np.clip(np.asarray(photometric.p_sel(test.mags + 29.98)), 1e-9, 1 - 1e-9)
+    p = np.clip(np.asarray(photometric.p_sel(test.abs_mags + 29.98)), 1e-9, 1 - 1e-9)
     q = np.asarray(made.selection.p_sel(*test.theta.T))
     logit = np.log(q / (1 - q))
     edges = [-30, -6, -4, -3, -2, -1, 0, 1, 2, 3, 4, 6, 30]
@@ -146,7 +146,7 @@ def test_fixed_sets(photometric, slug, shared, name, log_mass):
             BANDS,
             kind="neb",
         )
-        p = float(np.mean(photometric.p_sel(clusters.mags + 29.98)))
+        p = float(np.mean(photometric.p_sel(clusters.abs_mags + 29.98)))
         q = float(made.selection.p_sel(log_mass, log_age, 0.0))
         spread = float(np.std(made.selection.members(log_mass, log_age, 0.0)))
         assert abs(p - q) < 3 * spread + 0.05, (label, p, q)

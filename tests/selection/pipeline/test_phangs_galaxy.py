@@ -38,7 +38,7 @@ def run():
     theta = log_mass, rng.uniform(6, 9, n), rng.uniform(0, 0.5, n)
     light = draw_clusters(population, *theta, seeds=np.arange(n))
     radii = np.exp(rng.normal(np.log(3.0), 0.4, n))
-    clusters = ClusterLibrary(*theta, population.bands, light.mags, np.zeros(n), r_eff_pc=radii)
+    clusters = ClusterLibrary(*theta, population.bands, light.abs_mags, np.zeros(n), r_eff_pc=radii)
     galaxy = make_galaxy(settings, population, psfs, seed=1, clusters=clusters)
     models = ModelSettings(n_masses=100)
     ml = PhangsPipeline.for_field(
@@ -103,7 +103,7 @@ def test_bright_clusters_are_catalogued(run):
     tree = KDTree(np.column_stack([candidates.x, candidates.y]))
     distance, _ = tree.query(np.column_stack([galaxy.x, galaxy.y]))
     clusters = galaxy.clusters
-    v = clusters.mags[:, clusters.bands.index("ACS_F555W")] + galaxy.frame.distance_modulus
+    v = clusters.apparent(galaxy.frame.distance_modulus, ["ACS_F555W"])[:, 0]
     complete = [
         float((distance[(v >= low) & (v < high)] < 2).mean())
         for low, high in ((18, 21), (21, 22), (22, 23), (23, 24), (24, 25))

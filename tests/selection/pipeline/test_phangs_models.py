@@ -78,7 +78,7 @@ def test_magnitudes_are_those_of_massive_clusters(population):
     settings = ModelSettings(log_ages=(7.0, 8.0), a_vs=(0.0, 0.5))
     expected = mean_magnitudes(population, V, settings)
     theta = np.full(40, 6.0), np.repeat([7.0, 8.0], 20), np.tile([0.0, 0.5], 20)
-    drawn = draw_clusters(population, *theta, seeds=np.arange(40)).mags
+    drawn = draw_clusters(population, *theta, seeds=np.arange(40)).abs_mags
     found = drawn[:, population.bands.index(V)].reshape(2, 10, 2).mean(1) + 15
     np.testing.assert_allclose(found, expected, atol=0.02)
     with pytest.raises(ValueError, match="no band F999W; there are"):

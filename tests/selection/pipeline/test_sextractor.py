@@ -44,7 +44,7 @@ def white():
     theta = 3 + rng.exponential(0.5, n), rng.uniform(6.5, 9, n), rng.uniform(0, 1, n)
     light = draw_clusters(population, *theta, seeds=np.arange(n))
     radii = 10 ** rng.normal(0.45, 0.2, n)
-    clusters = ClusterLibrary(*theta, population.bands, light.mags, np.zeros(n), r_eff_pc=radii)
+    clusters = ClusterLibrary(*theta, population.bands, light.abs_mags, np.zeros(n), r_eff_pc=radii)
     clusters = clusters.select(settings.bands)
     galaxy = make_galaxy(settings, population, default_psfs(settings.bands), 1, clusters)
     return white_light(galaxy.frame)

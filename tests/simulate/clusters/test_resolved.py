@@ -51,8 +51,8 @@ def test_a_limit_conserves_the_light(limit, band):
     )
     flux = cluster.flux.sum(0) + cluster.smooth_flux
     np.testing.assert_allclose(flux, total(mags) + gas, rtol=1e-13)
-    np.testing.assert_allclose(cluster.total_mags, -2.5 * np.log10(flux), rtol=1e-14)
-    np.testing.assert_allclose(cluster.smooth_mags, -2.5 * np.log10(cluster.smooth_flux))
+    np.testing.assert_allclose(cluster.total_abs_mags, -2.5 * np.log10(flux), rtol=1e-14)
+    np.testing.assert_allclose(cluster.smooth_abs_mags, -2.5 * np.log10(cluster.smooth_flux))
     column = BANDS.index(band)
     if limit is None:
         assert cluster.n_smooth == 0 and len(cluster) == 4990
@@ -67,14 +67,14 @@ def test_a_limit_conserves_the_light(limit, band):
 def test_the_limit_is_in_the_last_band_by_default():
     masses, mags = some_stars()
     default = place_stars([(masses, mags)], BANDS, PROFILE, 4, faint_limit_mag=0.0)
-    assert (default.mags[:, -1] <= 0).all() and (default.mags[:, 0] > 0).any()
+    assert (default.abs_mags[:, -1] <= 0).all() and (default.abs_mags[:, 0] > 0).any()
 
 
 def test_a_star_dark_in_the_band_of_the_limit_keeps_its_light_elsewhere():
     mags = np.array([[-1.0, 2.0, np.inf], [np.inf, np.inf, np.inf], [4.0, 4.0, 4.0]])
     cluster = place_stars([(np.ones(3), mags)], BANDS, PROFILE, 4, faint_limit_mag=5.0)
     assert len(cluster) == 1 and cluster.n_smooth == 1
-    np.testing.assert_allclose(cluster.smooth_mags, mags[0])
+    np.testing.assert_allclose(cluster.smooth_abs_mags, mags[0])
 
 
 def test_chunks_and_limits_move_no_star():
@@ -84,12 +84,12 @@ def test_chunks_and_limits_move_no_star():
     parts = [(masses[a:b], mags[a:b]) for a, b in itertools.pairwise(cuts)]
     chunked = place_stars(iter(parts), BANDS, PROFILE, 4)
     limited = place_stars([(masses, mags)], BANDS, PROFILE, 4, faint_limit_mag=2.0)
-    bright = whole.mags[:, -1] <= 2.0
-    for name in ("masses", "mags", "x_pc", "y_pc"):
+    bright = whole.abs_mags[:, -1] <= 2.0
+    for name in ("masses", "abs_mags", "x_pc", "y_pc"):
         np.testing.assert_array_equal(getattr(chunked, name), getattr(whole, name))
         np.testing.assert_array_equal(getattr(limited, name), getattr(whole, name)[bright])
     other = place_stars([(masses, mags)], BANDS, PROFILE, 5)
-    np.testing.assert_array_equal(other.mags, whole.mags)
+    np.testing.assert_array_equal(other.abs_mags, whole.abs_mags)
     assert (other.x_pc != whole.x_pc).all()
 
 
@@ -101,7 +101,7 @@ def test_places_follow_the_profile_and_ignore_the_stars(profile: Profile):
     radius = profile.circularised_radius(cluster.x_pc, cluster.y_pc)
     assert kstest(radius, profile.enclosed).pvalue > 1e-5
     assert spearmanr(radius, cluster.masses).pvalue > 1e-5
-    assert spearmanr(radius, cluster.mags[:, -1]).pvalue > 1e-5
+    assert spearmanr(radius, cluster.abs_mags[:, -1]).pvalue > 1e-5
     # Whatever else a generator of the same seed draws has nothing to do with the places.
     same_seed = np.random.default_rng(11).random((20_000, 2))[10:, 0]
     assert spearmanr(radius, same_seed).pvalue > 1e-5
@@ -123,7 +123,7 @@ def test_memory_follows_the_listed_stars():
 
 def test_no_star_at_all():
     cluster = place_stars([], BANDS, PROFILE, 0)
-    assert len(cluster) == 0 and np.isposinf(cluster.total_mags).all()
+    assert len(cluster) == 0 and np.isposinf(cluster.total_abs_mags).all()
     assert cluster.pixel_positions(30.0, 0.04).shape == (0, 2)
 
 
@@ -147,7 +147,7 @@ def test_pixels_and_apparent_magnitudes():
     scale = pc_per_pixel(29.98, 0.0396)
     np.testing.assert_allclose((xy[:, 0] - 100) * scale, cluster.x_pc, rtol=1e-9)
     np.testing.assert_allclose((xy[:, 1] - 20.5) * scale, cluster.y_pc, rtol=1e-9)
-    np.testing.assert_allclose(cluster.apparent_mags(29.98) - cluster.mags, 29.98)
+    np.testing.assert_allclose(cluster.apparent(29.98) - cluster.abs_mags, 29.98)
 
 
 @pytest.fixture(scope="module", name="population")
@@ -171,20 +171,20 @@ def test_the_light_is_that_of_the_integrated_draw(population, theta, nebular, ru
     for seed in (0, 3, 2**62 + 11):
         whole = integrated(population, theta, seed, settings)
         cluster = resolve(population, *theta, PROFILE, seed, settings, faint_limit_mag=limit)
-        np.testing.assert_allclose(cluster.total_mags, whole.mags[0], atol=1e-4)
+        np.testing.assert_allclose(cluster.total_abs_mags, whole.abs_mags[0], atol=1e-4)
         stars = draw_stars(population, *theta, seed, settings)
-        assert len(cluster) + cluster.n_smooth == np.isfinite(stars.mags).any(1).sum()
+        assert len(cluster) + cluster.n_smooth == np.isfinite(stars.abs_mags).any(1).sum()
         if limit is None:
             # The rest is gas, half of whose photons come from the stars; the toy grid's law.
             k = np.array([1.6, 1.0, 0.6])
             gas = 0.5e-49 * whole.q_h * 10 ** (-0.4 * 2.1 * theta[2] * k)
             expected = gas if nebular and theta[1] <= 7.0 else np.zeros(3)
-            total_flux = 10 ** (-0.4 * whole.mags[0])
+            total_flux = 10 ** (-0.4 * whole.abs_mags[0])
             np.testing.assert_allclose(
                 cluster.smooth_flux / total_flux, expected / total_flux, atol=1e-6
             )
             np.testing.assert_array_equal(
-                cluster.masses, stars.masses[np.isfinite(stars.mags[:, 0])]
+                cluster.masses, stars.masses[np.isfinite(stars.abs_mags[:, 0])]
             )
 
 
@@ -192,22 +192,22 @@ def test_neither_profile_nor_limit_changes_the_stars(population):
     theta, seed = (3.5, 7.0, 0.5), 8
     one = resolve(population, *theta, PROFILE, seed)
     other = resolve(population, *theta, King.from_half_light(1.0), seed)
-    np.testing.assert_array_equal(one.mags, other.mags)
+    np.testing.assert_array_equal(one.abs_mags, other.abs_mags)
     np.testing.assert_array_equal(one.smooth_flux, other.smooth_flux)
     bright = resolve(
         population, *theta, PROFILE, seed, faint_limit_mag=0.0, faint_limit_band="green"
     )
-    listed = one.mags[:, 1] <= 0
+    listed = one.abs_mags[:, 1] <= 0
     assert 0 < listed.sum() < len(one)
     np.testing.assert_array_equal(bright.x_pc, one.x_pc[listed])
-    np.testing.assert_array_equal(bright.mags, one.mags[listed])
+    np.testing.assert_array_equal(bright.abs_mags, one.abs_mags[listed])
 
 
 def test_a_massive_cluster_is_small_with_a_limit(population):
     cluster = resolve(population, 6.0, 7.5, 0.2, PROFILE, 1, faint_limit_mag=-3.0)
     whole = integrated(population, (6.0, 7.5, 0.2), 1, None)
     assert 0 < len(cluster) < 20_000 < 1_000_000 < cluster.n_smooth
-    np.testing.assert_allclose(cluster.total_mags, whole.mags[0], atol=1e-4)
+    np.testing.assert_allclose(cluster.total_abs_mags, whole.abs_mags[0], atol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -205,7 +205,7 @@ def test_clusters_star_by_star_have_their_light_where_they_are(parts, log_age: f
     population, _ = parts
     theta = np.array([5.3]), np.array([log_age]), np.array([0.3])
     seeds = np.array([4], np.uint64)
-    mags = draw_clusters(population, *theta, seeds=seeds).mags
+    mags = draw_clusters(population, *theta, seeds=seeds).abs_mags
     library = ClusterLibrary(
         *theta, population.bands, mags, np.zeros(1), seed=seeds, r_eff_pc=np.array([3.0])
     )

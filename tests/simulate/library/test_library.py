@@ -18,7 +18,7 @@ def library(n=10, seed=0, **extra):
         log_age=rng.uniform(6, 10, n),
         a_v=rng.uniform(0, 3, n),
         bands=("u", "b", "v"),
-        mags=mags,
+        abs_mags=mags,
         log_density=np.full(n, -3.0),
         birth_mass=rng.uniform(1, 2, n),
         n_stars=rng.integers(0, 2**40, n),
@@ -37,22 +37,45 @@ def test_a_file_gives_the_library_back(tmp_path):
     for name, values in made.columns().items():
         found = read.columns()[name]
         assert found.dtype == values.dtype
-        if name == "mags":
+        if name == "abs_mags":
             np.testing.assert_array_equal(found, values.astype(np.float32))
             np.testing.assert_allclose(found[1:], values[1:], atol=2e-6)
         else:
             np.testing.assert_array_equal(found, values)
     with h5py.File(tmp_path / "a.h5") as file:
-        assert file["r_eff_pc"].attrs["unit"] == "pc" and file["mags"].attrs["unit"] == "mag"
+        assert file["r_eff_pc"].attrs["unit"] == "pc" and file["abs_mags"].attrs["unit"] == "mag"
     assert [p.name for p in tmp_path.iterdir()] == ["a.h5"]
+
+
+def test_apparent_magnitudes_lie_a_distance_modulus_fainter():
+    made = library()
+    found = made.apparent(29.98, ["v", "u"])
+    np.testing.assert_array_equal(found, made.abs_mags[:, [2, 0]] + 29.98)
+    np.testing.assert_array_equal(made.apparent(0.0), made.abs_mags)
+    assert np.isposinf(found[0]).all()
+    with pytest.raises(ValueError, match="has no band x; it has u, b, v"):
+        made.apparent(30.0, ["x"])
+
+
+def test_a_library_of_version_1_is_read(tmp_path):
+    """It is the same but for the name of one dataset."""
+    made = library()
+    made.save(tmp_path / "a.h5")
+    with h5py.File(tmp_path / "a.h5", "a") as file:
+        file.attrs["version"] = 1
+        file.move("abs_mags", "mags")
+    read = ClusterLibrary.load(tmp_path / "a.h5", bands=["v"])
+    np.testing.assert_array_equal(read.abs_mags, made.abs_mags[:, 2:].astype(np.float32))
+    assert set(read.columns()) == set(made.columns())
+    assert len(list(ClusterLibrary.chunks(tmp_path / "a.h5", 4))) == 3
 
 
 def test_bands_rows_and_chunks(tmp_path):
     made = library()
     made.save(tmp_path / "a.h5")
     part = ClusterLibrary.load(tmp_path / "a.h5", bands=("v", "u"), rows=slice(2, 5))
-    np.testing.assert_array_equal(part.mags, made.mags[2:5, [2, 0]].astype(np.float32))
-    np.testing.assert_array_equal(made.select(["v", "u"]).mags, made.mags[:, [2, 0]])
+    np.testing.assert_array_equal(part.abs_mags, made.abs_mags[2:5, [2, 0]].astype(np.float32))
+    np.testing.assert_array_equal(made.select(["v", "u"]).abs_mags, made.abs_mags[:, [2, 0]])
     pieces = list(ClusterLibrary.chunks(tmp_path / "a.h5", 4, bands=["b"]))
     assert [len(piece) for piece in pieces] == [4, 4, 2]
     whole = np.concatenate([piece.column("seed") for piece in pieces])

@@ -48,7 +48,7 @@ def test_what_a_library_holds(toy, tmp_path):
     for name, values in rows.items():
         np.testing.assert_array_equal(getattr(library, name), values)
     columns = toy().draw(*(rows[k] for k in ("log_mass", "log_age", "a_v", "seed")))
-    np.testing.assert_array_equal(library.mags, columns["mags"].astype(np.float32))
+    np.testing.assert_array_equal(library.abs_mags, columns["abs_mags"].astype(np.float32))
     np.testing.assert_array_equal(library.n_stars, columns["n_stars"])
     assert library.meta["design"]["seed"] == 4 and library.meta["engine"]["name"] == "toy"
     assert library.live_mass is None

@@ -37,9 +37,9 @@ def test_columns(tmp_path):
     np.testing.assert_allclose(library.log_mass, [2, 4])
     np.testing.assert_allclose(library.log_age, [6, 6])
     np.testing.assert_allclose(library.a_v, [0.5, 1.0])
-    np.testing.assert_allclose(library.mags, [[-3, -3], [-6, -5]])
+    np.testing.assert_allclose(library.abs_mags, [[-3, -3], [-6, -5]])
     assert library.bands == BANDS[::-1] and np.isnan(library.log_density).all()
-    assert library.take(np.array([False, True])).mags.tolist() == [[-6, -5]]
+    assert library.take(np.array([False, True])).abs_mags.tolist() == [[-6, -5]]
 
 
 def test_zero_points_and_density(tmp_path):
@@ -48,7 +48,7 @@ def test_zero_points_and_density(tmp_path):
     pairs = {"ACS_F555W": (slug["ACS_F555W"], -0.01), "ACS_F814W": (slug["ACS_F814W"], 0.43)}
     density = log_uniform_density((2.0, 6.0), (5.0, 10.0), (0.0, 3.0))
     library = read_slug2(*write(tmp_path), bands=BANDS, zeropoints=pairs, log_density=density)
-    np.testing.assert_allclose(library.mags[0], [-3 + 0.019, -3 + 0.01])
+    np.testing.assert_allclose(library.abs_mags[0], [-3 + 0.019, -3 + 0.01])
     np.testing.assert_allclose(library.log_density, -np.log(60))
 
 
@@ -78,7 +78,7 @@ def test_refuses(tmp_path, prop, phot, unit, message):
 def test_without_extinction(tmp_path):
     stars = {"ACS_F555W": [-4.0, -5.0], "ACS_F814W": [-4.5, -5.5]}
     library = read_slug2(*write(tmp_path, {"A_V": None}, stars), bands=BANDS, kind="stars")
-    assert library.a_v.tolist() == [0, 0] and library.mags[0].tolist() == [-4.0, -4.5]
+    assert library.a_v.tolist() == [0, 0] and library.abs_mags[0].tolist() == [-4.0, -4.5]
 
 
 def test_library_checks_its_numbers():
@@ -96,9 +96,9 @@ def test_real_output(shared):
     assert 2 <= library.log_mass.min() and library.log_mass.max() <= 6
     assert 5 <= library.log_age.min() and library.log_age.max() < 10.18
     assert 0 <= library.a_v.min() and library.a_v.max() <= 3
-    np.testing.assert_allclose(library.mags[0], [-1.5970664, -3.0005803], atol=1e-6)
+    np.testing.assert_allclose(library.abs_mags[0], [-1.5970664, -3.0005803], atol=1e-6)
     bare = read_slug2(*paths, bands=BANDS, kind="neb")
-    reddening = library.mags - bare.mags
+    reddening = library.abs_mags - bare.abs_mags
     # Milky Way extinction: about A_V in V and 0.6 A_V in I.
     np.testing.assert_allclose(
         np.median(reddening / library.a_v[:, None], 0), [1.03, 0.6], atol=0.1

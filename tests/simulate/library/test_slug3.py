@@ -60,21 +60,21 @@ def test_columns(tmp_path):
     np.testing.assert_allclose(library.log_mass, [4, 2, 3])
     np.testing.assert_allclose(library.log_age, [6, 6, np.log10(2e6)])
     np.testing.assert_allclose(library.a_v, [1.5, 0.5, 1.0])
-    np.testing.assert_allclose(library.mags, [[-5, -4], [-1, 0], [-3, -2]])
+    np.testing.assert_allclose(library.abs_mags, [[-5, -4], [-1, 0], [-3, -2]])
     np.testing.assert_allclose(library.birth_mass, [1e4 + 1, 101, 999])
     np.testing.assert_allclose(library.log_lum, [6, 4, 5])
     np.testing.assert_allclose(library.q_h, [1e48, 1e46, 1e47])
     assert np.isnan(library.log_density).all()
     bare = read_slug3(path, FILTERS[:1], kind="stars", log_density=-2.0)
-    np.testing.assert_allclose(bare.mags[:, 0], [-5, -1, -3])
+    np.testing.assert_allclose(bare.abs_mags[:, 0], [-5, -1, -3])
     assert bare.bands == ("HST.ACS_WFC.F555W",) and (bare.log_density == -2).all()
     moved = read_slug3(path, {"V": FILTERS[0]}, kind="stars", zeropoints={"V": (0.1, -0.2)})
-    np.testing.assert_allclose(moved.mags, bare.mags + 0.3)
+    np.testing.assert_allclose(moved.abs_mags, bare.abs_mags + 0.3)
 
 
 def test_without_extinction(tmp_path):
     library = read_slug3(write(tmp_path / "x.h5", extinct=False), FILTERS[:2])
-    assert (library.a_v == 0).all() and library.mags[0].tolist() == [-5, -6]
+    assert (library.a_v == 0).all() and library.abs_mags[0].tolist() == [-5, -6]
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_a_real_library(shared):
     # Stop-nearest stays within half a star of the target.
     assert np.abs(drawn.column("birth_mass") - 10**drawn.log_mass).max() < 60
     bare = read_slug3(shared / "slug3" / "library.h5", ["HSTPC.WFC3_UVIS1.F555W"], kind="stars")
-    reddening = (library.mags[:, 0] - bare.mags[:, 0])[library.a_v > 0.1]
+    reddening = (library.abs_mags[:, 0] - bare.abs_mags[:, 0])[library.a_v > 0.1]
     np.testing.assert_allclose(
         np.median(reddening / library.a_v[library.a_v > 0.1]), 1.05, atol=0.03
     )
@@ -182,7 +182,7 @@ def test_slug_draws_what_slug_draws(shared, tmp_path):
     run_library(design, engine, tmp_path / "a.h5", Work(workers=2, shard_size=100))
     drawn = ClusterLibrary.load(tmp_path / "a.h5")
     known = read_slug3(shared / "slug3" / "fixed" / "fixed_M500_3Myr.h5", engine.bands)
-    pairs = [(drawn.mags[:, k], known.mags[:, k]) for k in (0, 1)]
+    pairs = [(drawn.abs_mags[:, k], known.abs_mags[:, k]) for k in (0, 1)]
     pairs += [(drawn.column(k), known.column(k)) for k in ("birth_mass", "log_lum")]
     for ours, theirs in pairs:
         assert stats.ks_2samp(ours, theirs).pvalue > 1e-3
@@ -195,7 +195,7 @@ def test_slug_draws_what_slug_draws(shared, tmp_path):
     behind = ClusterLibrary.load(tmp_path / "b.h5")
     for name in ("birth_mass", "n_stars", "q_h", "log_lum"):
         np.testing.assert_array_equal(behind.column(name), drawn.column(name)[:20])
-    reddening = behind.mags - drawn.mags[:20]
+    reddening = behind.abs_mags - drawn.abs_mags[:20]
     np.testing.assert_allclose(np.median(reddening, axis=0), [2.03, 0.57], atol=0.05)
 
 
@@ -206,7 +206,7 @@ def test_slug_integrates_over_light_stars(shared, tmp_path):
     design = Design(3, 0, BoxTheta((4.0, 4.0), (7.0, 7.0), (0.0, 0.0)))
     run_library(design, engine, tmp_path / "a.h5")
     library = ClusterLibrary.load(tmp_path / "a.h5")
-    assert library.birth_mass is None and np.isfinite(library.mags).all()
+    assert library.birth_mass is None and np.isfinite(library.abs_mags).all()
 
 
 @pytest.mark.shared

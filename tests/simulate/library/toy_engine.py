@@ -32,7 +32,7 @@ class ToyEngine:
         noise = (seeds >> np.uint64(11)).astype(float) * 2.0**-53
         mags = np.stack([a_v - 2.5 * log_mass + noise, log_age + noise], axis=1)
         return {
-            "mags": mags,
+            "abs_mags": mags,
             "birth_mass": 10**log_mass * (1 + 0.01 * noise),
             "n_stars": (seeds % np.uint64(1000)).astype(np.int64),
             "q_h": np.full(len(seeds), float(os.environ.get("TOY_Q_H", self.q_h))),
