@@ -23,6 +23,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from benchmarks.fit import Clock, Result
+from starcensus.bands import BANDS
 from starcensus.simulate.clusters.bins import StellarPopulation
 from starcensus.simulate.clusters.cluster import DrawSettings, draw_clusters
 from starcensus.simulate.clusters.imf import Chabrier
@@ -96,7 +97,7 @@ class SlugProgram:
     tracks: str = "PARSEC12"
     spectra: str = "CK04X"
     filters: tuple[str, ...] = tuple(
-        f"HSTPC.WFC3_UVIS1.{name}" for name in ("F275W", "F336W", "F438W", "F555W", "F814W")
+        f"HSTPC.WFC3_UVIS1.{band.filter}" for band in BANDS.values() if band.camera == "WFC3_UVIS"
     )
 
     def __post_init__(self) -> None:

@@ -15,11 +15,13 @@ import numpy as np
 from jaxtyping import Float
 from scipy.stats import kurtosis, norm, skew
 
+from starcensus.bands import BANDS
 from starcensus.simulate.clusters.bins import StellarPopulation
 from starcensus.simulate.clusters.cluster import DrawSettings, draw_clusters
 from starcensus.simulate.clusters.imf import Chabrier
 from starcensus.simulate.library.slug2 import read_slug2, read_zeropoints
 from starcensus.simulate.library.slug3 import read_slug3
+from starcensus.simulate.library.slug3_engine import SlugSettings
 from starcensus.simulate.stars import (
     Filter,
     Spectrum,
@@ -62,27 +64,10 @@ COLOURS = (
 )
 AGES = {"3Myr": 3e6, "10Myr": 1e7, "100Myr": 1e8, "1Gyr": 1e9}
 MASSES = {"M500": 500.0, "M1e4": 1e4, "M1e5": 1e5}
-BANDS2 = (
-    "WFC3_UVIS_F275W",
-    "WFC3_UVIS_F336W",
-    "WFC3_UVIS_F438W",
-    "WFC3_UVIS_F555W",
-    "WFC3_UVIS_F814W",
-    "ACS_F435W",
-    "ACS_F555W",
-    "ACS_F606W",
-    "ACS_F814W",
-)
+BANDS2 = tuple(BANDS)
 # Bands of the SLUG v3 runs, whose curves carry the detector's photon counting (HSTPC).
 BANDS3 = {
-    "WFC3_UVIS_F275W": "WFC3_UVIS1.F275W",
-    "WFC3_UVIS_F336W": "WFC3_UVIS1.F336W",
-    "WFC3_UVIS_F438W": "WFC3_UVIS1.F438W",
-    "WFC3_UVIS_F555W": "WFC3_UVIS1.F555W",
-    "WFC3_UVIS_F814W": "WFC3_UVIS1.F814W",
-    "ACS_F435W": "ACS_WFC.F435W",
-    "ACS_F555W": "ACS_WFC.F555W",
-    "ACS_F814W": "ACS_WFC.F814W",
+    band: SlugSettings(facility="HSTPC").filter_name(band) for band in BANDS2 if band != "ACS_F606W"
 }
 
 
@@ -130,19 +115,17 @@ def slug2_grid(data: pathlib.Path) -> StellarGrid:
 def slug3_grid(data: pathlib.Path) -> StellarGrid:
     """The ingredients of the SLUG v3 runs: no WM-basic stars, its own curves and Vega."""
     path = data / "slug3" / "slugdata" / "data" / "filters" / "filters.h5"
+    filters = []
     with h5py.File(path) as file:
-        filters = tuple(
-            Filter(
-                band,
-                np.asarray(file[f"HST/{name.replace('.', '/')}/wavelength"], float),
-                np.asarray(file[f"HST/{name.replace('.', '/')}/transmission"], float),
-            )
-            for band, name in BANDS3.items()
-        )
+        for band, name in BANDS3.items():
+            _, camera, of_camera = name.split(".")
+            curve = file[f"HST/{camera}/{of_camera}"]
+            columns = (np.asarray(curve[n], float) for n in ("wavelength", "transmission"))  # pyright: ignore
+            filters.append(Filter(band, *columns))
     return build_grid(
         _isochrones(data),
         read_atmospheres(data / "atmospheres" / "ck04", metallicity=0.0),
-        filters,
+        tuple(filters),
         vega=_slug3_vega(),
     )
 
@@ -160,7 +143,7 @@ def slug3_own_grid(data: pathlib.Path) -> StellarGrid:
     controls = slugpy.SimControls(  # pyright: ignore[reportAttributeAccessIssue]
         _DECK.format(data=folder.as_posix(), share=share.as_posix())
     )
-    names = [f"HSTPC.{name}" for name in BANDS3.values()]
+    names = list(BANDS3.values())
     flux = grid.flux.copy()
     for i, log_age in enumerate(grid.log_age):
         mine = slice(grid.start[i], grid.start[i + 1])
@@ -226,7 +209,7 @@ def references2(data: pathlib.Path) -> Iterator[tuple[str, Float[np.ndarray, "n 
 def references3(data: pathlib.Path) -> Iterator[tuple[str, Float[np.ndarray, "n band"]]]:
     """Name and magnitudes of each SLUG v3 set."""
     for path in sorted((data / "slug3" / "fixed").glob("fixed_*.h5")):
-        names = [f"HSTPC.{name}" for name in BANDS3.values()]
+        names = list(BANDS3.values())
         yield path.stem.removeprefix("fixed_"), read_slug3(path, names).abs_mags
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float
 
+from starcensus import bands
 from starcensus.simulate.clusters.imf import AbstractImf, Kroupa
 from starcensus.simulate.stars import Filter, StellarGrid, zero_fluxes
 from starcensus.simulate.stars.build import TEN_PARSEC_AREA
@@ -21,20 +22,10 @@ from starcensus.simulate.stars.build import TEN_PARSEC_AREA
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-BANDS = (
-    "WFC3_UVIS_F275W",
-    "WFC3_UVIS_F336W",
-    "WFC3_UVIS_F438W",
-    "WFC3_UVIS_F555W",
-    "WFC3_UVIS_F814W",
-)
+BANDS = tuple(band for band in bands.BANDS if bands.camera_of(band) == "WFC3_UVIS")
 # Yggdrasil's own bands; it has no F438W, and its optical ones are those of ACS.
 YGGDRASIL_BANDS = {
-    "F275W": "WFC3_UVIS_F275W",
-    "F336W": "WFC3_UVIS_F336W",
-    "F435W": "ACS_F435W",
-    "F555W": "ACS_F555W",
-    "F814W": "ACS_F814W",
+    name: bands.full_name(name) for name in ("F275W", "F336W", "F435W", "F555W", "F814W")
 }
 BC03_SOLAR_LUMINOSITY = 3.826e33  # erg/s
 # Ages of the comparison and the difference allowed there, mag.

@@ -43,7 +43,6 @@ from .library.design import MassRadius as MassRadius
 from .library.design import TableTheta as TableTheta
 from .library.library import ClusterLibrary as ClusterLibrary
 from .library.run import run_library as run_library
-from .library.slug2 import VEGAMAG as VEGAMAG
 from .library.slug2 import log_uniform_density as log_uniform_density
 from .library.slug2 import read_slug2 as read_slug2
 from .library.slug2 import read_zeropoints as read_zeropoints

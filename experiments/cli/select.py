@@ -135,9 +135,10 @@ def marginalise_command(
     import jax
     import numpy as np
 
+    from starcensus.bands import ab_minus_vega
     from starcensus.experiments.schema.fit import ConfigError
     from starcensus.selection import PhotometricNetwork, load_selection, marginalise, save_selection
-    from starcensus.simulate import VEGAMAG, ClusterLibrary, read_slug2, read_zeropoints
+    from starcensus.simulate import ClusterLibrary, read_slug2, read_zeropoints
 
     own = [path for path in library if path.endswith(".h5")]
     if own and zeropoints is not None:
@@ -152,9 +153,10 @@ def marginalise_command(
     convert = None
     if zeropoints is not None:
         given = read_zeropoints(zeropoints)
-        if missing := [name for name in names if name not in given or name not in VEGAMAG]:
+        known = {name: ab for name in names if (ab := ab_minus_vega(name)) is not None}
+        if missing := [name for name in names if name not in given or name not in known]:
             raise ConfigError(f"{zeropoints}: no zero points for {', '.join(missing)}")
-        convert = {name: (given[name], VEGAMAG[name]) for name in names}
+        convert = {name: (given[name], known[name]) for name in names}
     parts = [
         ClusterLibrary.load(path, names)
         if path in own

@@ -5,12 +5,12 @@ import pathlib
 
 import numpy as np
 
+from starcensus.bands import find_band
 from starcensus.experiments.schema.fit import ConfigError
 from starcensus.selection.catalogue import Catalogue
 from starcensus.selection.injection import KnownClusters
 from starcensus.selection.pipeline import Detections
 from starcensus.simulate import Frame, TemplateBank
-from starcensus.simulate.images.frame import V_FILTERS, band_of
 from starcensus.theta import AXES
 
 
@@ -37,7 +37,7 @@ class Known:
 
     def catalogue(self, found: Detections, frame: Frame, bank: TemplateBank) -> Catalogue:
         """The catalogued clusters, see `KnownClusters.catalogue`."""
-        clusters = self._clusters(band_of(frame.bands, V_FILTERS))
+        clusters = self._clusters(find_band(frame.bands, "V"))
         return clusters.catalogue(
             found, frame, bank, self.sigma, self.seed, source=self.galaxy.resolve().name
         )

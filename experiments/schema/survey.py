@@ -3,13 +3,13 @@
 import dataclasses
 import importlib.util
 import pathlib
-import re
 import tomllib
 from collections.abc import Mapping
 from typing import Annotated, Any
 
 import pydantic
 
+from starcensus.bands import wavelength_order
 from starcensus.experiments.schema.fit import ConfigError, Strict, _only_fields, explain
 from starcensus.experiments.schema.own_pipeline import OwnConfig
 from starcensus.experiments.schema.psfs import PsfConfig, make_psfs
@@ -86,7 +86,7 @@ class ImagesConfig(Strict):
                 for band, own in self.read_band.items()
             },
         )
-        return frame.select(self.bands or tuple(sorted(frame.bands, key=_wavelength)))
+        return frame.select(self.bands or tuple(sorted(frame.bands, key=wavelength_order)))
 
     @staticmethod
     def _over(common: ReadOptions, own: ReadOptions) -> ReadOptions:
@@ -100,12 +100,6 @@ class ImagesConfig(Strict):
         if options.weight is None:
             return options
         return dataclasses.replace(options, weight=str(folder / options.weight))
-
-
-def _wavelength(band: str) -> tuple[int, str]:
-    """F275W before F1100W, and names without a number last."""
-    number = re.search(r"F(\d+)[A-Z]*$", band)
-    return int(number[1]) if number else 10**9, band
 
 
 def _adapter(cls: type) -> Any:

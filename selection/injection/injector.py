@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from starcensus.bands import find_band
 from starcensus.runs import Input, Run
 
-from ...simulate.images.frame import V_FILTERS, Frame, band_of
+from ...simulate.images.frame import Frame
 from ...simulate.images.render import TemplateBank, add_sources, photon_noise
 from ...simulate.images.white import placement_density
 from ...simulate.library.library import ClusterLibrary
@@ -78,7 +79,7 @@ class Injector:
 
     @property
     def v_band(self) -> str:
-        return band_of(self.frame.bands, V_FILTERS)
+        return find_band(self.frame.bands, "V")
 
     @functools.cached_property
     def _sets(self) -> list[tuple[Int[np.ndarray, "row"], float | None]]:

@@ -12,9 +12,10 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.spatial import KDTree
 
+from starcensus.bands import find_band
 from starcensus.theta import AXES
 
-from ...simulate.images.frame import V_FILTERS, BandImage, Frame, band_of
+from ...simulate.images.frame import BandImage, Frame
 from ...simulate.images.render import TemplateBank
 from ..catalogue import Catalogue, Step
 from ..catalogue.checks import GAUSSIAN
@@ -75,7 +76,7 @@ class KnownClusters:
         """
         if not min(sigma) > 0:
             raise ValueError(f"sigma is {sigma}; expected three errors above 0")
-        band = band_of(frame.bands, V_FILTERS)
+        band = find_band(frame.bands, "V")
         places = self.x, self.y, self.v_mag, self.r_eff_pc
         light = ApertureLight(bank, band)
         at = catalogued_clusters(*places, found, frame.image(band), light)

@@ -10,21 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
+from starcensus.bands import full_name
 from starcensus.theta import Box
 
 from ._base import OPERATORS, AbstractSelection, ActsOn, Outside
 
 if TYPE_CHECKING:
     import astropy.table
-
-_ALIASES = {
-    "F275W": "WFC3_UVIS_F275W",
-    "F336W": "WFC3_UVIS_F336W",
-    "F435W": "ACS_F435W",
-    "F438W": "WFC3_UVIS_F438W",
-    "F555W": "ACS_F555W",
-    "F814W": "ACS_F814W",
-}
 
 
 @OPERATORS.register("magnitude_limit")
@@ -123,7 +115,7 @@ class MagnitudeLimit(AbstractSelection):
         pivot wavelength. Raises `ValueError` naming the bands for one that is not carried.
         """
         table = _carried_table()
-        name = _ALIASES.get(band, band)
+        name = full_name(band)
         bands = [column for column in table.colnames if column != "log_age"]
         if name not in bands:
             raise ValueError(

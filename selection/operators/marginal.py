@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 from scipy.special import expit, logit
 
+from starcensus.bands import filter_of
 from starcensus.theta import AXES, AXIS_UNITS
 
 from ...simulate import ClusterLibrary
@@ -148,7 +149,7 @@ def _probabilities(
     names = library.bands if bands is None else tuple(bands)
     wanted = photometric.bands
     fits = len(names) == len(wanted) and all(
-        name.split("_")[-1] == band.split("_")[-1] for name, band in zip(names, wanted, strict=True)
+        filter_of(name) == filter_of(band) for name, band in zip(names, wanted, strict=True)
     )
     missing = [name for name in names if name not in library.bands]
     if missing or not fits:

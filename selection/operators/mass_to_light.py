@@ -7,10 +7,12 @@ magnitude follows from its birth mass and the mass lost by stellar evolution is 
 """
 
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from starcensus.bands import BANDS
 
 if TYPE_CHECKING:
     import astropy.table
@@ -18,16 +20,8 @@ if TYPE_CHECKING:
 _L_SUN_ERG_S = 3.828e33
 _PC_CM = 3.0856775814913673e18
 
-FILTER_FILES = {
-    "WFC3_UVIS_F275W": "sedpy/wfc3_uvis_f275w.par",
-    "WFC3_UVIS_F336W": "sedpy/wfc3_uvis_f336w.par",
-    "WFC3_UVIS_F438W": "eazy/wfc3_uvis_f438w.dat",
-    "WFC3_UVIS_F555W": "sedpy/wfc3_uvis_f555w.par",
-    "WFC3_UVIS_F814W": "sedpy/wfc3_uvis_f814w.par",
-    "ACS_F435W": "sedpy/acs_wfc_f435w.par",
-    "ACS_F555W": "sedpy/acs_wfc_f555w.par",
-    "ACS_F814W": "sedpy/acs_wfc_f814w.par",
-}
+# Bands of the carried table.
+TABLE_BANDS = tuple(band for band in BANDS if band != "ACS_F606W")
 LOG_AGES = np.unique(
     np.round(
         np.concatenate(
@@ -86,9 +80,7 @@ def pivot_wavelength(wave: np.ndarray, throughput: np.ndarray) -> float:
     )
 
 
-def compute_table(
-    data: pathlib.Path, filters: Mapping[str, str] = FILTER_FILES
-) -> "astropy.table.Table":
+def compute_table(data: pathlib.Path, bands: Sequence[str] = TABLE_BANDS) -> "astropy.table.Table":
     """The table from a folder with `ssp/`, `filters/` as in the provenance of the carried table.
 
     Columns: `log_age` (log10 yr) and one absolute Vega magnitude per band, of 1 M_sun formed.
@@ -109,8 +101,8 @@ def compute_table(
         )
     table = Table({"log_age": LOG_AGES})
     ratios = {}
-    for band, name in filters.items():
-        throughput = read_throughput(data / "filters" / name)
+    for band in bands:
+        throughput = read_throughput(data / "filters" / str(BANDS.find(band).curve))
         ratios[band] = round(extinction_ratio(pivot_wavelength(*throughput)), 4)
         native = magnitude(wave, flux, throughput, vega)
         table[band] = Column(np.round(np.interp(LOG_AGES, log_age, native), 4), unit="mag")

@@ -8,7 +8,9 @@ import numpy as np
 from jaxtyping import Float
 from scipy.spatial import KDTree
 
-from ...simulate.images.frame import B_FILTERS, I_FILTERS, V_FILTERS, BandImage, Frame, band_of
+from starcensus.bands import find_band, of_letter
+
+from ...simulate.images.frame import BandImage, Frame
 from ...simulate.images.psf import PSF
 from ...simulate.images.render import TemplateBank, add_sources
 from ...simulate.images.white import SCALE_FACTORS, white_light
@@ -162,7 +164,7 @@ class LegusPipeline:
         Raises `ValueError` for a frame that lacks them or a band without an aperture correction.
         """
         s = self.settings
-        v = frame.image(band_of(frame.bands, V_FILTERS))
+        v = frame.image(find_band(frame.bands, "V"))
         if len(frame.bands) < s.min_bands:
             raise ValueError(
                 f"the frame has {len(frame.bands)} bands; {s.min_bands} are needed with small "
@@ -191,11 +193,7 @@ class LegusPipeline:
                 sky = measured.sky
         small = errors <= s.max_error
         v_at = frame.index(v.band)
-        b_or_i = [
-            column
-            for column, band in enumerate(frame.bands)
-            if band.rsplit("_", 1)[-1] in (*B_FILTERS, *I_FILTERS)
-        ]
+        b_or_i = [frame.index(band) for band in of_letter(frame.bands, "B", "I")]
         with np.errstate(invalid="ignore", divide="ignore"):
             dex = np.log10(np.maximum(sky, s.ci_sky_reference) / s.ci_sky_reference)
         limit = s.ci_limit + s.ci_sky_slope * np.nan_to_num(dex)

@@ -13,16 +13,6 @@ from jaxtyping import Bool, Float
 
 from ..sky import pc_per_pixel
 
-V_FILTERS, B_FILTERS, I_FILTERS = ("F555W", "F606W"), ("F435W", "F438W"), ("F814W",)
-
-
-def band_of(bands: tuple[str, ...], filters: tuple[str, ...]) -> str:
-    """The first band of one of the filters, of any camera; `ValueError` where there is none."""
-    for band in bands:
-        if band.rsplit("_", 1)[-1] in filters:
-            return band
-    raise ValueError(f"there is no {' or '.join(filters)} among the bands {', '.join(bands)}")
-
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class BandImage:

@@ -13,19 +13,28 @@ import numpy as np
 from jaxtyping import Float
 from scipy import ndimage
 
+from starcensus.bands import BANDS, filter_of, find_band, full_name
+
 from ..clusters.bins import StellarPopulation
 from ..clusters.resolved import resolve
 from ..library.library import ClusterLibrary
 from ..sky import pc_per_pixel
 from ..stars.dust import extinction_curve
-from .frame import V_FILTERS, BandImage, Frame, band_of
+from .frame import BandImage, Frame
 from .psf import PSF
 from .render import TemplateBank, add_sources, add_stars, convolve, photon_noise
 from .white import draw_positions, placement_density
 
-# Pivots, Å, of the bands that a galaxy can be seen in, for the dust lanes.
-_PIVOT = {"F275W": 2710, "F336W": 3355, "F435W": 4329, "F438W": 4326}
-_PIVOT |= {"F555W": 5360, "F606W": 5922, "F814W": 8045}
+# Magnitudes of background galaxies less those in V; linear in wavelength between these bands.
+_BACKGROUND_COLOURS = {
+    "WFC3_UVIS_F275W": 1.5,
+    "WFC3_UVIS_F336W": 1.0,
+    "WFC3_UVIS_F438W": 0.9,
+    "ACS_F435W": 0.9,
+    "ACS_F555W": 0.0,
+    "ACS_F606W": -0.3,
+    "ACS_F814W": -1.1,
+}
 _YOUNG_LOG_AGES = (6.6, 7.0, 7.4, 7.8, 8.2)
 
 
@@ -165,7 +174,7 @@ def make_galaxy(
 
     **Arguments:**
 
-    - `population`: of the field stars; must know the bands, and one of F555W or F606W.
+    - `population`: of the field stars; must know the bands, and one that stands for V.
     - `clusters`: absolute magnitudes in the bands, with `r_eff_pc` and, if `resolved`, `seed`.
     - `bank`: of the clusters' templates; by default one of `psfs`.
     - `resolved`: render each cluster star by star from its seed. Else smooth EFF profiles.
@@ -288,7 +297,7 @@ def _field(
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, int]:
     """Electrons/s of the field stars in each band, and how many were drawn."""
-    v = band_of(population.bands, V_FILTERS)
+    v = find_band(population.bands, "V")
     columns = [population.bands.index(band) for band in settings.bands]
     v_column = population.bands.index(v)
     curve = extinction_curve("F99")
@@ -348,10 +357,14 @@ def _nearest(population: StellarPopulation, log_age: float) -> int:
 
 
 def _pivot(band: str) -> float:
-    name = band.rsplit("_", 1)[-1]
-    if name not in _PIVOT:
-        raise ValueError(f"no pivot wavelength of {band} is known here; known: {', '.join(_PIVOT)}")
-    return float(_PIVOT[name])
+    """Å; of a filter that several cameras have one for all, so that galaxies look alike in them."""
+    known = full_name(filter_of(band))
+    if (known := known if known in BANDS else band) not in BANDS:
+        raise ValueError(
+            f"no pivot wavelength of {band} is known; known are {', '.join(BANDS)}. Add the band "
+            "to BANDS"
+        )
+    return BANDS[known].pivot_angstrom
 
 
 def _background_galaxies(settings: GalaxySettings, rng: np.random.Generator) -> np.ndarray:
@@ -365,8 +378,13 @@ def _background_galaxies(settings: GalaxySettings, rng: np.random.Generator) -> 
     n = rng.poisson(settings.galaxies_per_arcmin2 * arcmin2)
     u = rng.random(n)
     v = 19 + np.log10(1 + u * (10 ** (0.35 * 6) - 1)) / 0.35
-    colour = {"F275W": 1.5, "F336W": 1.0, "F435W": 0.9, "F438W": 0.9, "F555W": 0.0, "F606W": -0.3}
-    colour["F814W"] = -1.1
+    pivots = [BANDS[band].pivot_angstrom for band in _BACKGROUND_COLOURS]
+    colour = {
+        exposure.band: float(
+            np.interp(_pivot(exposure.band), pivots, list(_BACKGROUND_COLOURS.values()))
+        )
+        for exposure in settings.exposures
+    }
     x, y = rng.random(n) * cols, rng.random(n) * rows
     scale = rng.uniform(0.12, 0.4, n) / settings.pixel_scale_arcsec
     ratio, angle = rng.uniform(0.3, 1, n), rng.uniform(0, np.pi, n)
@@ -381,7 +399,7 @@ def _background_galaxies(settings: GalaxySettings, rng: np.random.Generator) -> 
         light = np.exp(-np.hypot(along, across / ratio[k]) / scale[k])
         light /= 2 * np.pi * scale[k] ** 2 * ratio[k]
         for plane, exposure in zip(out, settings.exposures, strict=True):
-            extra = colour.get(exposure.band.rsplit("_", 1)[-1], 0.0)
+            extra = colour[exposure.band]
             mag = v[k] + extra + redder[k] * np.sign(extra)
             plane[r0:r1, c0:c1] += light * 10 ** (-0.4 * (mag - exposure.zero_point))
     return out
@@ -429,7 +447,7 @@ def _add_resolved(
         raise ValueError("the clusters have no seed; star by star needs the library's seeds")
     radii = clusters.column("r_eff_pc")
     columns = [population.bands.index(band) for band in settings.bands]
-    v = band_of(population.bands, V_FILTERS)
+    v = find_band(population.bands, "V")
     stars_x, stars_y, stars_rate = [], [], []
     to_rate = settings.rate_of_flux
     for k in range(len(clusters)):

@@ -21,6 +21,8 @@ import numpy as np
 from jaxtyping import Float
 from scipy import fft
 
+from starcensus.bands import BANDS, Letter
+
 _DIAMETER_M = 2.4
 _OBSCURATION = 0.33
 _VANE = 0.022  # width over diameter
@@ -36,31 +38,31 @@ class Optics:
 
     **Arguments:**
 
-    - `wavelength_nm`: of the diffraction pattern, the band's pivot.
     - `blur_arcsec`: σ of the Gaussian.
     - `scattered`, `scatter_core_arcsec`, `scatter_slope`: share of the light that is convolved with
       (1 + r²/core²)^(−slope).
     - `native_pixel_arcsec`: over which light is integrated.
+    - `wavelength_angstrom`: of the diffraction pattern; None takes the band's pivot.
     """
 
-    wavelength_nm: float
     blur_arcsec: float
     scattered: float
     scatter_core_arcsec: float
     scatter_slope: float
     native_pixel_arcsec: float = UVIS_PIXEL
+    wavelength_angstrom: float | None = None
 
 
-OPTICS: Mapping[str, Optics] = {
-    "WFC3_UVIS_F275W": Optics(271.0, 0.0490, 0.4350, 0.0121, 1.1291),
-    "WFC3_UVIS_F336W": Optics(335.5, 0.0470, 0.7088, 0.0132, 1.3105),
-    "WFC3_UVIS_F438W": Optics(432.6, 0.0294, 0.7496, 0.0065, 1.3009),
-    "WFC3_UVIS_F555W": Optics(530.8, 0.0282, 0.7499, 0.0073, 1.3615),
-    "WFC3_UVIS_F814W": Optics(803.9, 0.0173, 0.7628, 0.0189, 1.6035),
-    "ACS_F435W": Optics(432.9, 0.0272, 0.7671, 0.0155, 1.4236, ACS_PIXEL),
-    "ACS_F555W": Optics(536.0, 0.0243, 0.7714, 0.0188, 1.5150, ACS_PIXEL),
-    "ACS_F606W": Optics(592.2, 0.0243, 0.7714, 0.0188, 1.5150, ACS_PIXEL),
-    "ACS_F814W": Optics(804.5, 0.0173, 0.7628, 0.0189, 1.6035, ACS_PIXEL),
+# By camera and the letter that a band stands for.
+OPTICS: Mapping[tuple[str, Letter], Optics] = {
+    ("WFC3_UVIS", "NUV"): Optics(0.0490, 0.4350, 0.0121, 1.1291),
+    ("WFC3_UVIS", "U"): Optics(0.0470, 0.7088, 0.0132, 1.3105),
+    ("WFC3_UVIS", "B"): Optics(0.0294, 0.7496, 0.0065, 1.3009),
+    ("WFC3_UVIS", "V"): Optics(0.0282, 0.7499, 0.0073, 1.3615),
+    ("WFC3_UVIS", "I"): Optics(0.0173, 0.7628, 0.0189, 1.6035),
+    ("ACS", "B"): Optics(0.0272, 0.7671, 0.0155, 1.4236, ACS_PIXEL),
+    ("ACS", "V"): Optics(0.0243, 0.7714, 0.0188, 1.5150, ACS_PIXEL),
+    ("ACS", "I"): Optics(0.0173, 0.7628, 0.0189, 1.6035, ACS_PIXEL),
 }
 
 
@@ -133,23 +135,30 @@ def optical_psf(
     **Arguments:**
 
     - `radius_pix`: half the side of the image, detector pixels. All light is put inside.
-    - `optics`: other numbers than `OPTICS[band]`.
+    - `optics`: other numbers than those in `OPTICS` of the band's camera and letter.
 
     Raises `ValueError` for a band without numbers.
     """
     import galsim
 
+    known = BANDS.get(band)
+    if optics is None and (known is None or (known.camera, known.letter) not in OPTICS):
+        there = [b.name for b in BANDS.values() if (b.camera, b.letter) in OPTICS]
+        raise ValueError(
+            f"there is no PSF model of {band}; there are {', '.join(there)}. Add the band to BANDS "
+            "with a letter of its camera (WFC3_UVIS or ACS), pass `optics`, or read a PSF with "
+            "`read_psf`"
+        )
     if optics is None:
-        if band not in OPTICS:
-            raise ValueError(
-                f"there is no PSF model of {band}; there are {', '.join(OPTICS)}. Pass `optics`, "
-                "or read a PSF with `read_psf`"
-            )
-        optics = OPTICS[band]
+        assert known is not None and known.letter is not None
+        optics = OPTICS[known.camera, known.letter]
+    wavelength = optics.wavelength_angstrom or (known and known.pivot_angstrom)
+    if wavelength is None:
+        raise ValueError(f"`optics` of {band} say no wavelength_angstrom, and the band is unknown")
     scale = pixel_scale_arcsec / oversampling
     n = 2 * radius_pix * oversampling + 1
     pattern = galsim.OpticalPSF(  # pyright: ignore[reportCallIssue]
-        lam=optics.wavelength_nm,
+        lam=wavelength / 10,
         diam=_DIAMETER_M,
         obscuration=_OBSCURATION,
         nstruts=4,

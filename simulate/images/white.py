@@ -6,13 +6,14 @@ import numpy as np
 from jaxtyping import Float
 from scipy import ndimage
 
-from .frame import V_FILTERS, Frame, band_of
+from starcensus.bands import find_band, look_up
 
-# C-4, table 1: scale factors for main-sequence stars of 21 Myr, and for red giants. By filter; the
-# B and V bands have one pair each, whichever filter they are.
-SCALE_FACTORS: tuple[Mapping[str, float], ...] = tuple(
-    {"F275W": nuv, "F336W": u, "F435W": b, "F438W": b, "F555W": v, "F606W": v, "F814W": i}
-    for nuv, u, b, v, i in ((55.8, 45.3, 44.2, 65.7, 29.3), (0.5, 0.8, 3.1, 11.2, 13.7))
+from .frame import Frame
+
+# C-4, table 1: scale factors for main-sequence stars of 21 Myr, and for red giants.
+SCALE_FACTORS: tuple[Mapping[str, float], ...] = (
+    {"NUV": 55.8, "U": 45.3, "B": 44.2, "V": 65.7, "I": 29.3},
+    {"NUV": 0.5, "U": 0.8, "B": 3.1, "V": 11.2, "I": 13.7},
 )
 
 
@@ -26,27 +27,32 @@ def white_light(
     from the bands that have them. Where a band is bad both sums are over the others; where all are
     the value is 0.
 
+    **Arguments:**
+
+    - `scale_factors`: sets of s, by band, filter or letter of the broad band.
+
     Raises `ValueError` for a band without a scale factor.
     """
-    filters = [band.rsplit("_", 1)[-1] for band in frame.bands]
+    every = []
     for factors in scale_factors:
-        missing = [name for name in filters if name not in factors]
-        if missing:
+        every.append({b: s for b in frame.bands if (s := look_up(factors, b)) is not None})
+        if missing := [band for band in frame.bands if band not in every[-1]]:
             raise ValueError(
                 f"no scale factor for {', '.join(missing)}; there are {', '.join(factors)}. Pass "
-                "scale_factors with one for each band"
+                "scale_factors with one for each band, filter or letter (NUV, U, B, V, I)"
             )
     sums = [np.zeros(frame.shape, np.float32) for _ in scale_factors]
     norms = [np.zeros(frame.shape, np.float32) for _ in scale_factors]
-    for image, name in zip(frame, filters, strict=True):
+    for image in frame:
         good = np.ones(image.shape, bool) if image.bad is None else ~image.bad
         above = image.data - np.float32(np.median(image.data[good]))
         np.maximum(above, 0, out=above)
         above[~good] = 0
         above *= above
-        for total, norm, factors in zip(sums, norms, scale_factors, strict=True):
-            total += above * np.float32(factors[name] ** -2)
-            norm += good * np.float32(factors[name] ** -2)
+        for total, norm, found in zip(sums, norms, every, strict=True):
+            weight = np.float32(found[image.band] ** -2)
+            total += above * weight
+            norm += good * weight
     white = np.zeros(frame.shape, np.float32)
     for total, norm in zip(sums, norms, strict=True):
         ratio = np.divide(total, norm, out=np.zeros_like(total), where=norm > 0)
@@ -71,7 +77,7 @@ def placement_density(
     density = ndimage.gaussian_filter(white, sigma_pc / frame.pc_per_pixel, mode="nearest")
     inner = np.zeros(frame.shape, bool)
     inner[margin_pix : frame.shape[0] - margin_pix, margin_pix : frame.shape[1] - margin_pix] = True
-    bad = frame.image(band_of(frame.bands, V_FILTERS)).bad
+    bad = frame.image(find_band(frame.bands, "V")).bad
     if bad is not None and bad.any():
         inner &= np.asarray(ndimage.distance_transform_edt(~bad)) > margin_pix
     density = np.where(inner, density, 0.0).astype(np.float64)

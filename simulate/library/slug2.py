@@ -18,20 +18,6 @@ _MASSES = {
     "MaxStarMass": "max_live_mass",
 }
 
-# AB minus Vega, mag: of STScI's VEGAMAG system (ACS and WFC3 zero-point tables); the last four from
-# total throughputs and Vega's STIS spectrum (alpha_lyr_stis_011), as in the carried grid of stars.
-VEGAMAG = {
-    "WFC3_UVIS_F275W": 1.496,
-    "WFC3_UVIS_F336W": 1.188,
-    "ACS_F435W": -0.106,
-    "ACS_F555W": -0.010,
-    "ACS_F814W": 0.427,
-    "WFC3_UVIS_F438W": -0.165,
-    "WFC3_UVIS_F555W": -0.029,
-    "WFC3_UVIS_F814W": 0.428,
-    "ACS_F606W": 0.086,
-}
-
 
 def read_slug2(
     prop_path: str | os.PathLike[str],

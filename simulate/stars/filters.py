@@ -17,21 +17,11 @@ import pathlib
 import numpy as np
 from jaxtyping import Float
 
+from starcensus.bands import BANDS
+
 from .atmospheres._base import LIGHT
 
 AB_ZERO = 3.631e-20  # erg s⁻¹ cm⁻² Hz⁻¹
-# Files of the nine default bands, relative to the folder that holds the curves.
-DEFAULT_CURVES = {
-    "WFC3_UVIS_F275W": "sedpy/wfc3_uvis_f275w.par",
-    "WFC3_UVIS_F336W": "sedpy/wfc3_uvis_f336w.par",
-    "WFC3_UVIS_F438W": "eazy/wfc3_uvis_f438w.dat",
-    "WFC3_UVIS_F555W": "sedpy/wfc3_uvis_f555w.par",
-    "WFC3_UVIS_F814W": "sedpy/wfc3_uvis_f814w.par",
-    "ACS_F435W": "sedpy/acs_wfc_f435w.par",
-    "ACS_F555W": "sedpy/acs_wfc_f555w.par",
-    "ACS_F606W": "sedpy/acs_wfc_f606w.par",
-    "ACS_F814W": "sedpy/acs_wfc_f814w.par",
-}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -178,14 +168,16 @@ def read_filter(
 
 
 def default_filters(folder: str | os.PathLike[str]) -> tuple[Filter, ...]:
-    """The nine default bands, from a folder with the curves of sedpy and EAZY."""
+    """The bands of `starcensus.bands` that have a curve, from a folder of sedpy's and EAZY's.
+
+    Raises `FileNotFoundError` for curves that are not there.
+    """
+    curves = {name: band.curve for name, band in BANDS.items() if band.curve is not None}
     folder = pathlib.Path(folder)
-    missing = [
-        str(folder / file) for file in DEFAULT_CURVES.values() if not (folder / file).is_file()
-    ]
+    missing = [str(folder / file) for file in curves.values() if not (folder / file).is_file()]
     if missing:
         raise FileNotFoundError(f"curves of the default bands are not there: {', '.join(missing)}")
-    return tuple(read_filter(folder / file, name) for name, file in DEFAULT_CURVES.items())
+    return tuple(read_filter(folder / file, name) for name, file in curves.items())
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

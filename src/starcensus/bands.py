@@ -6,7 +6,7 @@ bands of their own with `BANDS.add`, or in a file's `[bands.NAME]`.
 
 import dataclasses
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 from starcensus.registry import Registry
@@ -92,6 +92,31 @@ def of_letter(bands: Iterable[str], *letters: Letter) -> tuple[str, ...]:
     return tuple(band for band in bands if letter_of(band) in letters)
 
 
+def full_name(band: str) -> str:
+    """The known band that a bare filter means, `ACS_F555W` of `F555W`; any other name as it is.
+
+    Where several cameras have the filter it is ACS's.
+    """
+    found = [known for known in BANDS if filter_of(known) == band]
+    return band if band in BANDS or not found else min(found, key=lambda known: known[:4] != "ACS_")
+
+
+def ab_minus_vega(band: str) -> float | None:
+    """AB minus Vega magnitude of a known band; None where it is unknown."""
+    return BANDS[band].ab_minus_vega if band in BANDS else None
+
+
+def look_up[T](table: Mapping[str, T], band: str) -> T | None:
+    """What a table by bands, filters or letters says of a band, the narrowest first; or None.
+
+    `look_up({"V": 0.7, "F606W": 0.6}, "ACS_F555W")` is 0.7.
+    """
+    for key in (band, filter_of(band), letter_of(band)):
+        if key is not None and key in table:
+            return table[key]
+    return None
+
+
 def letter_of(band: str) -> Letter | None:
     """The broad band that a band stands for; None where nothing is known of its filter."""
     if band in BANDS:
@@ -107,14 +132,20 @@ def find_band(bands: Iterable[str], *letters: Letter) -> str:
     bands = tuple(bands)
     if found := of_letter(bands, *letters):
         return found[0]
-    raise ValueError(f"there is no {' or '.join(letters)} among the bands {', '.join(bands)}")
+    known = dict.fromkeys(band.filter for band in BANDS.values() if band.letter in letters)
+    raise ValueError(
+        f"there is no {' or '.join(known)} among the bands {', '.join(bands)}; a band of your own "
+        f"can stand for {' or '.join(letters)} by its `letter` in BANDS"
+    )
 
 
 BANDS = Registry[Band]("band")
 # Pivots: PHOTPLAM of STScI's calibrations, from which those of the filter curves differ by up to
-# 0.2%. AB minus Vega, mag: of STScI's VEGAMAG system (ACS and WFC3 zero-point tables); those of
-# UVIS F438W, F555W, F814W and ACS F606W from total throughputs and Vega's STIS spectrum
-# (alpha_lyr_stis_011), as in the carried grid of stars.
+# 0.2%. PSFs are at them, the dust lanes of synthetic galaxies at that of the filter's `full_name`,
+# one for all cameras; the table of `MagnitudeLimit` has its own, of the curves. AB minus Vega, mag:
+# of STScI's VEGAMAG system (ACS and WFC3 zero-point tables); those of UVIS F438W, F555W, F814W and
+# ACS F606W from total throughputs and Vega's STIS spectrum (alpha_lyr_stis_011), as in the carried
+# grid of stars.
 for _band in (
     Band("WFC3_UVIS_F275W", "NUV", 2710.0, 1.496, "sedpy/wfc3_uvis_f275w.par", "#7b3294"),
     Band("WFC3_UVIS_F336W", "U", 3355.0, 1.188, "sedpy/wfc3_uvis_f336w.par", "#2c5aa0"),

@@ -8,10 +8,13 @@ import pytest
 from starcensus.bands import (
     BANDS,
     Band,
+    ab_minus_vega,
     camera_of,
     filter_of,
     find_band,
+    full_name,
     letter_of,
+    look_up,
     of_letter,
     wavelength_order,
 )
@@ -94,8 +97,25 @@ def test_bands_are_found_by_letter():
     assert [letter_of(band) for band in bands] == ["U", "V", "V", None]
     assert of_letter(bands, "V", "U") == bands[:3] and of_letter(bands, "I") == ()
     assert find_band(bands, "V") == "ACS_F555W"
-    with pytest.raises(ValueError, match=r"no B or I among.*ACS_F555W"):
+    with pytest.raises(ValueError, match=r"no F438W or F435W or F814W among.*ACS_F555W"):
         find_band(bands, "B", "I")
+
+
+def test_a_bare_filter_is_acs_where_it_can_be():
+    assert full_name("F555W") == "ACS_F555W" and full_name("F438W") == "WFC3_UVIS_F438W"
+    assert full_name("WFC3_UVIS_F555W") == "WFC3_UVIS_F555W" and full_name("F999W") == "F999W"
+
+
+def test_a_table_is_read_by_the_narrowest_key():
+    table = {"V": 1, "F606W": 2, "ACS_F606W": 3}
+    assert look_up(table, "ACS_F606W") == 3 and look_up(table, "WFPC2_F606W") == 2
+    assert look_up(table, "ACS_F555W") == 1 and look_up(table, "ACS_F814W") is None
+    assert look_up({"V": 0.0}, "F555W") == 0.0
+
+
+def test_zero_points_of_what_is_known():
+    assert ab_minus_vega("ACS_F814W") == 0.427
+    assert ab_minus_vega("F814W") is None and ab_minus_vega("ACS_F475W") is None
 
 
 @pytest.mark.parametrize("pivot", [0.0, -1.0, float("nan"), float("inf"), 1e8])

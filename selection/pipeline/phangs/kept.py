@@ -7,9 +7,10 @@ import json
 
 import numpy as np
 
+from starcensus.bands import find_band
 from starcensus.files import FileError, Path
 
-from ....simulate.images.frame import V_FILTERS, Frame, band_of
+from ....simulate.images.frame import Frame
 from ....simulate.images.psf import PSF
 from .hits import ModelRegions
 from .models import ModelSettings
@@ -23,7 +24,7 @@ def regions_source(frame: Frame, psf: PSF, settings: PhangsSettings, models: Mod
 
     - `psf`: in V. `settings`: with the fiducial CI of that band.
     """
-    image = frame.image(band_of(frame.bands, V_FILTERS))
+    image = frame.image(find_band(frame.bands, "V"))
     found = hashlib.sha256()
     for plane in (image.data, image.bad):
         found.update(b"" if plane is None else np.ascontiguousarray(plane).tobytes())

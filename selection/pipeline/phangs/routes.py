@@ -6,16 +6,16 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float
 
+from starcensus.bands import look_up
+
 OFFSETS: Mapping[str, float] = {
-    "F275W": -0.19,
-    "F336W": -0.12,
-    "F435W": -0.03,
-    "F438W": -0.03,
-    "F555W": 0.0,
-    "F606W": 0.0,
-    "F814W": -0.12,
+    "NUV": -0.19,
+    "U": -0.12,
+    "B": -0.03,
+    "V": 0.0,
+    "I": -0.12,
 }
-"""Survey-wide offsets from the aperture correction in V, mag."""
+"""Survey-wide offsets from the aperture correction in V, mag, by the letter of the band."""
 HD_LIMIT_M_V = -10.0
 HD_MCI_IN = (-0.55, 0.45)
 
@@ -36,21 +36,22 @@ def total_corrections(
     **Arguments:**
 
     - `v_correction`: mag to add in V; not positive.
+    - `offsets`: by band, filter or letter of the broad band.
 
-    Raises `ValueError` for a positive correction in V and for a filter without an offset.
+    Raises `ValueError` for a positive correction in V and for a band without an offset.
     """
     if not v_correction <= 0:
         raise ValueError(
             f"v_correction is {v_correction}; expected mag to add to the aperture's, so 0 or less"
         )
-    missing = [band for band in bands if _filter(band) not in offsets]
-    if missing:
+    found = {b: offset for b in bands if (offset := look_up(offsets, b)) is not None}
+    if missing := [band for band in bands if band not in found]:
         raise ValueError(
             f"no offset of the aperture correction for {', '.join(missing)}; there are "
             f"{', '.join(offsets)}"
         )
     sign = 1.0 if convention == "signed" else -1.0
-    return {band: v_correction + sign * offsets[_filter(band)] for band in bands}
+    return {band: v_correction + sign * offset for band, offset in found.items()}
 
 
 def well_measured(
@@ -87,7 +88,3 @@ def super_hd(
     mention; `limit` and both ends of `mci_in_range` pass.
     """
     return (m_v <= limit) & (mci_in >= mci_in_range[0]) & (mci_in <= mci_in_range[1])
-
-
-def _filter(band: str) -> str:
-    return band.rsplit("_", 1)[-1]

@@ -8,8 +8,10 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from jaxtyping import Float
 
+from starcensus.bands import find_band
+
 from ....simulate import StellarGrid, StellarPopulation
-from ....simulate.images.frame import V_FILTERS, Frame, band_of
+from ....simulate.images.frame import Frame
 from ....simulate.images.psf import PSF
 from .._base import PIPELINES, Field
 from ..detections import Detections
@@ -103,7 +105,7 @@ class PhangsPipeline:
         magnitudes, and a frame with too few stars for a region.
         """
         settings = PhangsSettings() if settings is None else settings
-        v = band_of(frame.bands, V_FILTERS)
+        v = find_band(frame.bands, "V")
         missing = [band for band in frame.bands if band not in psfs]
         if missing:
             raise ValueError(
@@ -162,7 +164,7 @@ class PhangsPipeline:
         if settings.sample == "human":
             return human
         complete = dataclasses.replace(human.settings, sample="ml")
-        v = band_of(frame.bands, V_FILTERS)
+        v = find_band(frame.bands, "V")
         path = None if settings.regions is None else field.folder / settings.regions
         source = regions_source(frame, psfs[v], complete, settings.models)
         if path is not None and path.exists():
@@ -205,7 +207,7 @@ class PhangsPipeline:
         correction or the V band without fiducial CI.
         """
         s = self.settings
-        v = frame.image(band_of(frame.bands, V_FILTERS))
+        v = frame.image(find_band(frame.bands, "V"))
         if len(frame.bands) < s.min_bands:
             raise ValueError(
                 f"the frame has {len(frame.bands)} bands, {', '.join(frame.bands)}; {s.min_bands} "

@@ -13,9 +13,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ...library.slug2 import VEGAMAG
+from starcensus.bands import BANDS, ab_minus_vega, camera_of, filter_of
+from starcensus.files import replacing
+
 from ..frame import BandImage, Frame
-from ..psf import OPTICS
 from . import hdus as _hdus
 from . import keywords as keyword
 
@@ -30,8 +31,8 @@ class ReadOptions:
 
     - `extension`: name or number of the image's. `unit`: as BUNIT.
     - `exposure_s`: total, s, above 0. `gain`: electrons per count, above 0, of images in counts.
-    - `zero_point`: Vega magnitude of 1 electron/s. `ab_minus_vega`: mag, of bands that are not in
-      `VEGAMAG`.
+    - `zero_point`: Vega magnitude of 1 electron/s. `ab_minus_vega`: mag, of bands of which
+      `starcensus.bands` does not know it.
     - `read_noise_e`: electrons rms. `n_exposures`: how many were combined.
     - `weight`: path of a file of weights, instead of an extension WHT.
     - `weight_kind`: `"inverse_variance"` keeps the weights; any other kind (exposure times, by
@@ -136,15 +137,14 @@ def write_band(
     """
     from astropy.io import fits
 
-    camera, name = image.band.rsplit("_", 1) if "_" in image.band else ("", image.band)
-    instrument, _, detector = camera.partition("_")
+    instrument, _, detector = camera_of(image.band).partition("_")
     primary = fits.PrimaryHDU()
     cards: list[tuple[str, Any, str]] = [
         ("CREATOR", keyword.CREATOR, ""),
         ("BAND", image.band, "name of the band"),
         ("INSTRUME", instrument, ""),
         ("DETECTOR", detector or ("WFC" if instrument == "ACS" else ""), ""),
-        ("FILTER", name, ""),
+        ("FILTER", filter_of(image.band), ""),
         ("EXPTIME", float(image.exposure_s), "total exposure time, s"),
         ("NCOMBINE", image.n_exposures, "exposures combined"),
         ("RDNOISE", float(image.read_noise_e), "electrons rms of a read"),
@@ -168,13 +168,8 @@ def write_band(
         hdus[-1].header["BUNIT"] = _hdus.INVERSE_VARIANCE
     if image.bad is not None:
         hdus.append(fits.ImageHDU(image.bad.astype(np.uint8), name="BAD"))
-    path = pathlib.Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.fits")
-    try:
+    with replacing(path) as temporary:
         fits.HDUList(hdus).writeto(temporary, overwrite=True)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_frame(frame: Frame, folder: str | os.PathLike[str]) -> list[pathlib.Path]:
@@ -192,12 +187,12 @@ def write_frame(frame: Frame, folder: str | os.PathLike[str]) -> list[pathlib.Pa
 
 
 def _flux_scale(image: BandImage) -> list[tuple[str, Any, str]]:
-    ab = image.zero_point_ab
-    if ab is None and image.band in VEGAMAG:
-        ab = image.zero_point + VEGAMAG[image.band]
-    if ab is None or image.band not in OPTICS:
+    ab, offset = image.zero_point_ab, ab_minus_vega(image.band)
+    if ab is None and offset is not None:
+        ab = image.zero_point + offset
+    if ab is None or image.band not in BANDS:
         return []
-    pivot = OPTICS[image.band].wavelength_nm * 10
+    pivot = BANDS[image.band].pivot_angstrom
     flux = 10 ** (-0.4 * (ab + 48.60)) * keyword.SPEED_OF_LIGHT / pivot**2
     return [
         ("PHOTFLAM", float(f"{flux:.10e}"), "inverse sensitivity, erg/cm2/A/electron"),

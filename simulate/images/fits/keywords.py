@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ...library.slug2 import VEGAMAG
+from starcensus.bands import BANDS, filter_of
+from starcensus.bands import ab_minus_vega as known_ab_minus_vega
 
 _RATE = r"(?:/S|/SEC|/SECOND|S-1|S\*\*-1|S\^-1)"
 _ELECTRONS, _COUNTS = r"(?:ELECTRONS?|E-?)", r"(?:COUNTS?|DN|ADU|DATANUMBER)"
@@ -101,8 +102,8 @@ def band_name(keywords: Keywords, band: str | None) -> str:
     trusted = keywords.get("CREATOR") == CREATOR or re.search(r"_F\d+[A-Z]+$", str(own))
     known = str(own) if own is not None and trusted else None
     if band is not None:
-        named = {known.rsplit("_", 1)[-1]} if known is not None else found
-        if named and band.rsplit("_", 1)[-1] not in named:
+        named = {filter_of(known)} if known is not None else found
+        if named and filter_of(band) not in named:
             raise keywords.error(
                 "FILTER",
                 f"is {', '.join(sorted(named))}; expected that of {band}: is it the wrong file?",
@@ -248,13 +249,14 @@ def zero_points(
     if ab_minus_vega is None:
         ab_minus_vega = keywords.number("ABVEGA")
     if ab_minus_vega is None:
-        if band not in VEGAMAG:
+        ab_minus_vega = known_ab_minus_vega(band)
+        if ab_minus_vega is None:
+            there = ", ".join(known for known in BANDS if known_ab_minus_vega(known) is not None)
             raise keywords.error(
                 "ZPVEGA",
                 f"is not there and AB minus Vega of {band} is not known; it is of "
-                f"{', '.join(VEGAMAG)}. Pass ab_minus_vega or zero_point, mag",
+                f"{there}. Pass ab_minus_vega or zero_point, mag",
             )
-        ab_minus_vega = VEGAMAG[band]
     return stated - ab_minus_vega, stated
 
 
