@@ -1,15 +1,14 @@
 """Forward: population models, the rates that they imply, and mock catalogues."""
 
+from ._base import AGE_FUNCTIONS as AGE_FUNCTIONS
+from ._base import EXTINCTIONS as EXTINCTIONS
+from ._base import MASS_AGE as MASS_AGE
+from ._base import MASS_FUNCTIONS as MASS_FUNCTIONS
 from ._base import AbstractAgeFunction as AbstractAgeFunction
 from ._base import AbstractExtinction as AbstractExtinction
 from ._base import AbstractMassAge as AbstractMassAge
 from ._base import AbstractMassFunction as AbstractMassFunction
-from ._parameters import Dirichlet as Dirichlet
-from ._parameters import Fixed as Fixed
-from ._parameters import Normal as Normal
 from ._parameters import Parameter as Parameter
-from ._parameters import Prior as Prior
-from ._parameters import Uniform as Uniform
 from .age import Constant as Constant
 from .age import MassIndependentDisruption as MassIndependentDisruption
 from .age import PiecewiseLinearAge as PiecewiseLinearAge
@@ -22,9 +21,23 @@ from .extinction import NodesExtinction as NodesExtinction
 from .mass import DoublePowerLaw as DoublePowerLaw
 from .mass import PowerLaw as PowerLaw
 from .mass import Schechter as Schechter
+from .mock import Mock as Mock
+from .mock import mock_catalogue as mock_catalogue
 from .population import Population as Population
 from .population import flat_names as flat_names
 from .population import flat_values as flat_values
+from .priors import PRIORS as PRIORS
+from .priors import AbstractPrior as AbstractPrior
+from .priors import Dirichlet as Dirichlet
+from .priors import Fixed as Fixed
+from .priors import Given as Given
+from .priors import MultivariateNormal as MultivariateNormal
+from .priors import Normal as Normal
+from .priors import Tied as Tied
+from .priors import Uniform as Uniform
+from .priors import as_prior as as_prior
+from .priors import prior_density as prior_density
+from .priors import prior_words as prior_words
 from .rate import MonteCarloEstimate as MonteCarloEstimate
 from .rate import QuadratureSettings as QuadratureSettings
 from .rate import SelectionGrid as SelectionGrid

@@ -1,5 +1,38 @@
 """Interfaces of the population's parts.
 
+A user's own law is a subclass of one of the abstract classes below, registered under the word by
+which files name it (`kind = "..."`), and is then fitted, drawn and reported as ours are:
+
+```python
+import jax
+import jax.numpy as jnp
+from starcensus.forward import MASS_FUNCTIONS, AbstractMassFunction, Normal, Parameter
+
+@MASS_FUNCTIONS.register("log_normal_mass")
+class LogNormalMass(AbstractMassFunction):
+    log_mass_range: tuple[float, float]  # from the population's bounds
+    log_m_peak: float = 3.5              # a parameter: a field with its starting value
+    width_dex: float = 0.5               # a setting: not among `parameters`
+
+    def parameters(self):
+        return (Parameter("log_m_peak", "log10 M_sun", Normal(3.5, 1.0), "where most are"),)
+
+    def _cdf(self, x):
+        return jax.scipy.special.ndtr((jnp.asarray(x, float) - self.log_m_peak) / self.width_dex)
+
+    def log_prob(self, x):
+        low, high = self.log_mass_range
+        z = (jnp.asarray(x, float) - self.log_m_peak) / self.width_dex
+        norm = jnp.log(self.width_dex * (self._cdf(high) - self._cdf(low)))
+        value = -(z**2) / 2 - 0.5 * jnp.log(2 * jnp.pi) - norm
+        return jnp.where((x >= low) & (x <= high), value, -jnp.inf)
+
+    def sample(self, key, shape=()):
+        low, high = (self._cdf(end) for end in self.log_mass_range)
+        u = low + (high - low) * jax.random.uniform(key, shape, float)
+        return self.log_m_peak + self.width_dex * jax.scipy.special.ndtri(u)
+```
+
 Densities are per dex of mass and of age and per mag of extinction, normalised inside bounds that
 belong to the part. A part's parameters are its fields of the same name; `parameters()` lists them
 with unit, default prior and reason. Nothing is mutated: `with_values` returns a new part.
@@ -13,6 +46,8 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
+
+from starcensus.registry import Registry
 
 from ._parameters import Parameter
 from ._quadrature import PanelRule
@@ -125,3 +160,10 @@ class AbstractExtinction(AbstractPart):
         nodes = jnp.asarray(rule.nodes)[None, :]
         ages = jnp.asarray(log_age)[:, None]
         return jnp.asarray(rule.weights)[None, :] * jnp.exp(self.log_prob(nodes, ages))
+
+
+# What `kind` may be in the tables `mass`, `age`, `mass_age` and `extinction` of a population.
+MASS_FUNCTIONS = Registry[type[AbstractMassFunction]]("mass function")
+AGE_FUNCTIONS = Registry[type[AbstractAgeFunction]]("age function")
+MASS_AGE = Registry[type[AbstractMassAge]]("function of mass and age")
+EXTINCTIONS = Registry[type[AbstractExtinction]]("extinction law")

@@ -8,10 +8,11 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from . import _hats
-from ._base import AbstractAgeFunction, Range, Value
-from ._parameters import Dirichlet, Normal, Parameter, Uniform
+from ._base import AGE_FUNCTIONS, AbstractAgeFunction, Range, Value
+from ._parameters import Parameter
 from ._segments import AbstractSegmented, Segments
 from .mass import LN10
+from .priors import Dirichlet, Normal, Uniform
 
 ALPHA_T = Parameter(
     "alpha_t",
@@ -23,6 +24,7 @@ ALPHA_T = Parameter(
 )
 
 
+@AGE_FUNCTIONS.register("constant")
 class Constant(AbstractSegmented, AbstractAgeFunction):
     """Constant formation, no disruption: flat in age, dN/dlog T ∝ T."""
 
@@ -35,6 +37,7 @@ class Constant(AbstractSegmented, AbstractAgeFunction):
         return Segments(jnp.asarray(self.log_age_range, float), jnp.asarray([LN10], float))
 
 
+@AGE_FUNCTIONS.register("power_law")
 class PowerLawAge(AbstractSegmented, AbstractAgeFunction):
     """dN/dT ∝ T^alpha_t between the limits of `log_age_range`."""
 
@@ -49,6 +52,7 @@ class PowerLawAge(AbstractSegmented, AbstractAgeFunction):
         return Segments(jnp.asarray(self.log_age_range, float), slope[None])
 
 
+@AGE_FUNCTIONS.register("mid")
 class MassIndependentDisruption(AbstractSegmented, AbstractAgeFunction):
     """MID: dN/dT flat up to T_mid = 10^log_t_mid, then ∝ T^alpha_t (Tang et al. 2024)."""
 
@@ -78,6 +82,7 @@ class MassIndependentDisruption(AbstractSegmented, AbstractAgeFunction):
         return Segments(edges, jnp.stack([jnp.asarray(LN10, float), late]))
 
 
+@AGE_FUNCTIONS.register("piecewise_linear")
 class PiecewiseLinearAge(AbstractAgeFunction):
     """A free age function: dN/dlog T linear in log T between `nodes` (log10 yr).
 

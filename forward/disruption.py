@@ -14,11 +14,19 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ._base import AbstractAgeFunction, AbstractMassAge, AbstractMassFunction, Range, Value
-from ._parameters import Parameter, Uniform
+from ._base import (
+    MASS_AGE,
+    AbstractAgeFunction,
+    AbstractMassAge,
+    AbstractMassFunction,
+    Range,
+    Value,
+)
+from ._parameters import Parameter
 from ._quadrature import PanelRule, panel_rule
 from ._segments import tabulated
 from .mass import ALPHA_M, LN10, log_m_break
+from .priors import Uniform
 
 
 class Separable(AbstractMassAge):
@@ -62,6 +70,7 @@ class Separable(AbstractMassAge):
         return mass_weights[:, None] * self.age.quadrature(age_rule)[None, :]
 
 
+@MASS_AGE.register("mdd")
 class MassDependentDisruption(AbstractMassAge):
     """MDD: Schechter birth masses, constant formation, Lamers-type mass loss.
 

@@ -15,10 +15,11 @@ from jax.scipy.special import log_ndtr, ndtr, ndtri
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from . import _hats
-from ._base import AbstractExtinction, Range, Value
-from ._parameters import Dirichlet, Normal, Parameter, Uniform
+from ._base import EXTINCTIONS, AbstractExtinction, Range, Value
+from ._parameters import Parameter
 from ._quadrature import PanelRule
 from .mass import LN10
+from .priors import Dirichlet, Normal, Uniform
 
 PIVOT_LOG_AGE = 7.0
 
@@ -28,6 +29,7 @@ _SLOPE_REASON = (
 )
 
 
+@EXTINCTIONS.register("nodes")
 class NodesExtinction(AbstractExtinction):
     """Piecewise-linear density on `nodes` (mag), as in Krumholz+ (2019) and Tang+ (2024).
 
@@ -101,6 +103,7 @@ class NodesExtinction(AbstractExtinction):
         return _hats.sample(key, np.asarray(self.nodes, float), self._weights(age), age.shape)
 
 
+@EXTINCTIONS.register("half_normal")
 class HalfNormal(AbstractExtinction):
     """Half-normal of scale `sigma_av` (mag) on `a_v_range`, which starts at or above zero.
 
@@ -151,6 +154,7 @@ class HalfNormal(AbstractExtinction):
         return sigma * jnp.exp(LN10 * jnp.asarray(self.slope_av, float) * (log_age - PIVOT_LOG_AGE))
 
 
+@EXTINCTIONS.register("log_normal")
 class LogNormal(AbstractExtinction):
     """Log-normal: log10 a_v is Gaussian around `log_av_median` with `sigma_log_av` dex.
 

@@ -9,10 +9,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ._base import AbstractMassFunction, Range, Value
-from ._parameters import Normal, Parameter, Uniform
+from ._base import MASS_FUNCTIONS, AbstractMassFunction, Range, Value
+from ._parameters import Parameter
 from ._quadrature import panel_rule
 from ._segments import AbstractSegmented, Segments, tabulated
+from .priors import Normal, Uniform
 
 LN10 = math.log(10.0)
 
@@ -39,6 +40,7 @@ def log_m_break(log_mass_range: Range) -> Parameter:
     )
 
 
+@MASS_FUNCTIONS.register("power_law")
 class PowerLaw(AbstractSegmented, AbstractMassFunction):
     """dN/dM ∝ M^alpha_m between the limits of `log_mass_range`."""
 
@@ -53,6 +55,7 @@ class PowerLaw(AbstractSegmented, AbstractMassFunction):
         return Segments(jnp.asarray(self.log_mass_range, float), slope[None])
 
 
+@MASS_FUNCTIONS.register("schechter")
 class Schechter(AbstractMassFunction):
     """dN/dM ∝ M^alpha_m exp(−M / 10^log_m_break) between the limits of `log_mass_range`."""
 
@@ -84,6 +87,7 @@ class Schechter(AbstractMassFunction):
         return table.sample(key, shape)
 
 
+@MASS_FUNCTIONS.register("double_power_law")
 class DoublePowerLaw(AbstractSegmented, AbstractMassFunction):
     """dN/dM ∝ M^alpha_m below 10^log_m_break and M^alpha_m_high above it, continuous."""
 

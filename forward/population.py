@@ -9,8 +9,9 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..selection import Box
 from ._base import AbstractExtinction, AbstractMassAge, AbstractPart, Value
-from ._parameters import Parameter, Uniform
+from ._parameters import Parameter
 from .mass import LN10
+from .priors import Uniform
 
 
 class Population(AbstractPart):

@@ -30,9 +30,8 @@ def prior_draws(model: PopulationModel, n: int, seed: int) -> dict[str, np.ndarr
     """Draws from the priors; a conditional fit's log_n has none and is left out."""
 
     def sample(key):
-        with handlers.seed(rng_seed=key), handlers.trace() as trace:
-            model.sample_population()
-        return {name: site["value"] for name, site in trace.items()}
+        with handlers.seed(rng_seed=key):
+            return model.sample_values()
 
     keys = jax.random.split(jax.random.key(seed + 1), n)
     with double_precision(), numpyro_rules():

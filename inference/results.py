@@ -166,8 +166,8 @@ def posterior_tree(
                 "unit": p.unit,
                 "label": p.label,
                 "size": p.size,
-                "prior": model.prior(p).model_dump(mode="json"),
-                "reason": "as given" if p.name in model.priors else p.reason,
+                "prior": model.record(p),
+                "reason": "as given" if model.is_given(p) else p.reason,
             }
             for p in population.parameters()
         ]

@@ -5,9 +5,8 @@ there and runs NumPyro's NUTS on all chains at once. Catalogues padded to the sa
 compilation, and `vmap` turns it into a program that fits many catalogues together.
 """
 
-import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import NamedTuple
 
 import equinox as eqx
@@ -20,6 +19,7 @@ from numpyro.infer.hmc import hmc
 from numpyro.infer.util import constrain_fn, potential_energy, unconstrain_fn
 
 from ..forward import SelectionGrid
+from ..forward.priors import numpyro_rules
 from .laplace import laplace
 from .model import PopulationModel
 from .objects import ObjectSamples
@@ -77,7 +77,7 @@ class Sampler:
         self.model = model
         self.settings = settings or SamplerSettings()
         with double_precision(), numpyro_rules():
-            start = {k: jnp.asarray(v, float) for k, v in model.start().items()}
+            start = {k: jnp.asarray(v, float) for k, v in model.start_sites().items()}
             self._start = jax.jit(lambda v: unconstrain_fn(model.sample_population, (), {}, v))(
                 start
             )
@@ -182,7 +182,8 @@ class Sampler:
         return Draws(values, u, energy, n_steps, accept, diverging, around.converged)
 
     def _constrain(self, unconstrained: dict[str, Array]) -> dict[str, Array]:
-        return constrain_fn(self.model.sample_population, (), {}, unconstrained)
+        sites = constrain_fn(self.model.sample_population, (), {}, unconstrained)
+        return self.model.from_sites(sites)
 
 
 def _vmap_over(function: Callable, keys: Key[Array, " chain"]) -> tuple:
@@ -192,10 +193,3 @@ def _vmap_over(function: Callable, keys: Key[Array, " chain"]) -> tuple:
 def double_precision():
     """Context in which JAX uses float64: log-likelihood sums need it, nothing else is changed."""
     return jax.enable_x64(True)
-
-
-@contextlib.contextmanager
-def numpyro_rules() -> Iterator[None]:
-    """Context with JAX's default promotion, which NumPyro relies on; traced code keeps it."""
-    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-        yield

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup, escape
 
-from starcensus.experiments.report.fit.load import Quantity, finite
+from starcensus.experiments.report.fit.load import Quantity
+from starcensus.forward import prior_words
 
 NOTHING = "–"
 _GREEK = {
@@ -101,25 +102,9 @@ def unit(text: str) -> Markup:
 
 def prior(given: Mapping[str, Any], name: str, fitted: bool = True) -> str:
     """A prior in words."""
-    kind = given.get("kind")
-    if kind == "uniform":
-        return f"flat, {number(given['low'])} to {number(given['high'])}"
-    if kind == "normal":
-        text = f"normal, {number(given['mean'])} ± {number(given['sd'])}"
-        low, high = (finite(given.get(k)) for k in ("low", "high"))
-        if low is not None and high is not None:
-            return f"{text}, within {number(low)} to {number(high)}"
-        if low is not None:
-            return f"{text}, above {number(low)}"
-        return text if high is None else f"{text}, below {number(high)}"
-    if kind == "dirichlet":
-        return f"Dirichlet, concentration {number(given.get('concentration', 1.0))}"
-    if kind == "fixed" and fitted and name == "log_n":
+    if given.get("kind") == "fixed" and fitted and name == "log_n":
         return "flat in log N, integrated out"
-    if kind == "fixed":
-        value = finite(given.get("value"))
-        return "fixed" if value is None else f"fixed at {number(value)}"
-    return str(kind or NOTHING)
+    return prior_words(given) or NOTHING
 
 
 def share(count: int, total: int) -> str:

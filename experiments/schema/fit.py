@@ -7,24 +7,14 @@ from typing import Annotated, Any, Literal
 
 import pydantic
 
-from starcensus.forward import AbstractAgeFunction as AgeFunction
-from starcensus.forward import AbstractExtinction as Extinction
-from starcensus.forward import AbstractMassFunction as MassFunction
 from starcensus.forward import (
-    Constant,
-    DoublePowerLaw,
-    HalfNormal,
-    LogNormal,
-    MassDependentDisruption,
-    MassIndependentDisruption,
-    NodesExtinction,
-    PiecewiseLinearAge,
+    AGE_FUNCTIONS,
+    EXTINCTIONS,
+    MASS_AGE,
+    MASS_FUNCTIONS,
+    AbstractPrior,
     Population,
-    PowerLaw,
-    PowerLawAge,
-    Prior,
     QuadratureSettings,
-    Schechter,
     Separable,
 )
 from starcensus.inference import (
@@ -34,6 +24,7 @@ from starcensus.inference import (
     SamplerSettings,
     Thresholds,
 )
+from starcensus.registry import Registry
 from starcensus.selection import Box, check_operator_kind
 
 
@@ -117,24 +108,6 @@ class SelectionConfig(Strict):
         return self
 
 
-_MASS: dict[str, type[MassFunction]] = {
-    "power_law": PowerLaw,
-    "schechter": Schechter,
-    "double_power_law": DoublePowerLaw,
-}
-_AGE: dict[str, type[AgeFunction]] = {
-    "constant": Constant,
-    "power_law": PowerLawAge,
-    "mid": MassIndependentDisruption,
-    "piecewise_linear": PiecewiseLinearAge,
-}
-_EXTINCTION: dict[str, type[Extinction]] = {
-    "nodes": NodesExtinction,
-    "half_normal": HalfNormal,
-    "log_normal": LogNormal,
-}
-
-
 class PopulationConfig(Strict):
     """A population family, its starting values and priors.
 
@@ -149,7 +122,7 @@ class PopulationConfig(Strict):
     extinction: dict[str, Any]
     log_n: float = 3.0
     form: Literal["poisson", "conditional"] = "poisson"
-    priors: dict[str, Prior] = {}
+    priors: dict[str, AbstractPrior] = {}
 
     @pydantic.model_validator(mode="after")
     def _builds(self) -> "PopulationConfig":
@@ -168,32 +141,34 @@ class PopulationConfig(Strict):
             raise ValueError("give either mass and age, or mass_age")
         if self.mass_age is not None:
             ranges = {"log_mass_range": box.log_mass, "log_age_range": box.log_age}
-            mass_age = _part({"mdd": MassDependentDisruption}, self.mass_age, "mass_age", ranges)
+            mass_age = _part(MASS_AGE, self.mass_age, "mass_age", ranges)
         else:
-            mass = _part(_MASS, self.mass or {}, "mass", {"log_mass_range": box.log_mass})
-            age = _part(_AGE, self.age or {}, "age", {"log_age_range": box.log_age})
+            mass = _part(MASS_FUNCTIONS, self.mass or {}, "mass", {"log_mass_range": box.log_mass})
+            age = _part(AGE_FUNCTIONS, self.age or {}, "age", {"log_age_range": box.log_age})
             mass_age = Separable(mass=mass, age=age)
-        extinction = _part(_EXTINCTION, self.extinction, "extinction", {"a_v_range": box.a_v})
+        extinction = _part(EXTINCTIONS, self.extinction, "extinction", {"a_v_range": box.a_v})
         population = Population(mass_age=mass_age, extinction=extinction, log_n=self.log_n)
         if complaints := population.box.exceeds(box) + box.exceeds(population.box):
             raise ValueError(f"nodes and bounds disagree: {'; '.join(complaints)}")
         return population
 
 
-def _part(kinds: dict[str, type], table: dict[str, Any], what: str, ranges: dict[str, Pair]) -> Any:
+def _part(kinds: Registry[Any], table: dict[str, Any], what: str, ranges: dict[str, Pair]) -> Any:
     settings = dict(table)
     kind = settings.pop("kind", None)
-    if kind not in kinds:
-        raise ValueError(f"{what}.kind is {kind!r}; expected one of {', '.join(kinds)}")
-    fields = {f.name for f in dataclasses.fields(kinds[kind])}
-    given = {k: tuple(v) if k == "nodes" else v for k, v in settings.items()}
+    try:
+        cls = kinds.find(kind)
+    except ValueError as error:
+        raise ValueError(f"{what}.kind: {error}") from error
+    fields = {f.name for f in dataclasses.fields(cls)}
+    given = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
     allowed = fields - set(ranges)
     if unknown := sorted(set(given) - allowed):
         raise ValueError(
             f"{what} of kind {kind} has no {', '.join(unknown)}; "
             f"it has {', '.join(sorted(allowed))}"
         )
-    return kinds[kind](**{k: v for k, v in ranges.items() if k in fields}, **given)
+    return cls(**{k: v for k, v in ranges.items() if k in fields}, **given)
 
 
 class FitConfig(Strict):

@@ -162,7 +162,7 @@ MISTAKES: dict[str, tuple[Callable[[pathlib.Path], None], str]] = {
     ),
     "unknown mass function": (
         replace('"power_law"', '"powerlaw"'),
-        r"mass\.kind is 'powerlaw'; expected one of power_law, schechter",
+        r"mass\.kind: 'powerlaw' is no mass function; expected one of power_law, schechter",
     ),
     "parameter of another law": (
         replace("alpha_m = -2.0 }", "log_m_break = 5.0 }"),
@@ -188,7 +188,7 @@ MISTAKES: dict[str, tuple[Callable[[pathlib.Path], None], str]] = {
         replace(
             "[[fits]]", '[populations.simple.priors]\nalpha_m = { kind = "dirichlet" }\n[[fits]]'
         ),
-        r"the prior of alpha_m is dirichlet; expected uniform or normal",
+        r"prior of alpha_m: Dirichlet.*expected a prior of a scalar",
     ),
     "prior with low above high": (
         replace(
@@ -196,7 +196,7 @@ MISTAKES: dict[str, tuple[Callable[[pathlib.Path], None], str]] = {
             "[populations.simple.priors]\n"
             'alpha_m = { kind = "uniform", low = 1, high = 0 }\n[[fits]]',
         ),
-        r"low = 1 is not below high = 0",
+        r"priors\.alpha_m: low = 1 and high = 0",
     ),
     "undefined selection": (
         replace('selection = "all"', 'selection = "al"'),

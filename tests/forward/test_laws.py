@@ -14,6 +14,10 @@ import scipy.integrate
 import scipy.stats
 
 from starcensus.forward import (
+    AGE_FUNCTIONS,
+    EXTINCTIONS,
+    MASS_AGE,
+    MASS_FUNCTIONS,
     AbstractAgeFunction,
     AbstractExtinction,
     AbstractMassAge,
@@ -145,6 +149,7 @@ CASES = [
     Case(LogNormal((0.1, 3.0), -0.9, 0.3), 7.0),
     Case(LogNormal(A_V, -0.3, 0.4, -0.3, age_dependent=True), 9.0),
 ]
+REGISTRIES = (MASS_FUNCTIONS, AGE_FUNCTIONS, MASS_AGE, EXTINCTIONS)
 ONE_OF_EACH = {(type(c.law), getattr(c.law, "age_dependent", None)): c for c in CASES}.values()
 every_case = pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
 one_of_each_law = pytest.mark.parametrize("case", ONE_OF_EACH, ids=lambda c: c.name)
@@ -414,3 +419,10 @@ def test_malformed_nodes_are_refused():
         PiecewiseLinearAge((6.0, 6.0))
     with pytest.raises(ValueError, match="non-negative and increase"):
         NodesExtinction((-0.1, 1.0))
+
+
+def test_every_registered_law_is_in_the_table_of_cases():
+    registered = {law for registry in REGISTRIES for law in registry.values()}
+    # A test may have registered a law of its own.
+    ours = {law for law in registered if law.__module__.startswith("starcensus.")}
+    assert ours == {type(case.law) for case in CASES} - {Separable}

@@ -3,8 +3,10 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpyro.distributions as dist
 import pytest
 import scipy.stats
+from numpyro import handlers
 
 from starcensus.forward import (
     Constant,
@@ -14,12 +16,12 @@ from starcensus.forward import (
     Normal,
     Population,
     PowerLaw,
+    PowerLawAge,
     Separable,
     Uniform,
 )
 from starcensus.inference import PopulationModel
 from starcensus.inference.draws import prior_draws
-from starcensus.inference.model import distribution
 from starcensus.inference.sampling import numpyro_rules
 
 
@@ -47,7 +49,7 @@ def population() -> Population:
 def test_scalar_priors(prior, truth):
     x = truth.ppf(np.linspace(0.01, 0.99, 31))
     with numpyro_rules():
-        made = distribution(prior, 0)
+        made = prior.distribution()
         np.testing.assert_allclose(made.log_prob(jnp.asarray(x)), truth.logpdf(x), rtol=1e-10)
         draws = np.asarray(made.sample(jax.random.key(0), (4000,)))
     # A false alarm in a thousand.
@@ -59,13 +61,13 @@ def test_dirichlet_prior(concentration):
     truth = scipy.stats.dirichlet([concentration] * 3)
     x = truth.rvs(20, random_state=1)
     with numpyro_rules():
-        got = distribution(Dirichlet(concentration=concentration), 3).log_prob(jnp.asarray(x))
+        got = Dirichlet(concentration=concentration).distribution(3).log_prob(jnp.asarray(x))
     np.testing.assert_allclose(got, [truth.logpdf(row) for row in x], rtol=1e-9)
 
 
 def test_fixed_prior_has_no_distribution():
     with pytest.raises(ValueError, match="fixed"):
-        distribution(Fixed(), 0)
+        Fixed().distribution()
 
 
 def test_unknown_parameter():
@@ -76,8 +78,8 @@ def test_unknown_parameter():
 @pytest.mark.parametrize(
     ("name", "prior", "expected"),
     [
-        ("p_av", Uniform(low=0.0, high=1.0), "prior of p_av is uniform; expected dirichlet"),
-        ("alpha_m", Dirichlet(), "prior of alpha_m is dirichlet; expected uniform or normal"),
+        ("p_av", Uniform(low=0.0, high=1.0), r"prior of p_av: flat.*expected.*dirichlet"),
+        ("alpha_m", Dirichlet(), r"prior of alpha_m: Dirichlet.*expected.*scalar"),
     ],
 )
 def test_wrong_kind(name, prior, expected):
@@ -148,3 +150,62 @@ def test_start_leaves_the_corner_of_a_simplex():
     shares = PopulationModel(corner).start()["p_av"]
     assert shares.min() > 0
     assert shares.sum() == pytest.approx(1.0)
+
+
+MDD = {
+    ("alpha_m", "log_n"): dist.MultivariateNormal(
+        np.array([-2.0, 2.5]), np.array([[0.04, 0.015], [0.015, 0.01]])
+    )
+}
+
+
+@pytest.mark.parametrize("key", [("alpha_m", "log_n"), "alpha_m, log_n"])
+def test_a_prior_of_two_parameters_together(key):
+    [given] = MDD.values()
+    model = PopulationModel(population(), {key: given})
+    assert [p.name for p in model.fitted()] == ["alpha_m", "p_av", "log_n"]
+    assert set(model.start()) == {"alpha_m", "p_av", "log_n"}
+    draws = prior_draws(model, 4000, seed=0)
+    assert set(draws) == {"alpha_m", "p_av", "log_n"}
+    found = np.cov(draws["alpha_m"], draws["log_n"])
+    np.testing.assert_allclose(found, given.covariance_matrix, rtol=0.1)
+    [record] = [model.record(p) for p in model.population.parameters() if p.name == "log_n"]
+    assert "together with alpha_m" in record["words"]
+
+
+def test_a_tied_parameter_follows_the_other_into_draws_and_population():
+    tied = Population(
+        Separable(PowerLaw((3.0, 6.0), -2.0), PowerLawAge((6.0, 9.0), -0.5)),
+        NodesExtinction((0.0, 1.0, 2.0)),
+        2.5,
+    )
+    model = PopulationModel(tied, {"alpha_m": (-1.5, -0.2), "alpha_t": "alpha_m"})
+    assert [p.name for p in model.fitted()] == ["alpha_m", "p_av", "log_n"]
+    draws = prior_draws(model, 50, seed=0)
+    np.testing.assert_array_equal(draws["alpha_t"], draws["alpha_m"])
+    assert model.start()["alpha_t"] == model.start()["alpha_m"]
+    with numpyro_rules(), handlers.seed(rng_seed=0):
+        values = model.sample_population().values()
+    assert values["alpha_t"] == values["alpha_m"]
+    held = PopulationModel(tied, {"alpha_m": -1.0, "alpha_t": "alpha_m"})
+    assert held.fixed_values() == {"alpha_m": -1.0, "alpha_t": -1.0}
+
+
+@pytest.mark.parametrize(
+    ("priors", "form", "words"),
+    [
+        ({"alpha_m": "log_n", "log_n": "alpha_m"}, "poisson", "tied to each other"),
+        ({"alpha_m": "alpha_x"}, "poisson", "tied to 'alpha_x'"),
+        ({"alpha_m": "p_av"}, "poisson", "same shape"),
+        ({"alpha_m": "log_n"}, "conditional", "log_n"),
+        ({"alpha_m": 1.0, "alpha_m,log_n": dist.Normal(0.0, 1.0)}, "poisson", "two priors"),
+        ({"p_av,log_n": dist.Normal(0.0, 1.0)}, "poisson", "p_av is a simplex"),
+        ({"alpha_m,log_n": Normal(0.0, 1.0)}, "poisson", "prior of alpha_m, log_n.*shape"),
+        ({"alpha_m": dist.Dirichlet(np.ones(3))}, "poisson", "alpha_m.*scalar"),
+        ({"p_av": dist.Dirichlet(np.ones(4))}, "poisson", r"p_av.*\(4,\)"),
+        ({"p_av": 0.5}, "poisson", "own shares"),
+    ],
+)
+def test_priors_that_contradict(priors, form, words):
+    with pytest.raises(ValueError, match=words):
+        PopulationModel(population(), priors, form)

@@ -5,16 +5,13 @@ truth, and takes a third of the time of `arviz_plots.plot_pair`, which shows one
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
-from scipy import stats
 from scipy.ndimage import gaussian_filter
 
 from starcensus.experiments.report.fit.load import Quantity, Run
@@ -28,29 +25,10 @@ from starcensus.experiments.report.style import (
     panels,
     text,
 )
+from starcensus.forward import prior_density
 
 _BINS, _SMOOTH = 48, 1.6
 _SHARES = (0.95, 0.68)
-
-
-def prior_density(q: Quantity, at: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"] | None:
-    """The prior's density of one scalar or vector element; `None` if it has none."""
-    prior: Mapping[str, Any] = q.prior
-    match prior.get("kind"):
-        case "uniform":
-            low, high = float(prior["low"]), float(prior["high"])
-            return stats.uniform.pdf(at, low, high - low)
-        case "normal":
-            mean, sd = float(prior["mean"]), float(prior["sd"])
-            low, high = (
-                side if prior.get(key) is None else (float(prior[key]) - mean) / sd
-                for key, side in (("low", -np.inf), ("high", np.inf))
-            )
-            return stats.truncnorm.pdf(at, low, high, mean, sd)
-        case "dirichlet":
-            c = float(prior.get("concentration", 1.0))
-            return stats.beta.pdf(at, c, c * (q.size - 1))
-    return None
 
 
 def _limits(run: Run, name: str) -> tuple[float, float]:
@@ -146,7 +124,7 @@ def _diagonal(axes: Axes, run: Run, q: Quantity, limits: tuple[float, float]) ->
             axes.plot(x, y, color=colour)
             top = max(top, y.max())
     grid = np.linspace(*limits, 200)
-    if (density := prior_density(q, grid)) is not None:
+    if (density := prior_density(q.prior, grid, q.size)) is not None:
         axes.plot(grid, density, color=GREY, linestyle=":", linewidth=1.6)
     axes.set_ylim(0, 1.12 * top)
     axes.set_yticks([])
