@@ -10,9 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from starcensus.bands import full_name
+from starcensus.bands import filter_of, full_name
 from starcensus.theta import Box
 
+from ...simulate.clusters.bins import StellarPopulation
+from ...simulate.clusters.cluster import DrawSettings, ssp_mags
 from ._base import OPERATORS, AbstractSelection, ActsOn, Outside
 
 if TYPE_CHECKING:
@@ -132,6 +134,68 @@ class MagnitudeLimit(AbstractSelection):
             width_mag=width_mag,
             domain=domain,
             band=name,
+            outside=outside,
+            acts_on=acts_on,
+        )
+
+    @classmethod
+    def from_population(
+        cls,
+        stars: StellarPopulation,
+        band: str,
+        *,
+        limit_mag: float,
+        distance_modulus: float,
+        width_mag: float = 0.2,
+        extinction_ratio: float | None = None,
+        light: DrawSettings | None = None,
+        domain: Box | None = None,
+        outside: Outside = "refuse",
+        acts_on: ActsOn = "data",
+    ) -> "MagnitudeLimit":
+        """With the mean light of a population of our own stars, at the ages of its isochrones.
+
+        The magnitudes are those to which simulated clusters tend as they grow massive (`ssp_mags`),
+        so the limit and the libraries share one model of stars, gas and dust.
+
+        **Arguments:**
+
+        - `stars`: isochrones and IMF, as `StellarPopulation(StellarGrid.default())`.
+        - `band`: one of `stars.bands`, or a bare filter name that one of them alone has.
+        - `extinction_ratio`: A_band / A_V, by default the mean over the ages of what one magnitude
+          of A_V takes from starlight, by the extinction curve of the grid.
+        - `light`: whether gas shines, and how; by default as in simulated clusters.
+        - the others as of the class.
+
+        Raises `ValueError` naming the bands for one that `stars` has not.
+
+        ```python
+        stars = StellarPopulation(StellarGrid.default())
+        MagnitudeLimit.from_population(stars, "ACS_F555W", limit_mag=24.0, distance_modulus=29.98)
+        ```
+        """
+        found = [name for name in stars.bands if band in (name, filter_of(name))]
+        if len(found) != 1:
+            raise ValueError(
+                f"band is {band!r}; expected one of {', '.join(stars.bands)}, or a filter that one "
+                "of them alone has"
+            )
+        column = stars.bands.index(found[0])
+        age = np.asarray(stars.grid.log_age, float)
+        none = np.zeros(len(age))
+        if extinction_ratio is None:
+            starlight = DrawSettings(nebular=False)
+            bare, dusty = (ssp_mags(stars, age, a_v, starlight) for a_v in (none, none + 1))
+            extinction_ratio = float((dusty - bare)[:, column].mean())
+        return cls(
+            age,
+            ssp_mags(stars, age, none, light)[:, column],
+            limit_mag=limit_mag,
+            distance_modulus=distance_modulus,
+            extinction_ratio=extinction_ratio,
+            width_mag=width_mag,
+            domain=domain,
+            band=found[0],
             outside=outside,
             acts_on=acts_on,
         )

@@ -188,7 +188,7 @@ def probabilities(case: Case) -> None:
     assert bool(((found >= 0) & (found <= 1)).all())
     if isinstance(case.operator, AbstractSelection):
         x = np.asarray(case.points()[:, :4])
-        table = jax.jit(case.operator.p_sel)(x[0][:, None], x[1, :2][None], x[2, 0])
+        table = jax.jit(lambda *x: case.operator.p_sel(*x))(x[0][:, None], x[1, :2][None], x[2, 0])
         assert table.shape == (4, 2)
         points = np.array([x[0], np.full(4, x[1, 1]), np.full(4, x[2, 0])])
         expected = p_sel(case.operator, jnp.asarray(np.concatenate([points, x], axis=1)))[:4]

