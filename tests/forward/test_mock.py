@@ -26,14 +26,15 @@ from starcensus.forward import (
 from starcensus.forward.mock import Mock, mock_catalogue
 from starcensus.selection import (
     AbstractSelection,
+    ActsOn,
     Box,
     MagnitudeLimit,
+    Outside,
     RecordedSelection,
     SelectionDomainError,
     complete,
     with_outside,
 )
-from starcensus.selection.operators._base import ActsOn, Outside
 
 MASS, AGE, A_V = (3.0, 6.0), (6.0, 9.0), (0.0, 2.0)
 EVERYWHERE = Box((0.0, 9.0), AGE, (-2.0, 9.0))

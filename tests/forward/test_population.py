@@ -32,8 +32,14 @@ from starcensus.forward import (
     marginal_densities,
     selection_grid,
 )
-from starcensus.selection import AbstractSelection, Box, SelectionDomainError, complete
-from starcensus.selection.operators._base import ActsOn, Outside
+from starcensus.selection import (
+    AbstractSelection,
+    ActsOn,
+    Box,
+    Outside,
+    SelectionDomainError,
+    complete,
+)
 
 MASS, AGE, A_V = (3.0, 6.0), (6.0, 9.0), (0.0, 2.0)
 BOX = Box(MASS, AGE, A_V)
@@ -279,9 +285,36 @@ def test_gradient_of_the_expected_count():
         assert float(gradient[name]) == pytest.approx((up - down) / 2e-5, rel=1e-6)
 
 
-def test_one_member_of_an_ensemble():
-    population = simple()
-    grid = selection_grid(Logistic(EVERYWHERE), population, member=0)
-    mean = selection_grid(Logistic(EVERYWHERE), population)
-    assert isinstance(grid, SelectionGrid)
-    np.testing.assert_array_equal(grid.p_sel, mean.p_sel)
+class Ensemble(Logistic):
+    """Surveys of several depths."""
+
+    limits: tuple[float, ...] = (-3.0, 0.0, 0.5)
+
+    @property
+    def n_members(self) -> int:
+        return len(self.limits)
+
+    def _members_inside(
+        self, log_mass: Float[Array, "n"], log_age: Float[Array, "n"], a_v: Float[Array, "n"]
+    ) -> Float[Array, "member n"]:
+        each = [Logistic(self.domain, limit=limit) for limit in self.limits]
+        return jnp.concatenate([one.members(log_mass, log_age, a_v) for one in each])
+
+
+def test_an_ensemble_counts_the_mean_of_its_members():
+    population, ensemble = simple(), Ensemble(EVERYWHERE)
+    alone = [
+        selection_grid(Logistic(EVERYWHERE, limit=limit), population) for limit in ensemble.limits
+    ]
+    for k, one in enumerate(alone):
+        member = selection_grid(ensemble, population, member=k)
+        assert isinstance(member, SelectionGrid)
+        np.testing.assert_allclose(member.p_sel, one.p_sel, rtol=1e-12)
+    counts = [float(expected_count(population, one)) for one in alone]
+    # The mean of counts is neither the first's nor that of the mean logit.
+    assert np.mean(counts) > 1.3 * counts[0] and np.mean(counts) < 0.9 * counts[1]
+    found = float(expected_count(population, selection_grid(ensemble, population)))
+    assert found == pytest.approx(np.mean(counts), rel=1e-12)
+    key = jax.random.key(3)
+    drawn = expected_count_monte_carlo(key, population, ensemble, 200_000)
+    assert abs(drawn.value - np.mean(counts)) < 4 * math.sqrt(drawn.variance)
