@@ -10,11 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from starcensus.bands import filter_of, full_name
+from starcensus.bands import full_name
 from starcensus.theta import Box
 
 from ...simulate.clusters.bins import StellarPopulation
-from ...simulate.clusters.cluster import DrawSettings, ssp_mags
+from ...simulate.clusters.cluster import DrawSettings, ssp_abs_mags
 from ._base import OPERATORS, AbstractSelection, ActsOn, Outside
 
 if TYPE_CHECKING:
@@ -155,13 +155,13 @@ class MagnitudeLimit(AbstractSelection):
     ) -> "MagnitudeLimit":
         """With the mean light of a population of our own stars, at the ages of its isochrones.
 
-        The magnitudes are those to which simulated clusters tend as they grow massive (`ssp_mags`),
-        so the limit and the libraries share one model of stars, gas and dust.
+        The magnitudes are those to which simulated clusters tend as they grow massive
+        (`ssp_abs_mags`): the limit and the libraries share one model of stars, gas and dust.
 
         **Arguments:**
 
         - `stars`: isochrones and IMF, as `StellarPopulation(StellarGrid.default())`.
-        - `band`: one of `stars.bands`, or a bare filter name that one of them alone has.
+        - `band`: one of `stars.bands`, or a bare filter name, as of `default`.
         - `extinction_ratio`: A_band / A_V, by default the mean over the ages of what one magnitude
           of A_V takes from starlight, by the extinction curve of the grid.
         - `light`: whether gas shines, and how; by default as in simulated clusters.
@@ -174,28 +174,25 @@ class MagnitudeLimit(AbstractSelection):
         MagnitudeLimit.from_population(stars, "ACS_F555W", limit_mag=24.0, distance_modulus=29.98)
         ```
         """
-        found = [name for name in stars.bands if band in (name, filter_of(name))]
-        if len(found) != 1:
-            raise ValueError(
-                f"band is {band!r}; expected one of {', '.join(stars.bands)}, or a filter that one "
-                "of them alone has"
-            )
-        column = stars.bands.index(found[0])
+        name = band if band in stars.bands else full_name(band)
+        if name not in stars.bands:
+            raise ValueError(f"band is {band!r}; expected one of {', '.join(stars.bands)}")
+        column = stars.bands.index(name)
         age = np.asarray(stars.grid.log_age, float)
         none = np.zeros(len(age))
         if extinction_ratio is None:
             starlight = DrawSettings(nebular=False)
-            bare, dusty = (ssp_mags(stars, age, a_v, starlight) for a_v in (none, none + 1))
+            bare, dusty = (ssp_abs_mags(stars, age, a_v, starlight) for a_v in (none, none + 1))
             extinction_ratio = float((dusty - bare)[:, column].mean())
         return cls(
             age,
-            ssp_mags(stars, age, none, light)[:, column],
+            ssp_abs_mags(stars, age, none, light)[:, column],
             limit_mag=limit_mag,
             distance_modulus=distance_modulus,
             extinction_ratio=extinction_ratio,
             width_mag=width_mag,
             domain=domain,
-            band=found[0],
+            band=name,
             outside=outside,
             acts_on=acts_on,
         )
