@@ -19,7 +19,7 @@ from starcensus.simulate import (
     ClusterLibrary,
     StellarGrid,
     StellarPopulation,
-    TemplateBank,
+    Templates,
     default_psfs,
     draw_clusters,
 )
@@ -60,12 +60,12 @@ def bench_inject(
     plan = InjectionPlan(n_clusters=n, per_frame=per_frame, radii_pc=RADII_PC, seed=seed)
     corrections = aperture_corrections(psfs, frame.pc_per_pixel)
     survey = LegusPipeline(LegusSettings(aperture_correction=corrections))
-    bank = TemplateBank(psfs, frame.pc_per_pixel, exact=RADII_PC)
-    injector = Injector(frame, library, bank, survey, plan)
+    templates = Templates(psfs, frame.pc_per_pixel, exact=RADII_PC)
+    injector = Injector(frame, library, templates, survey, plan)
     progress("what frames share")
     clock = Clock()
     for band in frame.bands:
-        bank.get(band, RADII_PC[0])
+        templates.get(band, RADII_PC[0])
     _ = injector.control, injector.density
     shared = clock.read()
     wall, cpu = dict.fromkeys(STAGES, 0.0), dict.fromkeys(STAGES, 0.0)

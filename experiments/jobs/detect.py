@@ -47,7 +47,7 @@ def run_detect(
             "pixel_scale_arcsec": frame.pixel_scale_arcsec,
         }
         if known is not None:
-            own = known.catalogue(found, frame, config.make_bank(frame, psfs))
+            own = known.catalogue(found, frame, config.make_templates(frame, psfs))
             write_catalogue(own, out / "known.ecsv")
             summary["n_known_catalogued"] = len(own)
     except ValueError as error:

@@ -15,15 +15,16 @@ from starcensus.experiments.jobs.library import DrawConfig, FlatConfig, ImfConfi
 from starcensus.experiments.jobs.provenance import command_line, provenance
 from starcensus.experiments.schema.fit import ConfigError, PopulationConfig, Strict, _only_fields
 from starcensus.experiments.schema.psfs import PsfConfig, make_psfs
-from starcensus.experiments.schema.survey import ProfileConfig, parse, read_text, require_images
+from starcensus.experiments.schema.survey import parse, read_text, require_images
 from starcensus.files import replacing
 from starcensus.forward import Population
 from starcensus.forward.population import flat_values
-from starcensus.simulate import ClusterLibrary, TemplateBank, draw_clusters, write_frame
+from starcensus.simulate import ClusterLibrary, Templates, draw_clusters, write_frame
 from starcensus.simulate.clusters.bins import StellarPopulation
 from starcensus.simulate.clusters.cluster import DrawSettings
 from starcensus.simulate.clusters.imf import AbstractImf
 from starcensus.simulate.images.galaxy import NGC628C, Exposure, Galaxy, GalaxySettings, make_galaxy
+from starcensus.simulate.images.templates import ProfileSettings
 from starcensus.simulate.library.design import Design, TableTheta
 from starcensus.simulate.library.engine import load_grid
 
@@ -75,7 +76,7 @@ class GalaxyConfig(Strict):
     radius: Annotated[FlatConfig | MassRadiusConfig, pydantic.Field(discriminator="kind")] = (
         MassRadiusConfig(kind="mass_radius")
     )
-    profile: ProfileConfig = ProfileConfig(step_dex=0.05)
+    profile: Annotated[ProfileSettings, _only_fields(ProfileSettings)] = ProfileSettings()
     imf: ImfConfig = ImfConfig()
     draw: DrawConfig = DrawConfig()
     psf: dict[str, PsfConfig] = pydantic.Field({})
@@ -151,9 +152,11 @@ def run_galaxy(
         psfs = make_psfs(config.psf, settings.bands, settings.pixel_scale_arcsec, folder)
         progress("clusters")
         clusters = config.clusters(stars)
-        bank = TemplateBank(psfs, settings.pc_per_pixel, **config.profile.model_dump())
+        templates = Templates(psfs, settings.pc_per_pixel, config.profile)
         progress("the galaxy")
-        galaxy = make_galaxy(settings, stars, psfs, config.seed, clusters, bank, config.resolved)
+        galaxy = make_galaxy(
+            settings, stars, psfs, config.seed, clusters, templates, config.resolved
+        )
         if config.field:
             progress("the galaxy without its clusters")
             field = make_galaxy(settings, stars, psfs, config.seed)

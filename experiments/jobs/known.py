@@ -10,7 +10,7 @@ from starcensus.experiments.schema.fit import ConfigError
 from starcensus.selection.catalogue import Catalogue
 from starcensus.selection.injection import KnownClusters
 from starcensus.selection.pipeline import Detections
-from starcensus.simulate import Frame, TemplateBank
+from starcensus.simulate import Frame, Templates
 from starcensus.theta import AXES
 
 
@@ -35,11 +35,11 @@ class Known:
                 "that `starcensus simulate galaxy` wrote"
             )
 
-    def catalogue(self, found: Detections, frame: Frame, bank: TemplateBank) -> Catalogue:
+    def catalogue(self, found: Detections, frame: Frame, templates: Templates) -> Catalogue:
         """The catalogued clusters, see `KnownClusters.catalogue`."""
         clusters = self._clusters(find_band(frame.bands, "V"))
         return clusters.catalogue(
-            found, frame, bank, self.sigma, self.seed, source=self.galaxy.resolve().name
+            found, frame, templates, self.sigma, self.seed, source=self.galaxy.resolve().name
         )
 
     def _clusters(self, v_band: str) -> KnownClusters:

@@ -13,15 +13,10 @@ from starcensus.experiments.jobs.provenance import command_line, provenance
 from starcensus.experiments.schema.fit import ConfigError, Pair, Strict, explain
 from starcensus.shards import Progress, Work
 from starcensus.simulate import ClusterLibrary
-from starcensus.simulate.clusters.imf import AbstractImf, Chabrier, Kroupa, Salpeter
-from starcensus.simulate.library.design import BoxTheta, Design, FlatRadius, MassRadius, TableTheta
+from starcensus.simulate.clusters.imf import IMFS, AbstractImf
+from starcensus.simulate.library.design import BoxTheta, Design, TableTheta
+from starcensus.simulate.library.radius import FlatRadius, MassRadius
 from starcensus.simulate.library.run import Engine, run_library
-
-_IMF: dict[str, type[Kroupa] | type[Chabrier] | type[Salpeter]] = {
-    "kroupa": Kroupa,
-    "chabrier": Chabrier,
-    "salpeter": Salpeter,
-}
 
 
 def _fixed(value: object) -> object:
@@ -99,7 +94,7 @@ class ImfConfig(Strict):
     high: float = 120.0
 
     def imf(self) -> AbstractImf:
-        return _IMF[self.kind](low=self.low, high=self.high)
+        return IMFS[self.kind](low=self.low, high=self.high)
 
 
 class DrawConfig(Strict):

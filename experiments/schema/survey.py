@@ -27,10 +27,10 @@ from starcensus.simulate import (
     ClusterLibrary,
     Frame,
     ReadOptions,
-    TemplateBank,
+    Templates,
     read_frame,
 )
-from starcensus.simulate.images.render import ProfileKind
+from starcensus.simulate.images.templates import ProfileSettings
 
 _SUFFIXES = (".fits", ".fits.gz", ".fits.fz", ".fit")
 
@@ -146,27 +146,6 @@ def _own_radii(value: object) -> object:
     return value
 
 
-class ProfileConfig(Strict):
-    """Model clusters: EFF, (1 + r²/a²)^(−eta), or King, r_t/r_c = `concentration`, or ellipses.
-
-    All are alike but for their radii, which are rounded to steps of `step_dex`.
-    """
-
-    kind: ProfileKind = "eff"
-    eta: Annotated[float, pydantic.Field(gt=0.5)] = 1.5
-    concentration: Annotated[float, pydantic.Field(ge=0.5)] = 30.0
-    axis_ratio: Annotated[float, pydantic.Field(gt=0, le=1)] = 1.0
-    position_angle_deg: float = 0.0
-    step_dex: Annotated[float, pydantic.Field(gt=0)] = 0.02
-
-    @pydantic.model_validator(mode="after")
-    def _of_its_kind(self) -> "ProfileConfig":
-        other = {"eff": "concentration", "king": "eta"}[self.kind]
-        if other in self.model_fields_set:
-            raise ValueError(f"profile.{other} is not of kind {self.kind}; remove it")
-        return self
-
-
 class LibraryFile(Strict):
     """A cluster library; `path` is relative to the survey file."""
 
@@ -185,7 +164,7 @@ class SurveyConfig(Strict):
     title: str = ""
     images: ImagesConfig
     psf: dict[str, PsfConfig] = pydantic.Field({})
-    profile: ProfileConfig = ProfileConfig()
+    profile: Annotated[ProfileSettings, _only_fields(ProfileSettings)] = ProfileSettings()
     pipeline: Annotated[dict[str, Any], pydantic.BeforeValidator(_pipeline_settings)]
     library: LibraryFile | None = None
     plan: Annotated[
@@ -203,12 +182,10 @@ class SurveyConfig(Strict):
             return settings.pipeline(folder)
         return make_pipeline(kind, settings, Field(frame, psfs, self.profile.eta, folder))
 
-    def make_bank(self, frame: Frame, psfs: Mapping[str, PSF]) -> TemplateBank:
+    def make_templates(self, frame: Frame, psfs: Mapping[str, PSF]) -> Templates:
         """Templates of the model clusters."""
-        bank = TemplateBank(psfs, frame.pc_per_pixel, **self.profile.model_dump())
-        if self.plan.radii_pc is not None:
-            bank.exact = self.plan.radii_pc
-        return bank
+        exact = {} if self.plan.radii_pc is None else {"exact": self.plan.radii_pc}
+        return Templates(psfs, frame.pc_per_pixel, self.profile, **exact)
 
     def injector(self, folder: pathlib.Path) -> Injector:
         """The test that [library] and [plan] ask for."""
@@ -217,8 +194,10 @@ class SurveyConfig(Strict):
         frame = self.images.frame(folder)
         library = ClusterLibrary.load(folder / self.library.path, frame.bands)
         psfs = self.psfs(frame, folder)
-        bank = self.make_bank(frame, psfs)
-        return Injector(frame, library, bank, self.make_pipeline(frame, psfs, folder), self.plan)
+        templates = self.make_templates(frame, psfs)
+        return Injector(
+            frame, library, templates, self.make_pipeline(frame, psfs, folder), self.plan
+        )
 
     def inputs(self, folder: pathlib.Path) -> list[pathlib.Path]:
         """Files that the survey is made of."""

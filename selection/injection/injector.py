@@ -16,7 +16,8 @@ from starcensus.bands import find_band
 from starcensus.runs import Input, Run
 
 from ...simulate.images.frame import Frame
-from ...simulate.images.render import TemplateBank, add_sources, photon_noise
+from ...simulate.images.render import add_sources, photon_noise
+from ...simulate.images.templates import Templates
 from ...simulate.images.white import placement_density
 from ...simulate.library.library import ClusterLibrary
 from ..pipeline._base import Pipeline, describe_pipeline
@@ -42,7 +43,7 @@ class Injector:
     **Arguments:**
 
     - `frame`: the untouched images. `library`: absolute magnitudes in at least its bands.
-    - `bank`: templates of the bands. `pipeline`: the survey. `plan`: of the test.
+    - `templates`: templates of the bands. `pipeline`: the survey. `plan`: of the test.
 
     Raises `ValueError` for a library that lacks a band, is too short for the plan, or has no radii
     where the plan takes them from it, and for a frame without a V band.
@@ -50,7 +51,7 @@ class Injector:
 
     frame: Frame
     library: ClusterLibrary
-    bank: TemplateBank
+    templates: Templates
     pipeline: Pipeline
     plan: InjectionPlan
 
@@ -109,7 +110,7 @@ class Injector:
 
     @functools.cached_property
     def _light(self) -> ApertureLight:
-        return ApertureLight(self.bank, self.v_band, self.plan.match_pix)
+        return ApertureLight(self.templates, self.v_band, self.plan.match_pix)
 
     @functools.cached_property
     def _noise(self) -> list[float]:
@@ -145,7 +146,7 @@ class Injector:
             "label": "in the catalogue, with half or more of the V light in 4 pixels",
             "plan": self.plan.describe(),
             "pipeline": describe_pipeline(self.pipeline),
-            "templates": self.bank.describe(),
+            "templates": self.templates.describe(),
             "bands": list(self.frame.bands),
             "distance_modulus": self.frame.distance_modulus,
             "pixel_scale_arcsec": self.frame.pixel_scale_arcsec,
@@ -170,7 +171,7 @@ class Injector:
         plan = self.plan
         rows, fixed = self._sets[number % len(self._sets)]
         own = self.library.column("r_eff_pc")[rows] if fixed is None else np.full(len(rows), fixed)
-        radii = np.array([self.bank.radius(float(r)) for r in own])
+        radii = np.array([self.templates.radius(float(r)) for r in own])
         x, y = place(
             self.density,
             radii / self.frame.pc_per_pixel,
@@ -195,7 +196,7 @@ class Injector:
             for radius, rows in groups:
                 add_sources(
                     expected,
-                    self.bank.get(image.band, float(radius)),
+                    self.templates.get(image.band, float(radius)),
                     x[rows],
                     y[rows],
                     rate[rows],

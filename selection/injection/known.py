@@ -16,7 +16,7 @@ from starcensus.bands import find_band
 from starcensus.theta import AXES
 
 from ...simulate.images.frame import BandImage, Frame
-from ...simulate.images.render import TemplateBank
+from ...simulate.images.templates import Templates
 from ..catalogue import Catalogue, Step
 from ..catalogue.checks import GAUSSIAN
 from ..pipeline.detections import Detections
@@ -58,7 +58,7 @@ class KnownClusters:
         self,
         found: Detections,
         frame: Frame,
-        bank: TemplateBank,
+        templates: Templates,
         sigma: tuple[float, float, float] = (0.1, 0.1, 0.1),
         seed: int = 0,
         source: str = "synthetic galaxy",
@@ -67,7 +67,7 @@ class KnownClusters:
 
         **Arguments:**
 
-        - `found`: what a pipeline finds in `frame`. `bank`: templates of the clusters.
+        - `found`: what a pipeline finds in `frame`. `templates`: templates of the clusters.
         - `sigma`: Gaussian errors of log_mass (dex), log_age (dex) and a_v (mag). `seed`: of them.
         - `source`: name of the catalogue.
 
@@ -78,7 +78,7 @@ class KnownClusters:
             raise ValueError(f"sigma is {sigma}; expected three errors above 0")
         band = find_band(frame.bands, "V")
         places = self.x, self.y, self.v_mag, self.r_eff_pc
-        light = ApertureLight(bank, band)
+        light = ApertureLight(templates, band)
         at = catalogued_clusters(*places, found, frame.image(band), light)
         rows = np.flatnonzero(at >= 0)
         if not len(rows):

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from ...simulate.images.frame import BandImage
-from ...simulate.images.render import CORE_RADIUS, TemplateBank
+from ...simulate.images.templates import CORE_RADIUS, Templates
 from ..pipeline.photometry import APERTURE_PIX, SKY_PIX, aperture_photometry
 
 SHARE = 0.5
@@ -19,11 +19,11 @@ class ApertureLight:
 
     **Arguments:**
 
-    - `bank`: of the clusters' templates. `band`: one of its bands.
+    - `templates`: of the clusters' templates. `band`: one of its bands.
     - `reach_pix`: farthest distance of an aperture from a cluster that will be asked for.
     """
 
-    bank: TemplateBank
+    templates: Templates
     band: str
     reach_pix: float = 3.0
     _made: dict[float, np.ndarray] = dataclasses.field(init=False, repr=False, default_factory=dict)
@@ -51,14 +51,14 @@ class ApertureLight:
         return out
 
     def _curve(self, r_eff_pc: float) -> Float[np.ndarray, "offset"]:
-        radius = self.bank.radius(r_eff_pc)
+        radius = self.templates.radius(r_eff_pc)
         if radius not in self._made:
             n = int(np.ceil(self.reach_pix / _STEP_PIX)) + 1
             offset = np.arange(n)[:, None] * _STEP_PIX
             angle = np.arange(_ANGLES) * (2 * np.pi / _ANGLES)
             x = (CORE_RADIUS + offset * np.cos(angle)).ravel()
             y = (CORE_RADIUS + offset * np.sin(angle)).ravel()
-            stamp = self.bank.get(self.band, radius).stamp(0.0, 0.0, CORE_RADIUS)
+            stamp = self.templates.get(self.band, radius).stamp(0.0, 0.0, CORE_RADIUS)
             image = BandImage(self.band, stamp, exposure_s=1.0, zero_point=0.0)
             flux = aperture_photometry(image, x, y, (APERTURE_PIX,), SKY_PIX).flux[:, 0]
             self._made[radius] = flux.reshape(n, _ANGLES).mean(1)

@@ -54,7 +54,8 @@ def run_injections(
         seed: int
 
         def __call__(self) -> Injector:
-            return Injector(frame(), library(), bank(), pipeline(), InjectionPlan(seed=self.seed))
+            plan = InjectionPlan(seed=self.seed)
+            return Injector(frame(), library(), templates(), pipeline(), plan)
 
     run_injections(Test(seed=1), "table.h5", Work(workers=4))
     ```

@@ -12,7 +12,7 @@ from starcensus.theta import AXES, Box
 
 from ...networks import Trained, TrainSettings, search_grid, train_ensemble
 from ...networks.training import Progress, checksum
-from ...simulate.library.design import FlatRadius, MassRadius
+from ...simulate.library.radius import FlatRadius, MassRadius
 from ..injection import InjectionTable
 from ..operators.network import NetworkSelection
 from ..operators.nuisance import Nuisance, background_distribution, independent, radius_distribution

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ...simulate.library.design import FlatRadius, MassRadius
+from ...simulate.library.radius import FlatRadius, MassRadius
 
 R_EFF, BACKGROUND = "log_r_eff_pc", "log_background"
 NUISANCES = (R_EFF, BACKGROUND)

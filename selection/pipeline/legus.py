@@ -12,7 +12,8 @@ from starcensus.bands import find_band, of_letter
 
 from ...simulate.images.frame import BandImage, Frame
 from ...simulate.images.psf import PSF
-from ...simulate.images.render import TemplateBank, add_sources
+from ...simulate.images.render import add_sources
+from ...simulate.images.templates import ProfileSettings, Templates
 from ...simulate.images.white import SCALE_FACTORS, white_light
 from ._base import PIPELINES, Field
 from .detections import Detections
@@ -309,13 +310,13 @@ def aperture_corrections(
     LEGUS averages isolated clusters of each field; an EFF profile of about their median radius
     behind the PSF stands for them. Negative: the aperture holds less than all light.
     """
-    bank = TemplateBank(psfs, pc_per_pixel, eta)
+    templates = Templates(psfs, pc_per_pixel, ProfileSettings(eta=eta))
     out = {}
     for band, psf in psfs.items():
         side = 2 * int(psf.radius_pix) + 1
         middle = np.array([float(side // 2)])
         data = np.zeros((side, side), np.float32)
-        add_sources(data, bank.get(band, r_eff_pc), middle, middle, np.ones(1))
+        add_sources(data, templates.get(band, r_eff_pc), middle, middle, np.ones(1))
         image = BandImage(band, data, exposure_s=1.0, zero_point=0.0)
         flux = aperture_photometry(image, middle, middle, (aperture_pix,), sky_pix).flux[0, 0]
         out[band] = float(2.5 * np.log10(flux))

@@ -21,13 +21,18 @@ import numpy as np
 from jaxtyping import Float
 from scipy.special import ndtr, ndtri
 
+from starcensus.registry import Registry
+
+IMFS = Registry[type["AbstractImf"]]("initial mass function")
 LN10 = float(np.log(10.0))
 # NumPy turns arrays without axes into scalars on the way.
 Values = np.ndarray | np.floating
 
 
 @dataclasses.dataclass(frozen=True)
-class _PowerLaw:
+class PowerLaw:
+    """A segment m^-alpha."""
+
     alpha: float
 
     def density(self, m: Values) -> Values:
@@ -50,7 +55,9 @@ class _PowerLaw:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Lognormal:
+class Lognormal:
+    """A segment that is normal in log10 m: `centre` in M_sun, standard deviation `dex`."""
+
     centre: float
     dex: float
 
@@ -80,7 +87,20 @@ class AbstractImf(abc.ABC):
 
     A concrete one names its limits, `low` and `high` (M_sun), and its segments. Arguments `m`,
     `low` and `high` of the methods are masses in M_sun; the density is per M_sun and integrates to
-    one between the limits.
+    one between the limits. One of your own is added to `IMFS` under the word by which files name
+    it:
+
+    ```python
+    @IMFS.register("top_heavy")
+    @dataclasses.dataclass(frozen=True)
+    class TopHeavy(AbstractImf):
+        low: float = 0.08
+        high: float = 120.0
+        alpha: float = 1.9
+
+        def segments(self):
+            return (0.5, PowerLaw(1.3)), (np.inf, PowerLaw(self.alpha))
+    ```
     """
 
     low: float
@@ -94,15 +114,15 @@ class AbstractImf(abc.ABC):
             )
 
     @abc.abstractmethod
-    def _segments(self) -> tuple[tuple[float, _PowerLaw | _Lognormal], ...]:
+    def segments(self) -> tuple[tuple[float, PowerLaw | Lognormal], ...]:
         """(upper end, law) of each segment, from the lowest; the last upper end is infinite."""
 
     @functools.cached_property
-    def _pieces(self) -> list[tuple[float, float, float, float, _PowerLaw | _Lognormal]]:
+    def _pieces(self) -> list[tuple[float, float, float, float, PowerLaw | Lognormal]]:
         """(low, high, factor, cumulative probability at low, law) of each segment in the limits."""
         found, factor, before = [], 1.0, None
         start = 0.0
-        for end, law in self._segments():
+        for end, law in self.segments():
             if before is not None:
                 at = np.asarray(start)
                 factor *= float(before.density(at) / law.density(at))
@@ -180,6 +200,7 @@ class AbstractImf(abc.ABC):
         return np.asarray(self.cdf(m) ** n_stars)
 
 
+@IMFS.register("kroupa")
 @dataclasses.dataclass(frozen=True)
 class Kroupa(AbstractImf):
     """Kroupa (2001, MNRAS 322, 231, Equation 2): slopes -0.3, -1.3, -2.3, broken at 0.08 and 0.5.
@@ -192,10 +213,11 @@ class Kroupa(AbstractImf):
     low: float = 0.08
     high: float = 120.0
 
-    def _segments(self) -> tuple[tuple[float, _PowerLaw | _Lognormal], ...]:
-        return (0.08, _PowerLaw(0.3)), (0.5, _PowerLaw(1.3)), (np.inf, _PowerLaw(2.3))
+    def segments(self) -> tuple[tuple[float, PowerLaw | Lognormal], ...]:
+        return (0.08, PowerLaw(0.3)), (0.5, PowerLaw(1.3)), (np.inf, PowerLaw(2.3))
 
 
+@IMFS.register("chabrier")
 @dataclasses.dataclass(frozen=True)
 class Chabrier(AbstractImf):
     """Chabrier (2005, ASSL 327, 41, Equation 1): lognormal up to 1 M_sun, slope -2.35 above.
@@ -211,10 +233,11 @@ class Chabrier(AbstractImf):
     centre: float = 0.2
     dex: float = 0.55
 
-    def _segments(self) -> tuple[tuple[float, _PowerLaw | _Lognormal], ...]:
-        return (1.0, _Lognormal(self.centre, self.dex)), (np.inf, _PowerLaw(2.35))
+    def segments(self) -> tuple[tuple[float, PowerLaw | Lognormal], ...]:
+        return (1.0, Lognormal(self.centre, self.dex)), (np.inf, PowerLaw(2.35))
 
 
+@IMFS.register("salpeter")
 @dataclasses.dataclass(frozen=True)
 class Salpeter(AbstractImf):
     """Salpeter (1955, ApJ 121, 161): one power law of slope -2.35.
@@ -228,5 +251,5 @@ class Salpeter(AbstractImf):
     high: float = 120.0
     alpha: float = 2.35
 
-    def _segments(self) -> tuple[tuple[float, _PowerLaw | _Lognormal], ...]:
-        return ((np.inf, _PowerLaw(self.alpha)),)
+    def segments(self) -> tuple[tuple[float, PowerLaw | Lognormal], ...]:
+        return ((np.inf, PowerLaw(self.alpha)),)

@@ -22,7 +22,8 @@ from ..sky import pc_per_pixel
 from ..stars.dust import extinction_curve
 from .frame import BandImage, Frame
 from .psf import PSF
-from .render import TemplateBank, add_sources, add_stars, convolve, photon_noise
+from .render import add_sources, add_stars, convolve, photon_noise
+from .templates import Templates
 from .white import draw_positions, placement_density
 
 # Magnitudes of background galaxies less those in V; linear in wavelength between these bands.
@@ -161,7 +162,7 @@ def make_galaxy(
     psfs: dict[str, PSF],
     seed: int,
     clusters: ClusterLibrary | None = None,
-    bank: TemplateBank | None = None,
+    templates: Templates | None = None,
     resolved: bool = False,
 ) -> Galaxy:
     """Draw the galaxy; the same arguments give the same images.
@@ -176,7 +177,7 @@ def make_galaxy(
 
     - `population`: of the field stars; must know the bands, and one that stands for V.
     - `clusters`: absolute magnitudes in the bands, with `r_eff_pc` and, if `resolved`, `seed`.
-    - `bank`: of the clusters' templates; by default one of `psfs`.
+    - `templates`: of the clusters' templates; by default one of `psfs`.
     - `resolved`: render each cluster star by star from its seed. Else smooth EFF profiles.
 
     Raises `ValueError` for a band without PSF, or clusters without radii.
@@ -206,9 +207,9 @@ def make_galaxy(
         _frame(settings, expected), settings.smoothing_pc, settings.margin_pix
     )
     x, y = draw_positions(density, len(clusters), np.random.default_rng(streams[4]))
-    bank = bank or TemplateBank(psfs, settings.pc_per_pixel)
+    templates = templates or Templates(psfs, settings.pc_per_pixel)
     light = np.zeros_like(expected)
-    clusters = _add_clusters(settings, population, light, clusters, x, y, bank, resolved)
+    clusters = _add_clusters(settings, population, light, clusters, x, y, templates, resolved)
     for plane, own, exposure, stream in zip(
         field, light, settings.exposures, streams[5].spawn(len(light)), strict=True
     ):
@@ -412,23 +413,23 @@ def _add_clusters(
     clusters: ClusterLibrary,
     x: np.ndarray,
     y: np.ndarray,
-    bank: TemplateBank,
+    templates: Templates,
     resolved: bool,
 ) -> ClusterLibrary:
     if clusters.r_eff_pc is None:
         raise ValueError("the clusters have no r_eff_pc; draw the library with a [radius]")
     clusters = clusters.select(settings.bands)
-    r_eff = np.array([bank.radius(float(r)) for r in clusters.column("r_eff_pc")])
+    r_eff = np.array([templates.radius(float(r)) for r in clusters.column("r_eff_pc")])
     clusters = dataclasses.replace(clusters, r_eff_pc=r_eff)
     if resolved:
-        _add_resolved(settings, population, expected, clusters, x, y, bank)
+        _add_resolved(settings, population, expected, clusters, x, y, templates)
         return clusters
     rates = 10.0 ** (-0.4 * clusters.abs_mags) * settings.rate_of_flux
     for band, exposure in enumerate(settings.exposures):
         rate = rates[:, band]
         for radius in np.unique(r_eff):
             rows = np.flatnonzero(r_eff == radius)
-            template = bank.get(exposure.band, float(radius))
+            template = templates.get(exposure.band, float(radius))
             add_sources(expected[band], template, x[rows], y[rows], rate[rows])
     return clusters
 
@@ -440,7 +441,7 @@ def _add_resolved(
     clusters: ClusterLibrary,
     x: np.ndarray,
     y: np.ndarray,
-    bank: TemplateBank,
+    templates: Templates,
 ) -> None:
     """Stars above the field's limit one by one, the rest as the profile."""
     if clusters.seed is None:
@@ -456,7 +457,7 @@ def _add_resolved(
             float(clusters.log_mass[k]),
             float(clusters.log_age[k]),
             float(clusters.a_v[k]),
-            bank.profile(settings.bands[0], float(radii[k])),
+            templates.profile_of(settings.bands[0], float(radii[k])),
             int(clusters.seed[k]),
             faint_limit_mag=settings.star_limit_m_v,
             faint_limit_band=v,
@@ -469,10 +470,10 @@ def _add_resolved(
         stars_rate.append(cluster.flux[:, columns] * to_rate)
         smooth = cluster.smooth_flux[columns] * to_rate
         for band, exposure in enumerate(settings.exposures):
-            template = bank.get(exposure.band, float(radii[k]))
+            template = templates.get(exposure.band, float(radii[k]))
             at = slice(k, k + 1)
             add_sources(expected[band], template, x[at], y[at], smooth[band : band + 1])
     xs, ys, rate = np.concatenate(stars_x), np.concatenate(stars_y), np.concatenate(stars_rate)
     for band, exposure in enumerate(settings.exposures):
-        add_stars(expected[band], bank.psfs[exposure.band], xs, ys, rate[:, band])
+        add_stars(expected[band], templates.psfs[exposure.band], xs, ys, rate[:, band])
     np.maximum(expected, 0.0, out=expected)

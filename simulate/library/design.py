@@ -8,18 +8,18 @@ block i of the stream of its purpose; the key of each stream is hashed from the 
 import dataclasses
 import hashlib
 import os
-import pathlib
 import warnings
 from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float, UInt64
-from scipy.special import ndtri
 
-from .library import THETA
+from starcensus.files import existing
+from starcensus.theta import AXES
+
+from .radius import AbstractRadiusLaw
 
 Pair = tuple[float, float]
-AXIS_UNITS = {"log_mass": "dex", "log_age": "dex", "a_v": "mag"}
 # Which stream of random numbers serves what.
 _SEEDS, _THETA, _RADIUS, _SOBOL, _SUBSET = range(5)
 
@@ -44,7 +44,7 @@ class BoxTheta:
     sequence: Literal["random", "sobol"] = "random"
 
     def __post_init__(self) -> None:
-        for name in THETA:
+        for name in AXES:
             low, high = getattr(self, name)
             if not (np.isfinite([low, high]).all() and low <= high):
                 raise ValueError(
@@ -59,7 +59,7 @@ class BoxTheta:
             raise ValueError(f"sequence is {self.sequence!r}; expected 'random' or 'sobol'")
 
     def bounds(self) -> dict[str, Pair]:
-        return {name: getattr(self, name) for name in THETA}
+        return {name: getattr(self, name) for name in AXES}
 
     def describe(self) -> dict[str, Any]:
         return {"kind": "box", **dataclasses.asdict(self)}
@@ -72,7 +72,7 @@ class BoxTheta:
             u = _uniform(_words(seed, _THETA, start, stop))[:, :3]
         log_density = np.zeros(stop - start)
         columns = {}
-        for axis, name in enumerate(THETA):
+        for axis, name in enumerate(AXES):
             low, high = getattr(self, name)
             slope = (self.mass_slope + 1) * np.log(10) if name == "log_mass" else 0.0
             columns[name], density = _power(u[:, axis], low, high, slope)
@@ -97,7 +97,7 @@ class TableTheta:
     source: str = "table"
 
     def __post_init__(self) -> None:
-        missing = [name for name in THETA if name not in self.columns]
+        missing = [name for name in AXES if name not in self.columns]
         if missing:
             raise ValueError(
                 f"{self.source} has no column {', '.join(missing)}; expected log_mass, log_age, "
@@ -128,9 +128,7 @@ class TableTheta:
         """From any file that astropy reads: ECSV, FITS, CSV."""
         from astropy.table import Table  # slow to import, and workers do without
 
-        path = pathlib.Path(path)
-        if not path.is_file():
-            raise FileNotFoundError(f"{path}: there is no such table of θ")
+        path = existing(path, "table of θ")
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
@@ -142,14 +140,14 @@ class TableTheta:
                 "FITS or CSV"
             ) from error
         columns = {}
-        for name in (*THETA, "log_density", "r_eff_pc"):
+        for name in (*AXES, "log_density", "r_eff_pc"):
             if name in table.colnames:
                 column = np.ma.asarray(table[name])
                 try:
                     columns[name] = np.ma.filled(column.astype(float), np.nan)
                 except ValueError as error:
                     raise ValueError(f"{path}: column {name} is not of numbers") from error
-        if missing := [name for name in THETA if name not in columns]:
+        if missing := [name for name in AXES if name not in columns]:
             raise ValueError(
                 f"{path} has no column {', '.join(missing)}; it has "
                 f"{', '.join(table.colnames) or 'none'}"
@@ -157,7 +155,7 @@ class TableTheta:
         return cls(columns, path.name)
 
     def bounds(self) -> dict[str, Pair]:
-        return {n: (float(self.columns[n].min()), float(self.columns[n].max())) for n in THETA}
+        return {n: (float(self.columns[n].min()), float(self.columns[n].max())) for n in AXES}
 
     def describe(self) -> dict[str, Any]:
         digest = hashlib.sha256()
@@ -186,66 +184,6 @@ class TableTheta:
         return {"log_density": np.full(stop - start, np.nan), **columns}
 
 
-@dataclasses.dataclass(frozen=True)
-class FlatRadius:
-    """Half-light radii uniform between `low` and `high`, pc.
-
-    `whole` takes whole numbers of pc from low to high with equal probability, which must be whole.
-    """
-
-    low: float = 1.0
-    high: float = 10.0
-    whole: bool = False
-
-    def __post_init__(self) -> None:
-        if not 0 < self.low <= self.high < np.inf:
-            raise ValueError(
-                f"radii from {self.low:g} to {self.high:g} pc; expected 0 < low <= high"
-            )
-        if self.whole and (self.low % 1 or self.high % 1):
-            raise ValueError(
-                f"whole radii from {self.low:g} to {self.high:g} pc; expected limits that are "
-                "whole numbers"
-            )
-
-    def draw(self, u: Float[np.ndarray, "n"], log_mass: Float[np.ndarray, "n"]) -> np.ndarray:
-        if self.whole:
-            return np.minimum(self.low + np.floor(u * (self.high - self.low + 1)), self.high)
-        return self.low + u * (self.high - self.low)
-
-
-@dataclasses.dataclass(frozen=True)
-class MassRadius:
-    """log10(r / pc) = slope log10(M / M_sun) + N(0, scatter), the rough relation through the
-    clusters of Krumholz+19 (ARA&A 57, figure 9) that tests with artificial clusters use.
-
-    `whole` rounds to whole numbers of pc between `low` and `high`; otherwise radii are cut to
-    these limits only where they are given.
-    """
-
-    slope: float = 0.14
-    scatter: float = 0.21
-    low: float | None = None
-    high: float | None = None
-    whole: bool = False
-
-    def __post_init__(self) -> None:
-        if not (np.isfinite(self.slope) and 0 <= self.scatter < np.inf):
-            raise ValueError(
-                f"slope {self.slope}, scatter {self.scatter} dex; expected finite numbers, the "
-                "scatter not negative"
-            )
-        if not 0 < (self.low or 1.0) <= (self.high or np.inf):
-            raise ValueError(f"radii from {self.low} to {self.high} pc; expected 0 < low <= high")
-
-    def draw(self, u: Float[np.ndarray, "n"], log_mass: Float[np.ndarray, "n"]) -> np.ndarray:
-        radius = 10 ** (self.slope * log_mass + self.scatter * ndtri(u))
-        low, high = self.low, self.high
-        if self.whole:
-            radius, low, high = np.rint(radius), low or 1.0, high or 10.0
-        return np.clip(radius, low, high) if low or high else radius
-
-
 @dataclasses.dataclass(frozen=True, eq=False)
 class Design:
     """What a library is to hold.
@@ -262,7 +200,7 @@ class Design:
     n: int
     seed: int = 0
     theta: BoxTheta | TableTheta = BoxTheta()
-    radius: FlatRadius | MassRadius | None = None
+    radius: AbstractRadiusLaw | None = None
 
     def __post_init__(self) -> None:
         if self.n < 1:
@@ -276,15 +214,11 @@ class Design:
 
     def describe(self) -> dict[str, Any]:
         """The design as JSON; equal for equal libraries."""
-        radius = None
-        if self.radius is not None:
-            kind = "flat" if isinstance(self.radius, FlatRadius) else "mass_radius"
-            radius = {"kind": kind, **dataclasses.asdict(self.radius)}
         return {
             "n": self.n,
             "seed": self.seed,
             "theta": self.theta.describe(),
-            "radius": radius,
+            "radius": None if self.radius is None else self.radius.describe(),
         }
 
     def rows(self, start: int, stop: int) -> dict[str, np.ndarray]:

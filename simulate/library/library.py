@@ -17,7 +17,7 @@ from jaxtyping import Float, Int, Shaped, UInt64
 
 from starcensus.files import FileError, Path
 from starcensus.hdf5 import Format, read_json_attribute
-from starcensus.theta import AXES as THETA
+from starcensus.theta import AXES
 
 FORMAT = Format(
     "starcensus.ClusterLibrary",
@@ -97,13 +97,13 @@ class ClusterLibrary:
 
     def __post_init__(self) -> None:
         n = len(self.log_mass)
-        for name in (*THETA, "log_density", *OPTIONAL):
+        for name in (*AXES, "log_density", *OPTIONAL):
             values = getattr(self, name)
             if values is None:
                 continue
             if values.shape != (n,):
                 raise ValueError(f"{name} has shape {values.shape}; expected ({n},)")
-            if name in THETA and not np.isfinite(values).all():
+            if name in AXES and not np.isfinite(values).all():
                 row = int(np.argmin(np.isfinite(values)))
                 raise ValueError(f"{name} of cluster {row} is {values[row]}; expected a number")
         if self.abs_mags.shape != (n, len(self.bands)):

@@ -15,9 +15,10 @@ import starcensus
 from starcensus.files import Path
 from starcensus.runs import Run, RunError
 from starcensus.shards import Done, Progress, ShardedRun, Work
+from starcensus.theta import AXES, AXIS_UNITS
 
-from .design import AXIS_UNITS, Design, Pair
-from .library import THETA, ClusterLibrary, write_library
+from .design import Design, Pair
+from .library import ClusterLibrary, write_library
 
 
 @runtime_checkable
@@ -91,7 +92,7 @@ def run_library(
 
     def arguments(start: int, stop: int) -> tuple[Any, ...]:
         rows = design.rows(start, stop)
-        return engine, *(rows[name] for name in (*THETA, "seed"))
+        return engine, *(rows[name] for name in (*AXES, "seed"))
 
     def save(columns: dict[str, Any], start: int, stop: int, path: pathlib.Path) -> None:
         rows: dict[str, Any] = design.rows(start, stop)
@@ -131,7 +132,7 @@ def library_run(design: Design, engine: Engine) -> Run:
 
 def _check_limits(design: Design, limits: dict[str, Pair]) -> None:
     bounds = design.theta.bounds()
-    for name in THETA:
+    for name in AXES:
         if name not in limits:
             continue
         (low, high), (least, most) = bounds[name], limits[name]

@@ -151,8 +151,16 @@ MISTAKES = [
     (replace("seed = 3", "seed = -3"), [], "seed is -3; expected a whole number"),
     (replace("n = 60", "n = "), [], "d.toml: not valid TOML"),
     (replace("[2, 4]", "[4, 2]"), [], r"log_mass = \[4, 2\]; expected finite limits, the lower"),
-    (replace("[2, 4]", "[2, 11]"), [], "log_mass of the design runs from 2 to 11 dex; .* 10"),
-    (replace("[6.5, 9]", "[6.5, 11]"), [], r"log_age of the design runs from 6.5 to 11 dex; the "),
+    (
+        replace("[2, 4]", "[2, 11]"),
+        [],
+        "runs from 2 to 11 log10 M_sun; .* 10",
+    ),
+    (
+        replace("[6.5, 9]", "[6.5, 11]"),
+        [],
+        "runs from 6.5 to 11 log10 yr; the ",
+    ),
     (replace("[6.5, 9]", "[6.5, 9]\na_v = [0, 7]"), [], "a_v of the design runs from 0 to 7 mag"),
     (replace("[6.5, 9]", "[6.5, nan]"), [], "expected finite limits"),
     (

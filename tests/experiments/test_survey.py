@@ -129,7 +129,7 @@ def test_regions_are_written_into_a_folder_that_is_there(tmp_path):
 
 def test_profiles_of_model_clusters():
     text = TEXT + "[profile]\n"
-    assert parsed(text).profile.model_dump()["kind"] == "eff"
+    assert parsed(text).profile.kind == "eff"
     king = parsed(text + 'kind = "king"\nconcentration = 15\naxis_ratio = 0.7').profile
     assert (king.kind, king.concentration, king.axis_ratio) == ("king", 15.0, 0.7)
     with pytest.raises(ConfigError, match=r"profile\.eta is not of kind king; remove it"):

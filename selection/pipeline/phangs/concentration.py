@@ -14,7 +14,8 @@ from jaxtyping import Float
 from ....simulate.clusters.profiles import Moffat
 from ....simulate.images.frame import BandImage
 from ....simulate.images.psf import PSF
-from ....simulate.images.render import add_sources, make_template
+from ....simulate.images.render import add_sources
+from ....simulate.images.templates import make_template
 from ..photometry import SKY_PIX, aperture_photometry
 
 RADII_PIX = (1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0)

@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from ....simulate.images.frame import BandImage
 from ....simulate.images.psf import PSF
-from ....simulate.images.render import make_template
+from ....simulate.images.templates import make_template
 from ..photometry import SKY_PIX, annulus_sky
 from .hits import HitMap, ModelRegions
 

@@ -9,7 +9,8 @@ from jaxtyping import Bool, Float
 from ....simulate.clusters.profiles import Moffat
 from ....simulate.images.frame import BandImage
 from ....simulate.images.psf import PSF
-from ....simulate.images.render import CORE_RADIUS, make_template, photon_noise
+from ....simulate.images.render import photon_noise
+from ....simulate.images.templates import CORE_RADIUS, make_template
 from ..photometry import SKY_PIX, aperture_photometry
 from .concentration import OFFSETS_PIX, RADII_PIX, concentration, multi_scale
 from .hits import ModelRegions, hit_regions

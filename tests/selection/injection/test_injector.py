@@ -12,7 +12,7 @@ from starcensus.selection.pipeline import (
     LegusSettings,
     aperture_corrections,
 )
-from starcensus.simulate import ClusterLibrary, Frame, TemplateBank, default_psfs
+from starcensus.simulate import ClusterLibrary, Frame, Templates, default_psfs
 from starcensus.simulate.images.frame import BandImage
 from starcensus.simulate.images.galaxy import NGC628C
 
@@ -34,20 +34,20 @@ def parts():
     corrections = aperture_corrections(psfs, frame.pc_per_pixel)
     return (
         frame,
-        TemplateBank(psfs, frame.pc_per_pixel),
+        Templates(psfs, frame.pc_per_pixel),
         LegusSettings(aperture_correction=corrections),
     )
 
 
 def injector(parts, mag: float, radius: float) -> Injector:
-    frame, bank, settings = parts
+    frame, templates, settings = parts
     mags = np.full((N, 5), mag - 29.98)
     theta = np.full(N, 4.0), np.full(N, 8.0), np.zeros(N)
     library = ClusterLibrary(*theta, frame.bands, mags, np.zeros(N), r_eff_pc=np.full(N, radius))
     plan = InjectionPlan(
         n_clusters=N, per_frame=N, min_per_frame=N, radii_pc=(radius,) if radius else None
     )
-    return Injector(frame, library, bank, LegusPipeline(settings), plan)
+    return Injector(frame, library, templates, LegusPipeline(settings), plan)
 
 
 def test_bright_clusters_are_catalogued_at_their_magnitudes(parts):

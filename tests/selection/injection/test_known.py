@@ -5,7 +5,7 @@ import pytest
 
 from starcensus.selection.injection import ApertureLight, KnownClusters, catalogued_clusters
 from starcensus.selection.pipeline import Detections
-from starcensus.simulate import Frame, TemplateBank
+from starcensus.simulate import Frame, Templates
 from starcensus.simulate.images.frame import BandImage
 from starcensus.simulate.images.render import add_sources
 
@@ -18,8 +18,8 @@ R = np.array([1.0, 1.0, 3.0, 8.0, 1.0])
 
 
 @pytest.fixture(scope="module")
-def bank() -> TemplateBank:
-    return TemplateBank({BAND: point_psf()}, 1.9)
+def templates() -> Templates:
+    return Templates({BAND: point_psf()}, 1.9)
 
 
 def detections(x: list[float], y: list[float], kept: list[bool] | None = None) -> Detections:
@@ -30,55 +30,55 @@ def detections(x: list[float], y: list[float], kept: list[bool] | None = None) -
     return Detections((BAND,), *where, nothing, nothing, np.zeros(n), cuts)
 
 
-def owners(bank: TemplateBank, found: Detections, v=V, stars=()) -> list[int]:
+def owners(templates: Templates, found: Detections, v=V, stars=()) -> list[int]:
     """With the clusters in an image, and stars (x, y, magnitude)."""
     image = BandImage(BAND, np.zeros((150, 160), np.float32), 1000.0, 25.7)
     data = np.zeros(image.shape, np.float32)
     for i in range(len(X)):
         at = X[[i]], Y[[i]]
-        add_sources(data, bank.get(BAND, float(R[i])), *at, image.rate(v[[i]]))
+        add_sources(data, templates.get(BAND, float(R[i])), *at, image.rate(v[[i]]))
     for x, y, mag in stars:
         at = np.array([x]), np.array([y])
-        add_sources(data, bank.get(BAND, 0.0), *at, image.rate(np.array([mag])))
-    light = ApertureLight(bank, BAND)
+        add_sources(data, templates.get(BAND, 0.0), *at, image.rate(np.array([mag])))
+    light = ApertureLight(templates, BAND)
     return catalogued_clusters(X, Y, v, R, found, image.with_data(data), light).tolist()
 
 
-def test_a_source_belongs_to_the_brightest_cluster_within_reach(bank):
+def test_a_source_belongs_to_the_brightest_cluster_within_reach(templates):
     # The fainter one is closer.
     found = detections([30.6, 71.0], [40.0, 80.0])
-    assert owners(bank, found) == [0, -1, 1, -1, -1]
+    assert owners(templates, found) == [0, -1, 1, -1, -1]
     fainter = np.array([28.0, 26.0, 21.0, 20.0, 19.0])
-    assert owners(bank, found, fainter) == [-1, 0, 1, -1, -1]
+    assert owners(templates, found, fainter) == [-1, 0, 1, -1, -1]
 
 
-def test_a_cluster_takes_the_nearest_of_two_sources(bank):
+def test_a_cluster_takes_the_nearest_of_two_sources(templates):
     found = detections([71.5, 70.2], [80.0, 80.0])
-    assert owners(bank, found) == [-1, -1, 1, -1, -1]
+    assert owners(templates, found) == [-1, -1, 1, -1, -1]
 
 
-def test_sources_that_were_cut_and_places_without_clusters_do_not_count(bank):
+def test_sources_that_were_cut_and_places_without_clusters_do_not_count(templates):
     found = detections([100.0, 119.0, 10.0], [50.0, 119.0, 20.0], [False, True, True])
-    assert owners(bank, found) == [-1, -1, -1, -1, 1]
+    assert owners(templates, found) == [-1, -1, -1, -1, 1]
 
 
 @pytest.mark.parametrize("cluster", [0, 2, 3])
-def test_half_of_the_light_in_the_aperture_is_needed_at_every_radius(bank, cluster: int):
+def test_half_of_the_light_in_the_aperture_is_needed_at_every_radius(templates, cluster: int):
     """A star of nearly the cluster's own light in the aperture, and one of a little more."""
-    inside = ApertureLight(bank, BAND).fraction(R[[cluster, 1]], np.zeros(2)) * [1, 0]
-    star = ApertureLight(bank, BAND).fraction(np.array([0.0]), np.zeros(1))
+    inside = ApertureLight(templates, BAND).fraction(R[[cluster, 1]], np.zeros(2)) * [1, 0]
+    star = ApertureLight(templates, BAND).fraction(np.array([0.0]), np.zeros(1))
     equal = V[cluster] - 2.5 * np.log10(inside[0] / star[0])
     found = detections([X[cluster]], [Y[cluster]])
     for brighter, row in ((-0.1, 0), (0.1, -1)):
         stars = [(X[cluster], Y[cluster], equal - brighter)]
-        assert owners(bank, found, stars=stars)[cluster] == row
+        assert owners(templates, found, stars=stars)[cluster] == row
 
 
-def test_an_empty_catalogue_has_no_clusters(bank):
-    assert owners(bank, detections([], [])) == [-1] * 5
+def test_an_empty_catalogue_has_no_clusters(templates):
+    assert owners(templates, detections([], [])) == [-1] * 5
 
 
-def test_what_is_recorded_of_the_catalogued_clusters(bank):
+def test_what_is_recorded_of_the_catalogued_clusters(templates):
     n = 60
     rng = np.random.default_rng(1)
     row, column = np.divmod(np.arange(n), 10)
@@ -87,11 +87,11 @@ def test_what_is_recorded_of_the_catalogued_clusters(bank):
     clusters = KnownClusters(x, y, np.full(n, 20.0), np.full(n, 3.0), theta, {"log_n": 2.0})
     data = np.zeros((150, 230), np.float32)
     image = BandImage(BAND, data, 1000.0, 25.7)
-    add_sources(data, bank.get(BAND, 3.0), x, y, image.rate(clusters.v_mag))
+    add_sources(data, templates.get(BAND, 3.0), x, y, image.rate(clusters.v_mag))
     frame = Frame((image.with_data(data),), 29.98)
     found = detections(list(x), list(y), [True] * 40 + [False] * 20)
     sigma = (0.1, 0.2, 0.3)
-    made = clusters.catalogue(found, frame, bank, sigma, seed=4)
+    made = clusters.catalogue(found, frame, templates, sigma, seed=4)
     assert made.ids.tolist() == [str(i) for i in range(40)]
     noise = (made.theta - theta[:40]) / sigma
     assert np.abs(noise.mean(0)).max() < 0.6 and np.abs(noise.std(0) - 1).max() < 0.4
@@ -100,9 +100,9 @@ def test_what_is_recorded_of_the_catalogued_clusters(bank):
     )
     np.testing.assert_array_equal(made.columns["true_log_age"], theta[:40, 1])
     assert made.meta["recorded"] == "gaussian" and made.meta["n_drawn"] == n
-    again = clusters.catalogue(found, frame, bank, sigma, seed=4)
+    again = clusters.catalogue(found, frame, templates, sigma, seed=4)
     np.testing.assert_array_equal(made.theta, again.theta)
     with pytest.raises(ValueError, match="none of its 60 clusters is catalogued"):
-        clusters.catalogue(detections([1.0], [1.0]), frame, bank)
+        clusters.catalogue(detections([1.0], [1.0]), frame, templates)
     with pytest.raises(ValueError, match="three errors above 0"):
-        clusters.catalogue(found, frame, bank, (0.1, 0.0, 0.1))
+        clusters.catalogue(found, frame, templates, (0.1, 0.0, 0.1))

@@ -5,7 +5,7 @@ import pytest
 
 from starcensus.selection.injection import ApertureLight, InjectionPlan, Injector
 from starcensus.selection.injection.light import owns
-from starcensus.simulate import ClusterLibrary, Frame, TemplateBank, default_psfs
+from starcensus.simulate import ClusterLibrary, Frame, Templates, default_psfs
 from starcensus.simulate.images.frame import BandImage
 from starcensus.simulate.images.galaxy import NGC628C
 from starcensus.simulate.images.render import add_sources
@@ -25,8 +25,8 @@ def frames_of(exposure: float) -> tuple[Frame, list]:
     theta = np.full(N, 4.0), np.full(N, 8.0), np.zeros(N)
     library = ClusterLibrary(*theta, bands, np.full((N, 5), 22 - 29.98), np.zeros(N))
     plan = InjectionPlan(per_frame=N, min_per_frame=N, radii_pc=(3.0,), repeats=FRAMES)
-    bank = TemplateBank(default_psfs(bands), frame.pc_per_pixel)
-    injector = Injector(frame, library, bank, ToySurvey(1.0), plan)
+    templates = Templates(default_psfs(bands), frame.pc_per_pixel)
+    injector = Injector(frame, library, templates, ToySurvey(1.0), plan)
     return frame, [(injector.positions(k), injector.injected(k)) for k in range(FRAMES)]
 
 
@@ -89,14 +89,14 @@ def test_light_is_where_the_table_says(made):
     assert frame.images[0].shape == (240, 330)
 
 
-def aperture_sums(r_eff: float, offset: float, angle: float, bank: TemplateBank) -> float:
+def aperture_sums(r_eff: float, offset: float, angle: float, templates: Templates) -> float:
     """Light of a unit source in 4 pixels, less the median at 7 to 8 pixels, by counting subpixels.
 
     Nothing of the package but the drawing of the source.
     """
     data = np.zeros((61, 61), np.float32)
     x, y = 30.3, 29.8
-    add_sources(data, bank.get(BAND, r_eff), np.array([x]), np.array([y]), np.ones(1))
+    add_sources(data, templates.get(BAND, r_eff), np.array([x]), np.array([y]), np.ones(1))
     at_x, at_y = x + offset * np.cos(angle), y + offset * np.sin(angle)
     fine = (np.arange(61 * 20) - 9.5) / 20
     inside = np.hypot(fine - at_x, fine[:, None] - at_y) < 4
@@ -108,10 +108,10 @@ def aperture_sums(r_eff: float, offset: float, angle: float, bank: TemplateBank)
 
 @pytest.mark.parametrize("r_eff", [0.0, 1.0, 3.0, 10.0])
 def test_light_in_an_aperture_is_what_is_drawn(r_eff: float):
-    bank = TemplateBank(default_psfs((BAND,)), 1.9)
-    light = ApertureLight(bank, BAND)
+    templates = Templates(default_psfs((BAND,)), 1.9)
+    light = ApertureLight(templates, BAND)
     for offset in (0.0, 0.6, 1.7, 3.0):
-        drawn = [aperture_sums(r_eff, offset, angle, bank) for angle in (0.4, 2.5, 4.6)]
+        drawn = [aperture_sums(r_eff, offset, angle, templates) for angle in (0.4, 2.5, 4.6)]
         found = light.fraction(np.array([r_eff]), np.array([offset]))[0]
         assert found == pytest.approx(np.mean(drawn), abs=0.006)
     edge = light.fraction(np.array([r_eff, r_eff]), np.array([3.0, np.nextafter(3.0, 4.0)]))

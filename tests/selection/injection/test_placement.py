@@ -8,7 +8,7 @@ from scipy import stats
 
 from starcensus.selection.injection import InjectionPlan, Injector
 from starcensus.selection.pipeline import LegusPipeline, LegusSettings
-from starcensus.simulate import ClusterLibrary, Frame, TemplateBank
+from starcensus.simulate import ClusterLibrary, Frame, Templates
 from starcensus.simulate.images.frame import BandImage
 from starcensus.simulate.images.psf import PSF
 from starcensus.simulate.images.white import placement_density
@@ -30,9 +30,9 @@ def make(radii: np.ndarray, **settings) -> Injector:
     frame = Frame((BandImage(BAND, data, 1000.0, 25.7),), 29.98)
     step = np.arange(-20, 21) / 4
     psf = np.exp(-(step[:, None] ** 2 + step**2) / 2)
-    bank = TemplateBank({BAND: PSF(BAND, psf / psf.sum(), 4, 0.0396)}, frame.pc_per_pixel)
+    templates = Templates({BAND: PSF(BAND, psf / psf.sum(), 4, 0.0396)}, frame.pc_per_pixel)
     plan = InjectionPlan(**settings)
-    return Injector(frame, library, bank, LegusPipeline(LegusSettings()), plan)
+    return Injector(frame, library, templates, LegusPipeline(LegusSettings()), plan)
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from starcensus.selection.injection import InjectionPlan, InjectionTable, Injector
-from starcensus.simulate import ClusterLibrary, Frame, TemplateBank
+from starcensus.simulate import ClusterLibrary, Frame, Templates
 from starcensus.simulate.images.frame import BandImage
 
 HERE = pathlib.Path(__file__).parent
@@ -59,8 +59,8 @@ def injector(toy) -> Injector:
         start_row=START,
         min_separation_pix=20.0,
     )
-    bank = TemplateBank(psfs, frame.pc_per_pixel)
-    return Injector(frame, library, bank, TwoBands(58.0), plan)
+    templates = Templates(psfs, frame.pc_per_pixel)
+    return Injector(frame, library, templates, TwoBands(58.0), plan)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 
 from starcensus.selection.injection import Clock, InjectionPlan, InjectionTable, Injector
 from starcensus.selection.pipeline import Detections
-from starcensus.simulate import ClusterLibrary, Frame, TemplateBank
+from starcensus.simulate import ClusterLibrary, Frame, Templates
 from starcensus.simulate.images.frame import BandImage
 from starcensus.simulate.images.psf import PSF
 
@@ -73,8 +73,8 @@ class Toy:
             sigma_pc=60.0,
             min_separation=30.0,
         )
-        bank = TemplateBank({BAND: point_psf()}, frame.pc_per_pixel)
-        return Injector(frame, library, bank, ToySurvey(0.75 * rate), plan)
+        templates = Templates({BAND: point_psf()}, frame.pc_per_pixel)
+        return Injector(frame, library, templates, ToySurvey(0.75 * rate), plan)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

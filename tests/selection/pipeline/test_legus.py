@@ -11,7 +11,8 @@ from starcensus.selection.pipeline import Detections, LegusPipeline, LegusSettin
 from starcensus.selection.pipeline.legus import centroids, detect
 from starcensus.simulate.images.frame import BandImage, Frame
 from starcensus.simulate.images.psf import optical_psf
-from starcensus.simulate.images.render import add_sources, make_template
+from starcensus.simulate.images.render import add_sources
+from starcensus.simulate.images.templates import make_template
 from starcensus.simulate.images.white import white_light
 
 BANDS = ("WFC3_UVIS_F275W", "WFC3_UVIS_F336W", "ACS_F435W", "ACS_F555W", "ACS_F814W")

@@ -31,7 +31,8 @@ from starcensus.simulate import ClusterLibrary
 from starcensus.simulate.clusters.profiles import EFF, Moffat
 from starcensus.simulate.images.frame import BandImage, Frame
 from starcensus.simulate.images.psf import PSF, optical_psf
-from starcensus.simulate.images.render import TemplateBank, add_sources, make_template
+from starcensus.simulate.images.render import add_sources
+from starcensus.simulate.images.templates import Templates, make_template
 
 BANDS = ("WFC3_UVIS_F438W", "WFC3_UVIS_F555W", "WFC3_UVIS_F814W")
 V = BANDS[1]
@@ -134,8 +135,8 @@ def test_an_artificial_cluster_test_of_it(
     library = ClusterLibrary(*theta, BANDS, mags, np.zeros(n), r_eff_pc=np.full(n, r_eff_pc))
     radii = (r_eff_pc,) if r_eff_pc else None
     plan = InjectionPlan(n_clusters=n, per_frame=n, min_per_frame=n, radii_pc=radii)
-    bank = TemplateBank(psfs, frame.pc_per_pixel)
-    table = Injector(frame, library, bank, pipeline, plan).run(0)
+    templates = Templates(psfs, frame.pc_per_pixel)
+    table = Injector(frame, library, templates, pipeline, plan).run(0)
     assert share[0] <= table.catalogued.mean() <= share[1]
 
 

@@ -19,7 +19,8 @@ from starcensus.selection.pipeline.phangs import (
 from starcensus.simulate.clusters.profiles import Moffat
 from starcensus.simulate.images.frame import BandImage
 from starcensus.simulate.images.psf import PSF, optical_psf, read_psf
-from starcensus.simulate.images.render import make_template, photon_noise
+from starcensus.simulate.images.render import photon_noise
+from starcensus.simulate.images.templates import make_template
 
 V = "WFC3_UVIS_F555W"
 CENTRED = ((0.0, 0.0),)

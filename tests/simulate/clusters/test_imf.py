@@ -1,5 +1,6 @@
 """Initial mass functions against quadrature and order statistics."""
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from scipy import stats
 from scipy.integrate import quad
 
-from starcensus.simulate.clusters.imf import AbstractImf, Chabrier, Kroupa, Salpeter
+from starcensus.simulate.clusters.imf import IMFS, AbstractImf, Chabrier, Kroupa, PowerLaw, Salpeter
 
 CASES: dict[str, AbstractImf] = {
     "kroupa": Kroupa(),
@@ -107,3 +108,22 @@ def test_limits_are_checked(limits: tuple[float, float]):
         Kroupa(*limits)
     with pytest.raises(ValueError, match=r"probabilities lie in \[0, 1\]"):
         Kroupa().ppf(np.array([1.1]))
+
+
+def test_an_own_imf_is_named_in_files(monkeypatch):
+    monkeypatch.setattr(IMFS, "_known", dict(IMFS))
+
+    @IMFS.register("top_heavy")
+    @dataclasses.dataclass(frozen=True)
+    class TopHeavy(AbstractImf):
+        low: float = 0.08
+        high: float = 120.0
+        alpha: float = 1.9
+
+        def segments(self):
+            return (0.5, PowerLaw(1.3)), (np.inf, PowerLaw(self.alpha))
+
+    imf = IMFS.find("top_heavy")(high=100.0)
+    assert integrate(imf, lambda m: 1.0, 0.08, 100.0) == pytest.approx(1, rel=1e-9)
+    assert imf.mean_mass > Kroupa(high=100.0).mean_mass
+    assert list(IMFS) == ["kroupa", "chabrier", "salpeter", "top_heavy"]

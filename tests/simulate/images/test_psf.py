@@ -10,7 +10,7 @@ from starcensus.selection.pipeline import aperture_photometry
 from starcensus.simulate.clusters.profiles import Moffat
 from starcensus.simulate.images.frame import BandImage
 from starcensus.simulate.images.psf import PSF, optical_psf, read_psf
-from starcensus.simulate.images.render import make_template
+from starcensus.simulate.images.templates import make_template
 
 NATIVE = 0.0396
 

@@ -1,5 +1,8 @@
 """Point-spread functions, templates and photon noise against independent truths."""
 
+import dataclasses
+import pickle
+
 import numpy as np
 import pytest
 
@@ -7,14 +10,8 @@ from starcensus.simulate.clusters.profiles import EFF, King, Moffat, Profile
 from starcensus.simulate.images.frame import BandImage
 from starcensus.simulate.images.galaxy import NGC628C, Exposure
 from starcensus.simulate.images.psf import PSF, optical_psf
-from starcensus.simulate.images.render import (
-    TemplateBank,
-    add_sources,
-    add_stars,
-    convolve,
-    make_template,
-    photon_noise,
-)
+from starcensus.simulate.images.render import add_sources, add_stars, convolve, photon_noise
+from starcensus.simulate.images.templates import ProfileSettings, Templates, make_template
 
 
 @pytest.fixture(scope="module")
@@ -127,29 +124,56 @@ def test_sources_without_a_number_are_refused(psf: PSF):
 
 
 def test_radii_are_rounded_to_the_bank_and_whole_parsecs_kept(psf: PSF):
-    bank = TemplateBank({psf.band: psf}, 1.9)
-    assert bank.radius(3.0) == 3.0 and bank.radius(0.0) == 0
-    assert bank.radius(3.33) == pytest.approx(3.33, rel=0.024) and bank.radius(3.33) != 3.33
-    assert bank.profile(psf.band, 3.0).half_light_radius == pytest.approx(3.0)
+    templates = Templates({psf.band: psf}, 1.9)
+    assert templates.radius(3.0) == 3.0 and templates.radius(0.0) == 0
+    assert (
+        templates.radius(3.33) == pytest.approx(3.33, rel=0.024) and templates.radius(3.33) != 3.33
+    )
+    assert templates.profile_of(psf.band, 3.0).half_light_radius == pytest.approx(3.0)
     with pytest.raises(ValueError, match="no PSF of ACS_F814W"):
-        bank.get("ACS_F814W", 3.0)
-    other = TemplateBank({psf.band: optical_psf("ACS_F814W", radius_pix=60)}, 1.9)
-    assert bank.describe() != other.describe()
+        templates.get("ACS_F814W", 3.0)
+    other = Templates({psf.band: optical_psf("ACS_F814W", radius_pix=60)}, 1.9)
+    assert templates.describe() != other.describe()
 
 
 def test_a_bank_has_kings_and_ellipses(psf: PSF):
-    king = TemplateBank({psf.band: psf}, 1.9, kind="king", concentration=12.0)
+    king = Templates({psf.band: psf}, 1.9, ProfileSettings("king", concentration=12.0))
     wanted = make_template(psf, King.from_half_light(4.0, 12.0), 1.9)
     np.testing.assert_array_equal(king.get(psf.band, 4.0).core, wanted.core)
-    assert king.profile(psf.band, 4.0).half_light_radius == pytest.approx(4.0)
-    flat = TemplateBank({psf.band: psf}, 1.9, axis_ratio=0.5, position_angle_deg=90.0)
-    assert flat.profile(psf.band, 8.0).half_light_radius == pytest.approx(8.0)
+    assert king.profile_of(psf.band, 4.0).half_light_radius == pytest.approx(4.0)
+    flat = Templates({psf.band: psf}, 1.9, ProfileSettings(axis_ratio=0.5, position_angle_deg=90.0))
+    assert flat.profile_of(psf.band, 8.0).half_light_radius == pytest.approx(8.0)
     stamp = flat.get(psf.band, 8.0).stamp(0.0, 0.0, 24)
     step = np.arange(-24, 25)
     narrow, long = (stamp.sum(axis) @ step**2 for axis in (0, 1))
     assert long > 1.5 * narrow
-    plain = TemplateBank({psf.band: psf}, 1.9)
-    assert len({str(bank.describe()) for bank in (king, flat, plain)}) == 3
+    plain = Templates({psf.band: psf}, 1.9)
+    assert len({str(each.describe()) for each in (king, flat, plain)}) == 3
+    # Nothing of them can be set later.
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        plain.exact = (1.5,)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"kind": "moffat"}, "moffat"),
+        ({"kind": "king", "eta": 2.0}, "eta is not of kind king"),
+        ({"concentration": 12.0}, "concentration is not of kind eff"),
+        ({"eta": 0.5}, "eta is 0.5; expected more than 0.5"),
+        ({"axis_ratio": 0.0}, "axis_ratio is 0.0"),
+        ({"step_dex": 0.0}, "step_dex is 0.0"),
+    ],
+)
+def test_profiles_that_cannot_be_are_refused(settings, message: str):
     # By our own check, or where types are checked by that.
-    with pytest.raises(Exception, match="moffat"):
-        TemplateBank({psf.band: psf}, 1.9, kind="moffat")  # pyright: ignore[reportArgumentType]
+    with pytest.raises(Exception, match=message):
+        ProfileSettings(**settings)
+
+
+def test_templates_travel_without_what_they_made(psf: PSF):
+    templates = Templates({psf.band: psf}, 1.9)
+    made = templates.get(psf.band, 3.0)
+    again = pickle.loads(pickle.dumps(templates))
+    assert not again._made and again.describe() == templates.describe()
+    np.testing.assert_array_equal(again.get(psf.band, 3.0).core, made.core)

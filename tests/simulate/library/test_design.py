@@ -1,11 +1,21 @@
 """Designs: any piece equals the whole, densities are true, draws follow their laws."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from astropy.table import MaskedColumn, Table
 from scipy import stats
 
-from starcensus.simulate import BoxTheta, Design, FlatRadius, MassRadius, TableTheta
+from starcensus.simulate import (
+    RADIUS_LAWS,
+    AbstractRadiusLaw,
+    BoxTheta,
+    Design,
+    FlatRadius,
+    MassRadius,
+    TableTheta,
+)
 from starcensus.simulate.library.design import row_seeds
 
 BOX = ((2.0, 6.0), (6.0, 10.0), (0.0, 3.0))
@@ -148,3 +158,30 @@ def test_a_masked_value_is_not_a_number(tmp_path):
 def test_refuses(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_an_own_law_of_radii_is_described_by_its_name(monkeypatch):
+    monkeypatch.setattr(RADIUS_LAWS, "_known", dict(RADIUS_LAWS))
+
+    @dataclasses.dataclass(frozen=True)
+    class LogFlat(AbstractRadiusLaw):
+        low: float = 1.0
+        high: float = 100.0
+
+        def draw(self, u, log_mass):
+            return self.low * (self.high / self.low) ** u
+
+    design = Design(20_000, 1, BoxTheta(*BOX), LogFlat())
+    radii = design.rows(0, 20_000)["r_eff_pc"]
+    assert stats.kstest(np.log10(radii) / 2, "uniform").pvalue > 1e-4
+    with pytest.raises(ValueError, match="LogFlat has no name as a radius law"):
+        design.describe()
+    RADIUS_LAWS.add("log_flat", LogFlat)
+    assert design.describe()["radius"] == {"kind": "log_flat", "low": 1.0, "high": 100.0}
+
+
+def test_the_shipped_laws_say_what_they_always_said():
+    flat = {"kind": "flat", "low": 1.0, "high": 10.0, "whole": False}
+    assert Design(1, radius=FlatRadius()).describe()["radius"] == flat
+    more = {"kind": "mass_radius", "slope": 0.14, "scatter": 0.21, "low": None, "high": None}
+    assert Design(1, radius=MassRadius()).describe()["radius"] == more | {"whole": False}
