@@ -144,7 +144,7 @@ def test_a_killed_run_goes_on(toy, tmp_path, whole):
     process = subprocess.Popen([sys.executable, tmp_path / "killed.py", path], env=environment)
     try:
         deadline = time.monotonic() + 100
-        while len(list(parts.glob("0*.h5"))) < 3:
+        while len(list(parts.glob("0*.h5.sha256"))) < 3:
             assert process.poll() is None and time.monotonic() < deadline
             time.sleep(0.02)
     finally:
