@@ -157,20 +157,18 @@ def floors(arrows: Mapping[str, set[str]]) -> int:
 
 
 def atomic_writers(file: File) -> list[int]:
-    """Lines at which a file takes another's place: `os.replace`, `os.rename`, `Path.replace`,
-    and every use of `tempfile`."""
+    """Lines at which a file takes another's place, or a temporary file is made for that."""
     lines = []
     for node in ast.walk(file.tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
             owner, name = ast.unparse(node.func.value), node.func.attr
             one = len(node.args) == 1 and not node.keywords
             path_method = name in ("replace", "rename") and one and owner != "dataclasses"
-            if owner == "tempfile" or (owner == "os" and name in ("replace", "rename")):
+            made = owner == "tempfile" and name != "TemporaryDirectory"
+            if made or (owner == "os" and name in ("replace", "rename")):
                 lines.append(node.lineno)
             elif path_method and owner != "os":
                 lines.append(node.lineno)
-        elif isinstance(node, ast.ImportFrom) and node.module == "tempfile":
-            lines.append(node.lineno)
     return lines
 
 

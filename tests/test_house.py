@@ -19,10 +19,10 @@ from benchmarks.house import (
     hdf5_writers,
     import_graph,
     read_house,
-    room_arrows,
 )
 
 import starcensus
+from starcensus.bands import BANDS
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 # Modules of the ground floor, beside the links: every folder may import them.
@@ -279,8 +279,43 @@ def test_the_probe_sees_what_it_looks_for(imports: dict[str, Any]):
 FILES = read_house(ROOT)
 
 
-def test_rooms_import_one_another_in_no_circle():
-    assert circles(room_arrows(FILES, import_graph(FILES))) == []
+LIBRARY = sorted(n for n, file in FILES.items() if file.folder not in ("", "experiments"))
+
+
+@pytest.mark.parametrize("name", LIBRARY)
+def test_one_home(name: str):
+    file = FILES[name]
+    assert not atomic_writers(file), "files are put in place by starcensus.files.replacing"
+    assert not hdf5_writers(file), "HDF5 files are made by starcensus.hdf5.Format.create"
+    assert not axes_tables(file), "the names of θ are starcensus.theta.AXES"
+    assert not repeated_bands(file.tree), "what is known of bands is in starcensus.bands.BANDS"
+
+
+def repeated_bands(tree: ast.Module) -> list[int]:
+    """Lines of statements that say of a band by name what `BANDS` says of it."""
+    lines = []
+    for statement in tree.body:
+        if not isinstance(statement, ast.Assign | ast.AnnAssign | ast.For):
+            continue
+        constants = [n.value for n in ast.walk(statement) if isinstance(n, ast.Constant)]
+        for band in BANDS.values():
+            if not {band.name, band.filter} & {c for c in constants if isinstance(c, str)}:
+                continue
+            units = [band.pivot_angstrom * scale for scale in (1.0, 0.1, 1e-4)]
+            said = [c for c in constants if c in (band.curve, band.colour) and c is not None]
+            said += [
+                c
+                for c in constants
+                if isinstance(c, int | float) and any(abs(c / unit - 1) < 0.005 for unit in units)
+            ]
+            if said:
+                lines.append(statement.lineno)
+                break
+    return lines
+
+
+def test_files_import_one_another_in_no_circle():
+    assert circles(import_graph(FILES)) == []
 
 
 def test_the_guards_see_what_they_forbid(tmp_path: pathlib.Path):
@@ -290,7 +325,7 @@ def test_the_guards_see_what_they_forbid(tmp_path: pathlib.Path):
     (tmp_path / "forward" / "a.py").write_text(
         "import os, tempfile, h5py\n"
         "NAMES = ['log_mass', 'log_age', 'a_v']\n"
-        "PIVOTS = {'F555W': 5308, 'ACS_F814W': 8045}\n"
+        "PIVOTS = {'F555W': 535, 'ACS_F814W': 804.5}\n"
         "def f(path, other):\n"
         "    from . import b\n"
         "    os.replace(path, other)\n"
@@ -309,7 +344,8 @@ def test_the_guards_see_what_they_forbid(tmp_path: pathlib.Path):
     assert circles(graph) == [["forward.a", "forward.b"]]
     a, b = files["forward.a"], files["forward.b"]
     assert atomic_writers(a) == [6, 7, 8] and hdf5_writers(a) == [9]
-    assert axes_tables(a) == [2] and band_tables(a) == [3]
+    assert axes_tables(a) == [2] and band_tables(a) == [3] and repeated_bands(a.tree) == [3]
+    assert repeated_bands(ast.parse((ROOT / "src/starcensus/bands.py").read_text()))
     assert not (atomic_writers(b) or hdf5_writers(b) or axes_tables(b) or band_tables(b))
 
 

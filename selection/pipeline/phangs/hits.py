@@ -4,20 +4,23 @@ import dataclasses
 import hashlib
 from typing import Any, Literal
 
-import h5py
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy import ndimage
 
-from starcensus.files import FileError, Path, replacing
+from starcensus.files import Path
 from starcensus.hdf5 import Format
 
 BIN_SIZES = (0.01, 0.02, 0.04)
 MIN_MODELS = 9
 # Half-width of the plane that hit maps cover; what lies beyond is noise.
 _REACH = 4.0
-_KIND = "starcensus.ModelRegions"
-_FORMAT = Format(_KIND, 1, "file of model regions", "expected one that `ModelRegions.save` wrote")
+_FORMAT = Format(
+    "starcensus.ModelRegions",
+    1,
+    "file of model regions",
+    "expected one that `ModelRegions.save` wrote",
+)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -80,8 +83,8 @@ class ModelRegions:
 
     def save(self, path: Path) -> None:
         """Write to HDF5, in one step; raises `FileError`."""
-        with replacing(path) as temporary, h5py.File(temporary, "w") as file:
-            file.attrs["starcensus_kind"], file.attrs["source"] = _KIND, self.source
+        with _FORMAT.create(path) as file:
+            file.attrs["source"] = self.source
             for number, each in enumerate(self.maps):
                 data = file.create_dataset(str(number), data=each.mask)
                 data.attrs["bin_size"], data.attrs["first"] = each.bin_size, each.first
@@ -90,8 +93,9 @@ class ModelRegions:
     def load(cls, path: Path) -> "ModelRegions":
         """Read what `save` wrote; raises `FileError` for another file."""
         with _FORMAT.opened(path) as file:
-            if file.attrs.get("starcensus_kind") != _KIND:
-                raise FileError(f"{path}: holds no model regions; {_FORMAT.remedy}")
+            # Files of version 0.1 name their kind and no format.
+            if file.attrs.get("starcensus_kind") != _FORMAT.name:
+                _FORMAT.check_header(file, path)
             maps = []
             for number in range(len(file)):
                 data: Any = file[str(number)]

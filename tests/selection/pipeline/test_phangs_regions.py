@@ -120,8 +120,20 @@ def test_another_file_is_refused(tmp_path):
 
     with h5py.File(tmp_path / "other.h5", "w"):
         pass
-    with pytest.raises(ValueError, match="holds no model regions"):
+    with pytest.raises(ValueError, match="no file of model regions"):
         ModelRegions.load(tmp_path / "other.h5")
+
+
+def test_regions_of_version_0_1_are_read(tmp_path):
+    import h5py
+
+    mask = np.eye(4, dtype=bool)
+    with h5py.File(tmp_path / "old.h5", "w") as file:
+        file.attrs["starcensus_kind"], file.attrs["source"] = "starcensus.ModelRegions", "mine"
+        data = file.create_dataset("0", data=mask)
+        data.attrs["bin_size"], data.attrs["first"] = 0.5, (-1.0, -1.0)
+    found = ModelRegions.load(tmp_path / "old.h5")
+    assert found.source == "mine" and found.describe()["hits"] == [4]
 
 
 def test_a_bin_has_a_size():
