@@ -185,6 +185,7 @@ def complete_folder(tmp_path_factory) -> pathlib.Path:
     facts = {
         "version": "0.1.0",
         "seeds": {"sampler": 3},
+        "settings": {"quadrature": {"n_mass": 48}},
         "hardware": {"accelerator": None},
         "experiment": '[catalogue]\npath = "mock.ecsv"\n',
     }
@@ -319,6 +320,9 @@ def test_published_values(page):
 def test_provenance(page):
     text = section(page, "provenance")
     assert "seeds · sampler" in text
+    assert re.search(
+        r"<pre>\{\s+&#34;quadrature&#34;: \{\s+&#34;n_mass&#34;: 48\s+\}\s+\}</pre>", text
+    )
     assert "<pre>[catalogue]\npath = &#34;mock.ecsv&#34;</pre></details>" in text
 
 

@@ -1,6 +1,7 @@
 """What was fitted, and where it came from: what a run's own files say of it."""
 
 import dataclasses
+import json
 import re
 import shlex
 from collections.abc import Mapping
@@ -71,8 +72,9 @@ def published(run: Run) -> tuple[list[Quantity], list[tuple[str, list[float | No
 
 
 def facts(run: Run) -> Facts:
-    """Facts of `provenance.json`; texts of several lines, such as the experiment file, apart."""
-    rest = {key: value for key, value in run.provenance.items() if key != "inputs"}
+    """Facts of `provenance.json`; settings, and texts of several lines such as the file, apart."""
+    rest = dict(run.provenance)
+    inputs, settings = rest.pop("inputs", None), rest.pop("settings", None)
     short, texts = [], []
     for key, value in _flatten(rest):
         if key == "command" and isinstance(value, list):
@@ -81,7 +83,9 @@ def facts(run: Run) -> Facts:
             texts.append((plain(key), value.strip()))
         else:
             short.append((plain(key), readable(value)))
-    return Facts(_inputs(run.provenance.get("inputs")), short, texts)
+    if settings:
+        texts.append(("settings, with every default", json.dumps(settings, indent=2)))
+    return Facts(_inputs(inputs), short, texts)
 
 
 def _inputs(given: object) -> list[InputFile]:
