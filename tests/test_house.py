@@ -65,6 +65,8 @@ def test_the_folders_are_those_of_the_house():
     assert packages == {*FOLDERS, "benchmarks"}
     wheel = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]
     assert not [name for name in wheel["only-include"] if name.startswith("benchmarks")]
+    # The build backend refuses a path that is listed twice.
+    assert len(set(wheel["only-include"])) == len(wheel["only-include"])
 
 
 @pytest.mark.parametrize("name", sorted(GROUND))
