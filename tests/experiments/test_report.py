@@ -485,6 +485,15 @@ def test_pooling_keeps_every_cluster():
     np.testing.assert_allclose(drawn.sum(axis=1), counts.sum(axis=1))
 
 
+def test_ranks_are_flat_only_if_chains_agree():
+    rng = np.random.default_rng(2)
+    counts = rank_counts(rng.normal(size=(4, 500)), 10)
+    np.testing.assert_array_equal(counts.sum(axis=1), 500)
+    assert counts.max() < 80
+    apart = rank_counts(np.stack([rng.normal(size=500), rng.normal(size=500) + 10]), 10)
+    np.testing.assert_array_equal(apart[0, 5:], 0)
+
+
 @pytest.mark.parametrize(
     ("mathtext", "expected"),
     [
@@ -562,6 +571,9 @@ def test_in_a_browser(page, tmp_path):
     probe = json.loads(html.unescape(found[1]))
     assert probe["errors"] == 0
     assert probe["overflow"] <= 0
+    narrow = browse("--window-size=500,900", "--dump-dom", (tmp_path / "probed.html").as_uri())
+    found = re.search(r'<html[^>]* data-probe="([^"]+)"', narrow.stdout)
+    assert found and json.loads(html.unescape(found[1]))["overflow"] <= 0
     names = [name for name, *_ in probe["boxes"]]
     assert names == re.findall(r'<figure id="([^"]+)"', page)
     for name, width, height in probe["boxes"]:

@@ -209,11 +209,15 @@ def _from_tree(
         stats,
         _bfmi(stats),
     )
+    _check(run)
+    return run
+
+
+def _check(run: Run) -> None:
     if not run.quantities:
         raise ValueError("no parameter was fitted")
     if run.p_sel.shape != (expected := tuple(len(run.nodes[axis]) for axis in AXES)):
         raise ValueError(f"p_sel has shape {run.p_sel.shape}; its nodes have {expected}")
-    return run
 
 
 def _group(tree: xarray.DataTree, name: str) -> dict[str, np.ndarray]:

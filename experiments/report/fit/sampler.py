@@ -1,18 +1,15 @@
 """What the sampler did: traces, ranks, energies, trajectory lengths, samples per cluster.
 
-Traces and ranks are those of arviz_plots on axes of ours. Its figure of energies brings its own
-panels and takes more arguments than the two histograms here.
+The ranks are our own: `arviz_plots.plot_rank` (1.3.2) takes draws for independent and calls a third
+of good chains bad whose neighbouring draws correlate by 0.6, in a time that grows with the square
+of their number. The other panels are a few lines each, on axes that `arviz_plots` would make anew.
 """
 
-from collections.abc import Sequence
-
-import arviz_plots
 import numpy as np
-import xarray
-from arviz_base import from_dict
-from arviz_plots.plot_collection import PlotCollection
+from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from scipy.stats import rankdata
 
 from starcensus.experiments.report.fit.load import Quantity, Run
 from starcensus.experiments.report.style import (
@@ -29,7 +26,17 @@ from starcensus.experiments.report.style import (
 )
 
 # A page holds a few hundred points of a line; drifts and plateaus survive thinning.
-TRACE_POINTS, _RANK_POINTS = 200, 100
+TRACE_POINTS = 200
+_RANK_BINS = 20
+
+
+def rank_counts(
+    draws: Float[np.ndarray, "chain draw"], n_bins: int
+) -> Float[np.ndarray, "chain bin"]:
+    """Histogram of each chain's ranks among all draws; flat, up to noise, if chains agree."""
+    ranks = rankdata(draws).reshape(draws.shape)
+    edges = np.linspace(0.5, draws.size + 0.5, n_bins + 1)
+    return np.stack([np.histogram(chain, edges)[0] for chain in ranks]).astype(float)
 
 
 def thinned(run: Run) -> bool:
@@ -53,12 +60,13 @@ def chains_plot(run: Run) -> Plot:
             down=0.12,
             sharex="col",
         )
-        _traces(list(grid[:, 0]), run)
-        _ranks(list(grid[:, 1]), quantities)
+        for (left, right), q in zip(grid, quantities, strict=True):
+            _trace(left, q)
+            _ranks(right, q)
         grid[0, 0].set_title("Draws, in order")
-        grid[0, 1].set_title("Ranks: excess over uniform")
+        grid[0, 1].set_title("Ranks")
         grid[-1, 0].set_xlabel("draw")
-        grid[-1, 1].set_xlabel("rank among all chains, as a fraction")
+        grid[-1, 1].set_xlabel("rank among all chains")
         for axes in grid.flat:
             axes.label_outer()
 
@@ -67,87 +75,38 @@ def chains_plot(run: Run) -> Plot:
         (10.4, 0.8 + 0.85 * len(quantities)),
         paint,
         f"For each of {len(quantities)} parameters, the draws of every chain in order and the "
-        "cumulative distribution of each chain's ranks minus that of uniform ranks.",
+        "histogram of each chain's ranks.",
     )
 
 
-def _on(axes: Sequence[Axes], data: xarray.Dataset) -> PlotCollection:
-    """The axes as arviz_plots wants them, one for each parameter, chains in their colours."""
-    cells = xarray.DataArray(np.array(axes, dtype=object), dims="parameter")
-    viz = xarray.DataTree.from_dict(
-        {
-            "/": xarray.Dataset({"figure": np.array(axes[0].figure, dtype=object)}),
-            "plot": xarray.Dataset({"draws": cells}, {"parameter": data["parameter"]}),
-        }
-    )
-    n = data.sizes["chain"]
-    colours = [CHAINS[i % len(CHAINS)] for i in range(n)]
-    aes = {"color": ["chain"], "overlay": ["chain"]}
-    return PlotCollection(
-        data, viz, aes=aes, backend="matplotlib", color=colours, overlay=[None] * n
-    )
-
-
-def _tree(draws: Sequence[np.ndarray], at: np.ndarray | None = None) -> xarray.DataTree:
-    """One variable of all parameters, which is faster to handle than one for each."""
-    return from_dict(
-        {"posterior": {"draws": np.stack(draws, axis=-1)}},
-        dims={"draws": ["parameter"]},
-        coords={} if at is None else {"draw": at},
-    )
-
-
-def _traces(column: Sequence[Axes], run: Run) -> None:
-    n_draws = run.quantities[0].draws.shape[1]
+def _trace(axes: Axes, q: Quantity) -> None:
+    n_draws = q.draws.shape[1]
     at = np.unique(np.linspace(0, n_draws - 1, min(n_draws, TRACE_POINTS)).astype(int))
-    tree = _tree([q.draws[:, at] for q in run.quantities], at)
-    arviz_plots.plot_trace(
-        tree,
-        plot_collection=_on(column, tree["posterior"].to_dataset()),
-        visuals={
-            "trace": {"width": 0.5, "alpha": 0.75},
-            "title": False,
-            "xlabel": False,
-            "ticklabels": False,
-        },
-    )
-    for axes, q in zip(column, run.quantities, strict=True):
-        axes.set_xlim(0, n_draws)
-        axes.set_ylabel(text(q.label), rotation=0, ha="right", va="center", labelpad=12)
-        few_ticks(axes, 5, 2)
-        axes.tick_params(labelsize=8.5)
+    for i, chain in enumerate(q.draws):
+        axes.plot(at, chain[at], color=CHAINS[i % len(CHAINS)], linewidth=0.5, alpha=0.75)
+    axes.set_xlim(0, n_draws)
+    axes.set_ylabel(text(q.label), rotation=0, ha="right", va="center", labelpad=12)
+    few_ticks(axes, 5, 2)
+    axes.tick_params(labelsize=8.5)
 
 
-def _ranks(column: Sequence[Axes], quantities: Sequence[Quantity]) -> None:
-    """Ranks of what moves; a parameter whose chains differ is marked where they do."""
-    moving = [q.draws for q in quantities if q.r_hat is not None]
-    shown = [axes for axes, q in zip(column, quantities, strict=True) if q.r_hat is not None]
-    if moving:
-        tree = _tree(moving)
-        arviz_plots.plot_rank(
-            tree,
-            plot_collection=_on(shown, tree["posterior"].to_dataset()),
-            visuals={
-                "ecdf_lines": {"width": 1.0},
-                "title": False,
-                "xlabel": False,
-                "remove_axis": False,
-            },
-        )
-    for axes, q in zip(column, quantities, strict=True):
-        if q.r_hat is None:
-            axes.text(0.5, 0.5, "does not vary", transform=axes.transAxes, ha="center", color=INK)
-        for line in axes.lines:
-            x, y = (np.asarray(part) for part in line.get_data())
-            step = -(-len(x) // _RANK_POINTS)
-            line.set_data(x[::step], y[::step])
-        for note in axes.texts:
-            note.set_fontsize(8)
-        axes.axhline(0, color=GREY, linewidth=0.8, zorder=0)
-        axes.set_xlim(0, 1)
-        axes.set_yticks([])
-        axes.spines["left"].set_visible(False)
-        axes.tick_params(labelsize=8.5)
+def _ranks(axes: Axes, q: Quantity) -> None:
+    n_bins = max(2, min(_RANK_BINS, q.draws.shape[1] // 5))
+    counts = rank_counts(q.draws, n_bins)
+    expected = q.draws.shape[1] / n_bins
+    edges = np.linspace(0, q.draws.size, n_bins + 1)
+    # Draws of a chain are correlated: as many as its effective ones scatter by chance.
+    effective = min(1.0, (q.ess_bulk or q.draws.size) / q.draws.size)
+    spread = 1.645 * np.sqrt(expected * (1 - 1 / n_bins) / max(effective, 1e-6))
+    axes.axhspan(max(expected - spread, 0), expected + spread, color=GREY, alpha=0.15, linewidth=0)
+    for i, chain in enumerate(counts):
+        axes.stairs(chain, edges, color=CHAINS[i % len(CHAINS)], linewidth=1.1, baseline=None)
+    axes.axhline(expected, color=GREY, linewidth=0.8)
+    axes.set_ylim(0, max(counts.max(), expected + spread) * 1.05)
+    axes.set_xlim(0, q.draws.size)
+    axes.set_yticks([])
+    axes.spines["left"].set_visible(False)
+    axes.tick_params(labelsize=8.5)
 
 
 def sampler_plot(run: Run) -> Plot:
