@@ -14,7 +14,7 @@ import numpy as np
 from benchmarks.fit import Clock, Result
 from starcensus.experiments.schema.survey import require_images
 from starcensus.selection.injection import InjectionPlan, Injector
-from starcensus.selection.pipeline import LegusPipeline, LegusSettings, aperture_corrections
+from starcensus.selection.pipeline import LegusPipeline
 from starcensus.simulate import (
     ClusterLibrary,
     StellarGrid,
@@ -58,8 +58,7 @@ def bench_inject(
     light = draw_clusters(stars, *theta, np.arange(n))
     library = ClusterLibrary(*theta, stars.bands, light.abs_mags, np.zeros(n))
     plan = InjectionPlan(n_clusters=n, per_frame=per_frame, radii_pc=RADII_PC, seed=seed)
-    corrections = aperture_corrections(psfs, frame.pc_per_pixel)
-    survey = LegusPipeline(LegusSettings(aperture_correction=corrections))
+    survey = LegusPipeline.for_field(frame, psfs)
     templates = Templates(psfs, frame.pc_per_pixel, exact=RADII_PC)
     injector = Injector(frame, library, templates, survey, plan)
     progress("what frames share")

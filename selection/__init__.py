@@ -2,6 +2,9 @@
 
 from starcensus.theta import Box as Box
 
+from .corrections import CLIP_LOG_AGE as CLIP_LOG_AGE
+from .corrections import CLIP_LOG_MASS as CLIP_LOG_MASS
+from .corrections import MASK_LOG_AGE as MASK_LOG_AGE
 from .corrections import CorrectedCounts as CorrectedCounts
 from .corrections import corrected_counts as corrected_counts
 from .corrections import extinction_density as extinction_density

@@ -20,7 +20,7 @@ from ...simulate.images.render import add_sources, photon_noise
 from ...simulate.images.templates import Templates
 from ...simulate.images.white import placement_density
 from ...simulate.library.library import ClusterLibrary
-from ..pipeline._base import Pipeline, describe_pipeline
+from ..pipeline._base import Pipeline, describe_pipeline, find_with
 from ..pipeline.detections import Detections
 from ..pipeline.photometry import SKY_PIX, annulus_sky
 from ._checksum import columns_sha256
@@ -106,7 +106,7 @@ class Injector:
     @functools.cached_property
     def control(self) -> Detections:
         """What the pipeline finds in the untouched frame."""
-        return self.pipeline(self.frame)
+        return find_with(self.pipeline, self.frame)
 
     @functools.cached_property
     def _light(self) -> ApertureLight:
@@ -224,7 +224,7 @@ class Injector:
         tick("place")
         frame = self._inject(number, x, y, radii)
         tick("inject")
-        found = self.pipeline(frame)
+        found = find_with(self.pipeline, frame)
         tick("pipeline")
         table = self._table(number, (x, y, radii), frame, found)
         tick("match")

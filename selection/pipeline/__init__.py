@@ -4,6 +4,7 @@ from ._base import PIPELINES as PIPELINES
 from ._base import Field as Field
 from ._base import Pipeline as Pipeline
 from ._base import describe_pipeline as describe_pipeline
+from ._base import find_with as find_with
 from ._base import make_pipeline as make_pipeline
 from ._base import pipeline_settings as pipeline_settings
 from ._base import pipeline_source as pipeline_source

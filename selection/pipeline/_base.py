@@ -195,12 +195,26 @@ def _code_sha256(cls: type) -> str:
 def run_pipeline(pipeline: Pipeline, frame: Frame) -> Detections:
     """What a pipeline finds in a frame, with positions on the sky and what it was.
 
-    Raises `ValueError` for what are no detections in the frame's bands, and what the pipeline
-    raises; a `RuntimeError` of a pipeline that gives up on the frame becomes a `ValueError`.
+    Raises as `find_with`.
 
     ```python
     found = run_pipeline(LegusPipeline.for_field(frame, default_psfs(frame.bands)), frame)
     ```
+    """
+    found = find_with(pipeline, frame)
+    return dataclasses.replace(
+        found,
+        sky=_sky(frame, found),
+        distance_modulus=frame.distance_modulus,
+        pipeline=describe_pipeline(pipeline),
+    )
+
+
+def find_with(pipeline: Pipeline, frame: Frame) -> Detections:
+    """What a pipeline returns, checked, and no more.
+
+    Raises `ValueError` for what are no detections in the frame's bands, and where the pipeline
+    gives up on the frame (its `RuntimeError`); and whatever else the pipeline raises.
     """
     try:
         found = pipeline(frame)
@@ -218,12 +232,7 @@ def run_pipeline(pipeline: Pipeline, frame: Frame) -> Detections:
             f"the pipeline {name} returned magnitudes in {', '.join(found.bands)}; expected the "
             f"bands of the frame, {', '.join(frame.bands)}, NaN where it has none"
         )
-    return dataclasses.replace(
-        found,
-        sky=_sky(frame, found),
-        distance_modulus=frame.distance_modulus,
-        pipeline=describe_pipeline(pipeline),
-    )
+    return found
 
 
 def _sky(frame: Frame, found: Detections) -> Float[np.ndarray, "n 2"] | None:

@@ -158,7 +158,7 @@ def test_a_pool_that_is_chosen_whole(project, monkeypatch):
 MISTAKES = {
     "one network": (["one_network.h5"], "holds 1 network; a pilot needs two or more"),
     "no networks": (["complete.h5"], "holds a CompleteSelection; expected learned networks"),
-    "no pilot": (["none.h5"], "there is no file"),
+    "no pilot": (["none.h5"], "there is no such selection operator"),
     "no pool": (["--library", "none.h5"], "there is no such library file"),
     "pilot for a pool": (["--library", "pilot.h5"], "holds format None, version None; expected"),
     "more than there are": (["--n", "20001"], "20000 of the pool's 20000 clusters may be chosen"),

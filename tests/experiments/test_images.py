@@ -18,6 +18,7 @@ from tests.helpers import run
 from starcensus.experiments.schema.survey import SurveyBuild, load_survey
 from starcensus.selection.injection import InjectionTable, Injector
 from starcensus.selection.injection import run as injections
+from starcensus.selection.pipeline import Detections, describe_pipeline
 from starcensus.simulate import ClusterLibrary, Frame, read_band, read_frame, write_frame
 
 BANDS = ("ACS_F435W", "ACS_F555W", "ACS_F814W")
@@ -188,6 +189,11 @@ def test_a_catalogue(project, tmp_path, monkeypatch, capfd):
     np.testing.assert_array_equal(made["mag_ACS_F814W"], found.mags[:, 2])
     np.testing.assert_array_equal(made["cut_ci"], found.cuts["ci"])
     assert made["error_ACS_F435W"].unit == "mag" and "ra" not in made.colnames
+    again = Detections.read(out / "catalogue.ecsv")
+    for name in ("x", "y", "mags", "mag_errors", "ci", "catalogued"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(found, name))
+    assert again.counts() == found.counts() and list(again.columns) == list(found.columns)
+    assert again.pipeline == describe_pipeline(build.pipeline)
     summary = json.loads((out / "summary.json").read_text())
     assert summary["n_detected"] == len(found) and summary["n_catalogued"] == found.catalogued.sum()
     assert summary["n_after.absolute_v"] == summary["n_catalogued"] <= summary["n_after.ci"]

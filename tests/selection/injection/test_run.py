@@ -254,3 +254,16 @@ def test_a_pilot_sees_a_library_as_it_sees_its_injections(Toy, whole):
     members = predict_library(pilot, Toy()().library)
     np.testing.assert_array_equal(members.mean(axis=0)[table.cluster], predict(pilot, table))
     assert np.ptp(members) > 0.5
+
+
+def test_magnitudes_in_other_bands_are_not_taken_for_the_frames(Toy):
+    injector = Toy()()
+
+    @dataclasses.dataclass(frozen=True)
+    class Other(type(injector.pipeline)):
+        def __call__(self, frame):
+            return dataclasses.replace(super().__call__(frame), bands=("V",))
+
+    strange = dataclasses.replace(injector, pipeline=Other(injector.pipeline.threshold))
+    with pytest.raises(ValueError, match=r"magnitudes in V; expected .*ACS_F555W"):
+        strange.run(0)
