@@ -13,6 +13,7 @@ from .age import Constant as Constant
 from .age import MassIndependentDisruption as MassIndependentDisruption
 from .age import PiecewiseLinearAge as PiecewiseLinearAge
 from .age import PowerLawAge as PowerLawAge
+from .clusters import draw_population as draw_population
 from .disruption import MassDependentDisruption as MassDependentDisruption
 from .disruption import Separable as Separable
 from .extinction import HalfNormal as HalfNormal
