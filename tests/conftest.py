@@ -28,6 +28,16 @@ TESTS = pathlib.Path(__file__).resolve().parent
 SHARED = TESTS.parents[1] / "shared"
 
 
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Workers find the programs that each other, or an earlier session, compiled.
+
+    Compiling is half of the time of the tests; commands keep programs in the same way.
+    """
+    from starcensus.experiments.cli.process import keep_programs  # not before it is instrumented
+
+    keep_programs(TESTS.parent / ".pytest_cache" / "programs")
+
+
 # Files that share what costs more than they do: one worker takes all of a group.
 GROUPS = {
     "inference/test_closed_form.py": "fits",

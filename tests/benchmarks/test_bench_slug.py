@@ -33,16 +33,16 @@ def clusters(rng: np.random.Generator, n: int, rate: float = 30.0, giant: float 
 
 def test_samples_of_one_law_agree_and_others_do_not():
     rng = np.random.default_rng(8)
-    ours = clusters(rng, 40_000)
-    # Each of the 100 trials has all 73 comparisons; the discrete toy makes percentiles jump.
+    ours = clusters(rng, 20_000)
+    # Each of the 50 trials has all 73 comparisons; the discrete toy makes percentiles jump.
     means = [
         row.sigma
-        for _ in range(100)
+        for _ in range(50)
         for row in compare("M500_3Myr", BANDS2, ours, clusters(rng, 1000))
         if row.what in ("mean", "sd") and row.column == "ACS_F814W"
     ]
-    # 200 values of a unit normal: the sd's own error is 5%, and none beyond 4.9 at a rate of 2e-4.
-    assert 0.8 < np.std(means) < 1.25 and np.max(np.abs(means)) < 4.9
+    # 100 values of a unit normal: the sd's own error is 7%, and none beyond 4.9 at a rate of 1e-4.
+    assert 0.75 < np.std(means) < 1.3 and np.max(np.abs(means)) < 4.9
     assert not [
         row
         for row in beyond(compare("M500_3Myr", BANDS2, ours, clusters(rng, 1000)))
