@@ -1,6 +1,6 @@
 """Counts of the house: rooms, arrows, circles, and things that should have one home.
 
-    python benchmarks/house.py CHECKOUT [CHECKOUT ...] [--json] [--draw]
+    python benchmarks/house.py [TITLE=]CHECKOUT ... [--json] [--draw]
 
 prints one column for each checkout; `--draw` prints the rooms and what they import instead. Only
 the text of the files is read, so that any checkout can be counted, whatever is installed.
@@ -320,19 +320,22 @@ def _height(room: str, arrows: Mapping[str, set[str]], above: tuple[str, ...] = 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Counts of the house.")
-    parser.add_argument("checkout", type=pathlib.Path, nargs="+")
+    parser.add_argument("checkout", nargs="+", help="folder, or TITLE=FOLDER")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--draw", action="store_true")
     arguments = parser.parse_args()
+    pairs = [("=" + each).rpartition("=")[::2] for each in arguments.checkout]
+    roots = [pathlib.Path(folder) for _, folder in pairs]
+    titles = [title.strip("=") or root.name for (title, _), root in zip(pairs, roots, strict=True)]
     if arguments.draw:
-        for root in arguments.checkout:
+        for root in roots:
             print(draw(root))
         return
-    tables = [count(root) for root in arguments.checkout]
+    tables = [count(root) for root in roots]
     if arguments.json:
         print(json.dumps(tables, indent=2, ensure_ascii=False))
         return
-    print(f"| | {' | '.join(root.name or str(root) for root in arguments.checkout)} |")
+    print(f"| | {' | '.join(titles)} |")
     print(f"|---|{'---:|' * len(tables)}")
     for row in tables[0]:
         print(f"| {row} | {' | '.join(f'{table[row]:,}' for table in tables)} |")

@@ -4,6 +4,7 @@ import ast
 import importlib.metadata
 import json
 import pathlib
+import re
 import subprocess
 import sys
 import tomllib
@@ -318,6 +319,16 @@ def repeated_bands(tree: ast.Module) -> list[int]:
 
 def test_files_import_one_another_in_no_circle():
     assert circles(import_graph(FILES)) == []
+
+
+def test_the_journeys_go_through_files_that_there_are_and_through_none_twice():
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    text = text[text.index("## Three journeys") : text.index("## The rooms")]
+    journeys = [re.findall(r"^\d+\. `([^`]+)`", part, re.M) for part in text.split("\n**")[1:]]
+    assert len(journeys) == 3
+    for journey in journeys:
+        assert len(journey) > 5 and len(set(journey)) == len(journey)
+        assert [file for file in journey if not (ROOT / file).is_file()] == []
 
 
 def test_the_guards_see_what_they_forbid(tmp_path: pathlib.Path):
