@@ -166,7 +166,7 @@ def _nuts(
     model: PopulationModel, objects: ObjectSamples, grid: SelectionGrid, cfg: SamplerSettings
 ) -> dict[str, float]:
     clock = Clock()
-    sampler = Sampler(model, objects, grid, cfg)
+    sampler = Sampler(model, grid, cfg)
     sampler.run(objects, grid, jax.random.key(cfg.seed))
     first = clock.read()
     draws = sampler.run(objects, grid, jax.random.key(cfg.seed + 1))

@@ -79,7 +79,7 @@ def fit(
         samples = objects.samples(population.box, selection)
         _check_start(model, samples, objects)
         progress("compiling and sampling")
-        sampler = sampler or Sampler(model, samples, grid, settings.sampler)
+        sampler = sampler or Sampler(model, grid, settings.sampler)
         draws = sampler.run(samples, grid, jax.random.key(seed))
         values = with_number(model, draws.values, samples.n_objects, grid, seed)
         flat = flatten(model, values)

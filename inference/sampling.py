@@ -69,11 +69,10 @@ class Sampler:
     def __init__(
         self,
         model: PopulationModel,
-        objects: ObjectSamples,
         grid: SelectionGrid,
         settings: SamplerSettings | None = None,
     ):
-        """`grid` gives the quadrature's nodes; `objects` may be those of any fit to come."""
+        """`grid` gives the quadrature's nodes; its p_sel may be that of any fit to come."""
         self.model = model
         self.settings = settings or SamplerSettings()
         with double_precision(), numpyro_rules():

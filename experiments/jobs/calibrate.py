@@ -4,23 +4,20 @@ import pathlib
 import time
 from collections.abc import Callable
 
-import h5py
 import numpy as np
 
 from starcensus.experiments.jobs.fit import prepare_folder, write_json
 from starcensus.experiments.jobs.provenance import command_line, provenance
 from starcensus.experiments.schema.fit import CalibrationCase, ConfigError, Experiment
 from starcensus.experiments.schema.operators import build_selection
-from starcensus.files import replacing
 from starcensus.inference.calibration import (
+    FALSE_ALARM,
+    LEVELS,
     Calibration,
     CalibrationSettings,
     calibrate,
 )
 from starcensus.selection import GridSelection, with_acts_on
-
-LEVELS = (0.68, 0.95)
-FALSE_ALARM = 1e-3
 
 
 def run_case(
@@ -68,43 +65,10 @@ def run_calibration(
             experiment, case, roots, settings, lambda s, name=case.name: progress(f"{name}: {s}")
         )
         seconds = time.perf_counter() - started
-        summary |= {f"{case.name}.{k}": v for k, v in describe(result).items()}
+        summary |= {f"{case.name}.{k}": v for k, v in result.describe().items()}
         summary[f"{case.name}.wall_s"] = round(seconds, 1)
-        summary[f"{case.name}.as_expected"] = bool(accepted(result) == case.passes)
-        save(result, out / f"{case.name}.h5")
+        summary[f"{case.name}.as_expected"] = result.accepted() == case.passes
+        result.save(out / f"{case.name}.h5")
         calibration_figure(out / f"{case.name}.png", result, case.name, LEVELS, FALSE_ALARM)
         write_json(out / "summary.json", summary)
     return summary
-
-
-def accepted(result: Calibration) -> bool:
-    """Whether coverages and ranks are all what chance allows."""
-    checks = [result.coverage_accepted(level, FALSE_ALARM) for level in LEVELS]
-    return bool(np.all([*checks, result.ranks_accepted(FALSE_ALARM)]))
-
-
-def describe(result: Calibration) -> dict[str, object]:
-    """Flat numbers of one calibration."""
-    summary: dict[str, object] = {
-        "accepted": accepted(result),
-        "median_size": float(np.median(result.sizes)),
-        "n_divergent": result.n_divergent,
-        "median_min_ess_bulk": float(np.median(result.min_ess_bulk)),
-        "min_ess_bulk": float(result.min_ess_bulk.min()),
-    }
-    ranks = result.ranks_accepted(FALSE_ALARM)
-    for i, name in enumerate(result.names):
-        for level in LEVELS:
-            summary[f"{name}.coverage_{100 * level:.0f}"] = float(result.coverage(level)[i])
-        summary[f"{name}.ranks_uniform"] = bool(ranks[i])
-    return summary
-
-
-def save(result: Calibration, path: pathlib.Path) -> None:
-    """Ranks, quantiles, truths and sizes as HDF5."""
-
-    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
-        file.attrs["names"] = list(result.names)
-        file.attrs["n_ranked"] = result.n_ranked
-        for name in ("ranks", "quantiles", "truth", "sizes", "min_ess_bulk"):
-            file.create_dataset(name, data=getattr(result, name))

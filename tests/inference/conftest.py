@@ -82,7 +82,7 @@ def simple_fit(simple_population: Population, survey: RecordedSelection) -> Fitt
     grid = selection_grid(survey, simple_population, settings.quadrature)
     kept = in_bounds(mock.catalogue, simple_population.box, settings.errors)
     objects = object_samples(kept, simple_population.box, settings.errors, survey)
-    sampler = Sampler(model, objects, grid, settings.sampler)
+    sampler = Sampler(model, grid, settings.sampler)
     result = fit(mock.catalogue, survey, model, settings, sampler=sampler)
     return Fitted(mock, survey, model, settings, grid, objects, sampler, result)
 
@@ -104,7 +104,7 @@ def pareto_fit(form: str, population: Population) -> Fitted:
     grid = selection_grid(selection, population, settings.quadrature)
     kept = in_bounds(mock.catalogue, population.box, settings.errors)
     objects = object_samples(kept, population.box, settings.errors, selection)
-    sampler = Sampler(model, objects, grid, settings.sampler)
+    sampler = Sampler(model, grid, settings.sampler)
     result = fit(mock.catalogue, selection, model, settings, sampler=sampler)
     return Fitted(mock, selection, model, settings, grid, objects, sampler, result)
 

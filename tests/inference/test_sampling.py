@@ -186,7 +186,7 @@ def test_start_is_valid_at_the_edges_of_the_priors():
     cat = Catalogue("two", np.array(["a", "b"]), theta, theta - 0.1, theta + 0.1)
     objects = object_samples(cat, box)
     grid = selection_grid(complete(box), edge)
-    sampler = Sampler(PopulationModel(edge), objects, grid)
+    sampler = Sampler(PopulationModel(edge), grid)
     for x in jax.tree.leaves(sampler._start):
         assert np.isfinite(x).all()
     start = {k: jnp.asarray(v) for k, v in PopulationModel(edge).start().items()}
