@@ -12,7 +12,7 @@ from typing import Any, override
 
 import typer
 
-from starcensus.files import cache_folder
+from starcensus.files import cache_folder, trim
 
 # Bytes of compiled programs that are kept; a whole quickstart needs a tenth of it.
 MAX_CACHE_BYTES = 500_000_000
@@ -74,7 +74,7 @@ def keep_programs(folder: pathlib.Path, max_bytes: int = MAX_CACHE_BYTES) -> Non
     here = folder / _processor()
     try:
         here.mkdir(parents=True, exist_ok=True)
-        _trim(folder, max_bytes)
+        trim(folder, max_bytes, "*-cache")
     except OSError:
         return
     if not os.access(here, os.W_OK | os.X_OK):
@@ -85,22 +85,6 @@ def keep_programs(folder: pathlib.Path, max_bytes: int = MAX_CACHE_BYTES) -> Non
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     # A program that cannot be read or written is compiled as if nothing were kept.
     warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache")
-
-
-def _trim(folder: pathlib.Path, max_bytes: int) -> None:
-    """Remove the files longest unused until the rest is below `max_bytes`."""
-    files = []
-    for path in folder.rglob("*-cache"):
-        # Another process may trim at the same time.
-        with contextlib.suppress(FileNotFoundError):
-            state = path.stat()
-            files.append((max(state.st_atime, state.st_mtime), state.st_size, path))
-    total = sum(size for _, size, _ in files)
-    for _, size, path in sorted(files, key=lambda file: file[0]):
-        if total <= max_bytes:
-            return
-        path.unlink(missing_ok=True)
-        total -= size
 
 
 @functools.cache

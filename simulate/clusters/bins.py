@@ -20,11 +20,13 @@ in every band at the first and last knot of extinction, in bolometric light and 
 import dataclasses
 import functools
 import itertools
+import pathlib
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
+from .. import kept
 from ..stars.grid import StellarGrid
 from .imf import AbstractImf, Kroupa
 
@@ -287,7 +289,7 @@ class StellarPopulation:
     def isochrone(self, index: int) -> Bins:
         """The bins of isochrone `index`."""
         if index not in self._isochrones:
-            self._isochrones[index] = self._merge(self._resolved(index))
+            self._isochrones[index] = self._kept_or_made(index)
         return self._isochrones[index]
 
     def interval(self, index: int) -> Interval:
@@ -307,6 +309,25 @@ class StellarPopulation:
             out[row] = interval.totals(interval.probabilities(float(w)), float(w))
         return out / self.imf.mean_mass
 
+    def _kept_or_made(self, index: int) -> Bins:
+        path = None if self._kept is None else self._kept / f"{index}.npz"
+        names = [field.name for field in dataclasses.fields(Bins)]
+        if path is not None and (found := kept.read(path, names)) is not None:
+            return Bins(**found)
+        made = self._merge(self._resolved(index))
+        if path is not None:
+            kept.write(path, {name: getattr(made, name) for name in names})
+        return made
+
+    @functools.cached_property
+    def _kept(self) -> pathlib.Path | None:
+        """Folder of the bins that another process made, all of whose causes are in its name."""
+        # Of a mass function that is not ours the code is not known.
+        if not type(self.imf).__module__.startswith("starcensus."):
+            return None
+        imf = type(self.imf).__name__, dataclasses.astuple(self.imf)
+        return kept.folder("bins", self.grid.digest, imf, dataclasses.astuple(self.binning))
+
     def _resolved(self, index: int) -> Bins:
         """Bins so narrow that a star's light hardly varies inside one."""
         masses = self.grid.initial_mass[self.grid.isochrone(index)]
@@ -324,11 +345,7 @@ class StellarPopulation:
         pieces = np.ceil(np.sqrt(lost / (share / 4))).astype(int).clip(1, 200)
         if (pieces == 1).all():
             return bins
-        finer = [
-            np.geomspace(a, b, n, endpoint=False)
-            for a, b, n in zip(cuts[:-1], cuts[1:], pieces, strict=True)
-        ]
-        return self._integrate(index, np.append(np.concatenate(finer), cuts[-1]))
+        return self._integrate(index, _divided(cuts, pieces))
 
     @functools.cached_property
     def _watched(self) -> Int[np.ndarray, "watched"]:
@@ -459,6 +476,20 @@ class StellarPopulation:
             old_light=whole[1].light[kept],
             undivided=undivided,
         )
+
+
+def _divided(
+    cuts: Float[np.ndarray, "edge"], pieces: Int[np.ndarray, "gap"]
+) -> Float[np.ndarray, "finer"]:
+    """Cuts and between them those of equal ratios: all of np.geomspace(a, b, n) at once."""
+    logs = np.log10(cuts)
+    start = np.cumsum(pieces) - pieces
+    within = np.arange(pieces.sum()) - np.repeat(start, pieces)
+    finer = 10.0 ** (
+        within * np.repeat(np.diff(logs) / pieces, pieces) + np.repeat(logs[:-1], pieces)
+    )
+    finer[start] = cuts[:-1]
+    return np.append(finer, cuts[-1])
 
 
 def _total(probability: np.ndarray, square: np.ndarray) -> Float[np.ndarray, "watched"]:

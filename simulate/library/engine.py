@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import hashlib
 from typing import Any
 
 import numpy as np
@@ -49,7 +48,7 @@ class StarcensusEngine:
         grid = load_grid(self.grid)
         return {
             "name": "starcensus",
-            "grid": _digest(self.grid),
+            "grid": f"sha256:{grid.digest}",
             "imf": {"kind": type(self.imf).__name__, **dataclasses.asdict(self.imf)},
             "settings": dataclasses.asdict(self.settings),
             "citations": list(grid.provenance.get("citations", [])),
@@ -76,14 +75,3 @@ def load_grid(path: str | None) -> StellarGrid:
 @functools.lru_cache(maxsize=2)
 def _population(path: str | None, bands: tuple[str, ...], imf: AbstractImf) -> StellarPopulation:
     return StellarPopulation(load_grid(path).select(bands), imf)
-
-
-@functools.lru_cache(maxsize=2)
-def _digest(path: str | None) -> str:
-    """Checksum of what a grid holds, whichever file it came from."""
-    grid, digest = load_grid(path), hashlib.sha256()
-    for field in dataclasses.fields(grid):
-        value = getattr(grid, field.name)
-        if isinstance(value, np.ndarray):
-            digest.update(field.name.encode() + np.ascontiguousarray(value).tobytes())
-    return f"sha256:{digest.hexdigest()}"

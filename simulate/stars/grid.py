@@ -12,6 +12,7 @@ first point gives none either.
 
 import dataclasses
 import functools
+import hashlib
 import json
 import pathlib
 from typing import Any
@@ -114,6 +115,16 @@ class StellarGrid:
 
     def __len__(self) -> int:
         return len(self.initial_mass)
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """SHA-256 of all numbers, whichever file they came from."""
+        found = hashlib.sha256()
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, np.ndarray):
+                found.update(field.name.encode() + np.ascontiguousarray(value).tobytes())
+        return found.hexdigest()
 
     def isochrone(self, index: int) -> slice:
         """The points of isochrone `index`, as a slice."""

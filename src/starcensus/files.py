@@ -142,6 +142,29 @@ def cache_folder() -> pathlib.Path | None:
         return None
 
 
+def trim(folder: Path, max_bytes: int, pattern: str = "*") -> None:
+    """Remove the files of a folder longest unused until the rest is at most `max_bytes` together.
+
+    `pattern`: names of those that count; folders that are left empty go too. Raises `OSError`
+    where they cannot be removed.
+    """
+    files = []
+    for path in pathlib.Path(folder).rglob(pattern):
+        # Another process may trim at the same time.
+        with contextlib.suppress(FileNotFoundError):
+            state = path.stat()
+            if path.is_file():
+                files.append((max(state.st_atime, state.st_mtime), state.st_size, path))
+    total = sum(size for _, size, _ in files)
+    for _, size, path in sorted(files, key=lambda file: file[0]):
+        if total <= max_bytes:
+            return
+        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            path.parent.rmdir()
+        total -= size
+
+
 def existing(path: Path, what: str = "file") -> pathlib.Path:
     """The path of a file that is there; raises `FileError` for none, or for a folder."""
     source = pathlib.Path(path)

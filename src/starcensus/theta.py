@@ -3,9 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Mapping
-
-import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Bool
+from typing import Any
 
 AXES = ("log_mass", "log_age", "a_v")
 AXIS_UNITS = {"log_mass": "log10 M_sun", "log_age": "log10 yr", "a_v": "mag"}
@@ -38,10 +36,10 @@ class Box:
                 )
             object.__setattr__(self, axis, (low, high))
 
-    def contains(
-        self, log_mass: ArrayLike, log_age: ArrayLike, a_v: ArrayLike
-    ) -> Bool[Array, "..."]:
-        """Whether each θ lies inside; arguments broadcast, NaN is outside."""
+    def contains(self, log_mass: Any, log_age: Any, a_v: Any) -> Any:
+        """Whether each θ lies inside, an array of JAX; arguments broadcast, NaN is outside."""
+        import jax.numpy as jnp  # slow to import, and simulations do without
+
         inside = jnp.asarray(True)
         for axis, value in zip(AXES, (log_mass, log_age, a_v), strict=True):
             low, high = getattr(self, axis)

@@ -8,8 +8,7 @@ import sys
 
 import pytest
 
-from starcensus.experiments.cli import process
-from starcensus.files import cache_folder
+from starcensus.files import cache_folder, trim
 
 LOADED = """
 import json, sys
@@ -110,5 +109,5 @@ def test_the_programs_longest_unused_go_when_there_are_too_many(tmp_path: pathli
         path.write_bytes(bytes(100))
         os.utime(path, (1000 + i, 1000 + i))
     os.utime(tmp_path / "program0-cache", (2000, 1000))  # used again
-    process._trim(tmp_path, 250)
+    trim(tmp_path, 250, "*-cache")
     assert {path.name for path in tmp_path.iterdir()} == {"program0-cache", "program4-cache"}

@@ -42,7 +42,7 @@ def test_white_light_is_equation_19():
 
 
 def test_white_light_names_a_band_without_a_factor():
-    with pytest.raises(ValueError, match="no scale factor for F225W"):
+    with pytest.raises(ValueError, match="no scale factor for WFC3_UVIS_F225W"):
         white_light(frame(("WFC3_UVIS_F225W", "ACS_F555W")))
 
 

@@ -8,6 +8,7 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 from starcensus.bands import ab_minus_vega
+from starcensus.files import FileError
 from starcensus.simulate import (
     BandImage,
     Frame,
@@ -269,7 +270,7 @@ def test_what_is_written_comes_back(tmp_path, seed):
         corner = np.array([0.0, 39.0]), np.array([0.0, 29.0])
         world = (np.array(i.wcs.pixel_to_world_values(*corner)) for i in (image, back))
         np.testing.assert_allclose(*world, rtol=0, atol=1e-10)
-    with pytest.raises(OSError):
+    with pytest.raises(FileError, match="cannot write"):
         write_band(image, tmp_path / "none" / "a.fits")
     assert [p.name for p in tmp_path.iterdir()] == ["a.fits"]
 
