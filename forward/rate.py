@@ -13,6 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from starcensus.theta import AXES
+
 from ..selection import AbstractSelection
 from ._quadrature import PanelRule, panel_rule
 from .mass import LN10
@@ -140,17 +142,12 @@ def marginal_densities(
     mass_age = population.mass_age.quadrature(grid.mass_rule, grid.age_rule)
     a_v = population.extinction.quadrature(grid.a_v_rule, grid.age_rule.nodes)
     number = jnp.exp(LN10 * jnp.asarray(population.log_n, float))
+    densities = (
+        (grid.mass_rule, mass_age.sum(axis=1)),
+        (grid.age_rule, mass_age.sum(axis=0)),
+        (grid.a_v_rule, mass_age.sum(axis=0) @ a_v),
+    )
     return {
-        "log_mass": (
-            grid.mass_rule.nodes,
-            number * mass_age.sum(axis=1) / jnp.asarray(grid.mass_rule.weights),
-        ),
-        "log_age": (
-            grid.age_rule.nodes,
-            number * mass_age.sum(axis=0) / jnp.asarray(grid.age_rule.weights),
-        ),
-        "a_v": (
-            grid.a_v_rule.nodes,
-            number * (mass_age.sum(axis=0) @ a_v) / jnp.asarray(grid.a_v_rule.weights),
-        ),
+        axis: (rule.nodes, number * weights / jnp.asarray(rule.weights))
+        for axis, (rule, weights) in zip(AXES, densities, strict=True)
     }

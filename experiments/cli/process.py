@@ -14,8 +14,8 @@ import typer
 
 from starcensus.files import cache_folder, trim
 
-# Bytes of compiled programs that are kept; a whole quickstart needs a tenth of it.
-MAX_CACHE_BYTES = 500_000_000
+# Bytes of compiled programs that are kept; a quickstart has 3 MB of them.
+MAX_CACHE_BYTES = 200_000_000
 
 
 class Commands(typer.Typer):

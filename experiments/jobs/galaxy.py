@@ -6,7 +6,6 @@ import pathlib
 import time
 from typing import Annotated, Any
 
-import jax
 import numpy as np
 import pydantic
 
@@ -17,18 +16,15 @@ from starcensus.experiments.schema.fit import ConfigError, PopulationConfig, Str
 from starcensus.experiments.schema.psfs import PsfConfig, make_psfs
 from starcensus.experiments.schema.survey import parse, read_text, require_images
 from starcensus.files import replacing
-from starcensus.forward import Population
+from starcensus.forward import Population, draw_population
 from starcensus.forward.population import flat_values
-from starcensus.simulate import ClusterLibrary, Templates, draw_clusters, write_frame
+from starcensus.simulate import ClusterLibrary, Templates, write_frame
 from starcensus.simulate.clusters.bins import StellarPopulation
 from starcensus.simulate.clusters.cluster import DrawSettings
 from starcensus.simulate.clusters.imf import AbstractImf
 from starcensus.simulate.images.galaxy import NGC628C, Exposure, Galaxy, GalaxySettings, make_galaxy
 from starcensus.simulate.images.templates import ProfileSettings
-from starcensus.simulate.library.design import Design, TableTheta
 from starcensus.simulate.library.engine import load_grid
-
-_NUMBER, _THETA = 11, 12  # random streams of the clusters' number and θ
 
 
 class OwnClusters(PopulationConfig):
@@ -100,26 +96,13 @@ class GalaxyConfig(Strict):
         """The galaxy's own, in all bands of the grid; None where there are none."""
         if self.population is None:
             return None
-        population = self.population.true_population()
-        expected = 10 ** float(np.asarray(population.log_n))
-        n = int(np.random.default_rng([self.seed, _NUMBER]).poisson(expected))
-        if n == 0:
-            return None
-        with jax.enable_x64(True):
-            key = jax.random.fold_in(jax.random.key(self.seed), _THETA)
-            theta = population.sample(key, n)
-            density = np.asarray(population.log_prob(*theta.T), float)
-        names = ("log_mass", "log_age", "a_v")
-        columns = dict(zip(names, np.array(theta, float).T.copy(), strict=True))
-        table = TableTheta({**columns, "log_density": density}, "the population")
-        design = Design(n, self.seed, table, self.radius.radius())
-        rows = design.rows(0, n)
-        settings = DrawSettings(**self.draw.model_dump())
-        drawn = draw_clusters(
-            stars, rows["log_mass"], rows["log_age"], rows["a_v"], rows["seed"], settings
+        return draw_population(
+            self.population.true_population(),
+            stars,
+            self.radius.radius(),
+            DrawSettings(**self.draw.model_dump()),
+            seed=self.seed,
         )
-        light = {f.name: getattr(drawn, f.name) for f in dataclasses.fields(drawn)}
-        return ClusterLibrary(bands=stars.bands, **rows, **light, meta={"seed": self.seed})
 
 
 def run_galaxy(
