@@ -159,8 +159,11 @@ MISTAKES = {
     "one network": (["one_network.h5"], "holds 1 network; a pilot needs two or more"),
     "no networks": (["complete.h5"], "holds a CompleteSelection; expected learned networks"),
     "no pilot": (["none.h5"], "there is no such selection operator"),
-    "no pool": (["--library", "none.h5"], "there is no such library file"),
-    "pilot for a pool": (["--library", "pilot.h5"], "holds format None, version None; expected"),
+    "no pool": (["--library", "none.h5"], "there is no such cluster library"),
+    "pilot for a pool": (
+        ["--library", "pilot.h5"],
+        "pilot.h5: holds starcensus.Operator, and is no cluster library",
+    ),
     "more than there are": (["--n", "20001"], "20000 of the pool's 20000 clusters may be chosen"),
     "more than are left": (
         ["--n", "18001", "--start-row", "2000"],
@@ -178,7 +181,7 @@ MISTAKES = {
         "no_seeds.h5: the pool: has no column seed, by which",
     ),
     "another's choice": (["--exclude", "other.h5"], "other.h5: has no cluster of"),
-    "nothing to exclude": (["--exclude", "none.h5"], "there is no such library file"),
+    "nothing to exclude": (["--exclude", "none.h5"], "there is no such cluster library"),
     "the pool's own name": (["--out", "pool.h5"], "pool.h5 is one of the files to read; give it"),
 }
 
@@ -259,7 +262,7 @@ def test_mistakes_with_own_libraries(broken, monkeypatch, capsys):
     assert "--zeropoints is for files of SLUG v2" in wrong
     assert "pool.h5 has no band WFC3_UVIS_F275W, WFC3_UVIS_F336W; it has" in said(own)
     assert "cannot stand for ACS_F435W, ACS_F555W" in said(own, "--bands=ACS_F555W,ACS_F435W")
-    assert "there is no such library file" in said(f"--library={broken / 'none.h5'}", bands)
+    assert "there is no such cluster library" in said(f"--library={broken / 'none.h5'}", bands)
     # The light of chosen clusters is not that of all clusters of their mass, age and extinction.
     chosen = f"--library={broken / 'one.h5'}"
     assert "were chosen from a pool, by their light" in said(chosen, bands)

@@ -440,7 +440,7 @@ MISTAKES: dict[str, tuple[str, Callable[[pathlib.Path], None], str]] = {
     "unknown pipeline": (
         "detect",
         replace('"legus"', '"phongs"'),
-        r"kind is 'phongs'; exp",
+        r"pipeline: 'phongs' is no pipeline; expected one of legus, phangs",
     ),
     "pipeline key": (
         "detect",
@@ -471,7 +471,11 @@ MISTAKES: dict[str, tuple[str, Callable[[pathlib.Path], None], str]] = {
         replace('[library]\npath = "library.h5"\n', ""),
         r"survey\.toml: \[library\] is missing",
     ),
-    "library missing": ("inject", remove("library.h5"), r"library\.h5: there is no such library"),
+    "library missing": (
+        "inject",
+        remove("library.h5"),
+        r"library\.h5: there is no such cluster library",
+    ),
     "library's bands": (
         "inject",
         lambda folder: ClusterLibrary.load(folder / "library.h5", BANDS[:2]).save(
@@ -494,7 +498,7 @@ MISTAKES: dict[str, tuple[str, Callable[[pathlib.Path], None], str]] = {
         replace("radii_pc = [3.0]", 'radii_pc = "library"'),
         r"survey\.toml: radii_pc is None and the library has no r_eff_pc; draw it with a \[radius",
     ),
-    "other table": ("inject", other_table, r"out is there and is of another test; remove it"),
+    "other table": ("inject", other_table, r"out is there and is not whole .*remove it"),
     "no galaxy file": ("simulate", remove("galaxy.toml"), r"there is no such galaxy file"),
     "galaxy key": ("simulate", galaxy("centre", "center"), r"galaxy: unknown key center; allowed:"),
     "exposures in galaxy": (
