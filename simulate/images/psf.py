@@ -13,7 +13,6 @@ drizzling is left out.
 import dataclasses
 import hashlib
 import os
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,6 +21,8 @@ from jaxtyping import Float
 from scipy import fft
 
 from starcensus.bands import BANDS, Letter
+
+from ..fits_files import opened
 
 _DIAMETER_M = 2.4
 _OBSCURATION = 0.33
@@ -218,15 +219,11 @@ def read_psf(
     brightest pixel that is not within a detector pixel of the centre, and for image pixels larger
     by more than 2% than a detector pixel, or smaller than those they are interpolated to.
     """
-    from astropy.io import fits
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", fits.verify.VerifyWarning)
-        with fits.open(path) as file:
-            hdu: Any = file[extension] if extension < len(file) else None
-            if hdu is None or hdu.data is None:
-                raise ValueError(f"{path}: extension {extension} holds no image")
-            data = np.asarray(hdu.data, float)
+    with opened(path, "FITS image of a PSF") as file:
+        hdu: Any = file[extension] if extension < len(file) else None
+        if hdu is None or not hdu.is_image or hdu.data is None:
+            raise ValueError(f"{path}: extension {extension} holds no image")
+        data = np.asarray(hdu.data, float)
     if data.ndim == 3:
         if plane is None or not 0 <= plane < len(data):
             raise ValueError(

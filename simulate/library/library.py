@@ -287,7 +287,7 @@ def _read(file: h5py.File, path: Path, bands: Sequence[str] | None, rows: slice)
     _length(file, path)
     known = tuple(str(band) for band in file.attrs["bands"])  # pyright: ignore[reportGeneralTypeIssues]
     wanted = known if bands is None else tuple(bands)
-    columns = _band_columns(known, wanted, str(path))
+    columns = _band_columns(known, wanted, str(path), FileError)
     found: dict[str, Any] = {
         name: file[_stored(file, name)][rows]  # pyright: ignore[reportIndexIssue]
         for name in (*UNITS, *OPTIONAL)
@@ -297,10 +297,12 @@ def _read(file: h5py.File, path: Path, bands: Sequence[str] | None, rows: slice)
     return ClusterLibrary(bands=wanted, meta=read_json_attribute(file, "meta"), **found)
 
 
-def _band_columns(known: Sequence[str], wanted: Sequence[str], where: str) -> list[int]:
+def _band_columns(
+    known: Sequence[str], wanted: Sequence[str], where: str, error: type[ValueError] = ValueError
+) -> list[int]:
     if not wanted:
-        raise ValueError(f"bands is empty; expected some of {', '.join(known)}")
+        raise error(f"bands is empty; expected some of {', '.join(known)}")
     unknown = [band for band in wanted if band not in known]
     if unknown:
-        raise ValueError(f"{where} has no band {', '.join(unknown)}; it has {', '.join(known)}")
+        raise error(f"{where} has no band {', '.join(unknown)}; it has {', '.join(known)}")
     return [list(known).index(band) for band in wanted]

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ..fits_files import table
 from .library import ClusterLibrary
 
 Light = Literal["stars", "neb", "ex", "neb_ex"]
@@ -43,7 +44,7 @@ def read_slug2(
     no `A_V`. Masses at birth and now, the number of stars alive and the heaviest of them, Q(H) and
     the bolometric luminosity, both of the stars without dust, come along where the files have
     them. Raises `ValueError` for missing columns, rows of the two files that are not the same
-    clusters, magnitudes that are not in Vega, not finite, and `FileNotFoundError`.
+    clusters, magnitudes that are not in Vega, not finite, and files that are not there or none.
     """
     if kind not in _SUFFIX:
         raise ValueError(f"kind is {kind!r}; expected one of {', '.join(_SUFFIX)}")
@@ -127,22 +128,18 @@ def _columns(
     optional: Sequence[str] = (),
     magnitudes: Sequence[str] = (),
 ) -> dict[str, np.ndarray]:
-    from astropy.io import fits
-
-    with fits.open(path, memmap=False) as hdus:
-        table = hdus[1]
-        columns = table.columns  # pyright: ignore
-        missing = [name for name in names if name not in columns.names]
-        if missing:
+    rows, columns = table(path, "file of SLUG v2")
+    missing = [name for name in names if name not in columns.names]
+    if missing:
+        raise ValueError(
+            f"{path} has no column {', '.join(missing)}; it has {', '.join(columns.names)}"
+        )
+    for name in magnitudes:
+        unit = columns[name].unit or ""
+        if "vega" not in unit.lower():
             raise ValueError(
-                f"{path} has no column {', '.join(missing)}; it has {', '.join(columns.names)}"
+                f"{name} in {path} is in {unit or 'no unit'}; expected Vega magnitudes: run "
+                "SLUG with phot_mode VEGA"
             )
-        for name in magnitudes:
-            unit = columns[name].unit or ""
-            if "vega" not in unit.lower():
-                raise ValueError(
-                    f"{name} in {path} is in {unit or 'no unit'}; expected Vega magnitudes: run "
-                    "SLUG with phot_mode VEGA"
-                )
-        present = [*names, *(name for name in optional if name in columns.names)]
-        return {name: np.array(table.data[name], float) for name in present}  # pyright: ignore
+    present = [*names, *(name for name in optional if name in columns.names)]
+    return {name: np.array(rows[name], float) for name in present}

@@ -1,19 +1,25 @@
 """Reader of SLUG v3 output: the one HDF5 file of a finished run of clusters."""
 
+import contextlib
 import os
 import pathlib
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import h5py
 import numpy as np
 from jaxtyping import Float, Int
 
+from starcensus.files import FileError
+from starcensus.hdf5 import Format
+
 from .library import ClusterLibrary
 from .slug2 import Light
 
+# SLUG's files name no format of their own.
+_FORMAT = Format("slug", 3, "output of SLUG v3", "expected SLUG v3's output, whole")
 _DATASET = {"stars": "phot", "neb": "phot_neb", "ex": "phot_extinct", "neb_ex": "phot_neb_extinct"}
 
 
@@ -40,9 +46,9 @@ def read_slug3(
     `log_mass` is the target mass, `log_age` is time − form_time, `a_v` is 0 where the file has no
     A_V; `log_lum` and `q_h`, both without extinction, come from the filters Lbol and Q(HI) where
     they are; `birth_mass` only of runs that draw all stars, as SLUG counts no others in it.
-    Raises `FileNotFoundError`; and `ValueError` for runs that are not finished or not merged,
-    filters that are missing, magnitudes that are not Vega's, several output times where `time`
-    chooses none.
+    Raises `ValueError` for files that are not there or not whole, runs that are not finished or
+    not merged, filters that are missing, magnitudes that are not Vega's, several output times where
+    `time` chooses none.
     """
     names = dict(bands) if isinstance(bands, Mapping) else {band: band for band in bands}
     if not names:
@@ -70,14 +76,14 @@ def read_slug3(
         a_v = _column(clusters, "A_V")[which] if "A_V" in clusters else np.zeros(len(which))
     if not np.isfinite(mags).all():
         row, column = (int(i) for i in np.argwhere(~np.isfinite(mags))[0])
-        raise ValueError(
+        raise FileError(
             f"row {row} of {path} has {list(names.values())[column]} = {mags[row, column]}"
         )
     if not ((age > 0).all() and (target > 0).all()):
-        raise ValueError(f"{path} has clusters whose age or target mass is not positive")
+        raise FileError(f"{path} has clusters whose age or target mass is not positive")
     if zeropoints is not None:
         if missing := [name for name in names if name not in zeropoints]:
-            raise ValueError(
+            raise FileError(
                 f"zeropoints lack {', '.join(missing)}; they have {', '.join(zeropoints)}"
             )
         mags = mags + np.array([zeropoints[name][0] - zeropoints[name][1] for name in names])
@@ -96,36 +102,28 @@ def read_slug3(
     )
 
 
-def _open(path: str | os.PathLike[str]) -> h5py.File:
+@contextlib.contextmanager
+def _open(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
     path = pathlib.Path(path)
     merge = 'merge them first with slugpy.consolidate_checkpoints("{}")'
     if re.search(r"_chk\d+$", path.stem):
         base = path.with_name(re.sub(r"_chk\d+$", "", path.stem))
-        raise ValueError(f"{path} is one checkpoint of a run: {merge.format(base)}")
+        raise FileError(f"{path} is one checkpoint of a run: {merge.format(base)}")
     if path.is_dir():
-        raise ValueError(f"{path} is the folder of a run that is not finished; let SLUG finish it")
+        raise FileError(f"{path} is the folder of a run that is not finished; let SLUG finish it")
     if not path.is_file():
         if found := sorted(path.parent.glob(f"{path.stem}_chk*")):
-            raise ValueError(
+            raise FileError(
                 f"{path} is not there, but {len(found)} checkpoints of it are ({found[0].name} …): "
                 f"{merge.format(path.with_suffix(''))}"
             )
-        raise FileNotFoundError(f"{path}: there is no such SLUG output")
-    try:
-        file = h5py.File(path)
-    except OSError as error:
-        raise ValueError(
-            f"{path} cannot be opened as HDF5 ({error}); expected SLUG v3's output, whole"
-        ) from error
-    missing = [name for name in ("clusters", "cluster_phot") if name not in file]
-    if missing:
-        holds = ", ".join(file)
-        file.close()
-        raise ValueError(
-            f"{path} has no group {', '.join(missing)}; it has {holds or 'nothing'}; expected the "
-            'output of SLUG v3 with sim_type = "cluster" and photometry'
-        )
-    return file
+    with _FORMAT.opened(path) as file:
+        if missing := [name for name in ("clusters", "cluster_phot") if name not in file]:
+            raise FileError(
+                f"{path} has no group {', '.join(missing)}; it has {', '.join(file) or 'nothing'}; "
+                'expected the output of SLUG v3 with sim_type = "cluster" and photometry'
+            )
+        yield file
 
 
 def _kind(path: str | os.PathLike[str], light: h5py.Group, kind: Light | None) -> Light:
@@ -133,9 +131,9 @@ def _kind(path: str | os.PathLike[str], light: h5py.Group, kind: Light | None) -
     if kind is None:
         return there[-1]  # pyright: ignore[reportReturnType]
     if kind not in _DATASET:
-        raise ValueError(f"kind is {kind!r}; expected one of {', '.join(_DATASET)}")
+        raise FileError(f"kind is {kind!r}; expected one of {', '.join(_DATASET)}")
     if kind not in there:
-        raise ValueError(f"{path} has no light of kind {kind!r}; it has {', '.join(there)}")
+        raise FileError(f"{path} has no light of kind {kind!r}; it has {', '.join(there)}")
     return kind
 
 
@@ -149,7 +147,7 @@ def _filter_columns(
 ) -> list[int]:
     missing = [slug for slug in names.values() if slug not in filters]
     if missing:
-        raise ValueError(f"{path} has no filter {', '.join(missing)}; it has {', '.join(filters)}")
+        raise FileError(f"{path} has no filter {', '.join(missing)}; it has {', '.join(filters)}")
     columns = [filters.index(slug) for slug in names.values()]
     dataset = light[_DATASET[kind]]
     units = [str(unit) for unit in dataset.attrs["units"]]  # pyright: ignore[reportGeneralTypeIssues]
@@ -157,7 +155,7 @@ def _filter_columns(
     for slug, column in zip(names.values(), columns, strict=True):
         unit = units[column] if column < len(units) else "nothing"
         if unit != "mag" or system.lower() != "vega":
-            raise ValueError(
+            raise FileError(
                 f"{slug} in {path} is in {unit}, system {system}; expected Vega magnitudes: run "
                 'SLUG with phot.system = "Vega", or use slugpy\'s phot_convert'
             )
@@ -184,11 +182,11 @@ def _output_time(
         rows = np.flatnonzero(np.isclose(moment, time, rtol=1e-6, atol=0))
         if not len(rows):
             known = ", ".join(f"{t:g}" for t in np.unique(moment)[:10])
-            raise ValueError(f"{path} has no output at {time:g} yr; it has {known} yr")
+            raise FileError(f"{path} has no output at {time:g} yr; it has {known} yr")
     uid = _column(light, "uid")[rows]
     if len(np.unique(uid)) != len(uid):
         known = np.unique(moment)
-        raise ValueError(
+        raise FileError(
             f"{path} has {len(uid)} rows of {len(np.unique(uid))} clusters, at {len(known)} output "
             f"times ({', '.join(f'{t:g}' for t in known[:10])} yr): light at several ages of one "
             "cluster is not independent; choose one with time="
@@ -206,7 +204,7 @@ def _clusters_of(
     differ = np.flatnonzero(uid[found] != wanted)
     if len(differ):
         row = int(differ[0])
-        raise ValueError(
+        raise FileError(
             f"row {row} of the photometry of {path} is of cluster {wanted[row]:g}, which is not "
             "among its clusters"
         )

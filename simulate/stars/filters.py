@@ -18,7 +18,9 @@ import numpy as np
 from jaxtyping import Float
 
 from starcensus.bands import BANDS
+from starcensus.files import FileError
 
+from ..fits_files import table
 from .atmospheres._base import LIGHT
 
 AB_ZERO = 3.631e-20  # erg s⁻¹ cm⁻² Hz⁻¹
@@ -192,16 +194,15 @@ class Spectrum:
 def read_vega(path: str | os.PathLike[str]) -> Spectrum:
     """Vega's spectrum from a CALSPEC file (`alpha_lyr_stis_011.fits`).
 
-    Vega has magnitude 0 in every band by definition (STScI's VEGAMAG).
+    Vega has magnitude 0 in every band by definition (STScI's VEGAMAG). Raises `FileError` for a
+    file that is none.
     """
-    from astropy.io import fits
-
-    path = pathlib.Path(path)
-    table = np.asarray(fits.getdata(path, 1))
-    wavelength, first = np.unique(table["WAVELENGTH"].astype(np.float64), return_index=True)
-    return Spectrum(
-        wavelength=wavelength, flux=table["FLUX"].astype(np.float64)[first], source=path.name
-    )
+    rows, columns = table(path, "spectrum of CALSPEC")
+    if missing := {"WAVELENGTH", "FLUX"} - set(columns.names):
+        raise FileError(f"{path}: has no column {', '.join(sorted(missing))}")
+    wavelength, first = np.unique(rows["WAVELENGTH"].astype(np.float64), return_index=True)
+    flux = rows["FLUX"].astype(np.float64)[first]
+    return Spectrum(wavelength=wavelength, flux=flux, source=pathlib.Path(path).name)
 
 
 def zero_fluxes(

@@ -16,6 +16,7 @@ import numpy as np
 from starcensus.bands import BANDS, ab_minus_vega, camera_of, filter_of
 from starcensus.files import replacing
 
+from ...fits_files import opened
 from ..frame import BandImage, Frame
 from . import hdus as _hdus
 from . import keywords as keyword
@@ -64,7 +65,7 @@ def read_band(
     - `band`: name as in `StellarGrid.bands`; by default from the header (filter, camera, detector).
 
     Pixels that are not finite, have no weight, or are not 0 in an extension BAD are `bad`; those
-    that are not finite become 0. Raises `FileNotFoundError`, and `ValueError` with file, extension,
+    that are not finite become 0. Raises `ValueError` with file, extension,
     keyword, what was found and what was expected.
     """
     return _read(path, band, options)[0]
@@ -94,7 +95,7 @@ def read_frame(
         raise ValueError("there are no files; expected one FITS image for each band")
     images, scales, moduli = [], [], []
     for named, path in files:
-        band = named or find_band(path, options.extension)
+        band = named or band_of_file(path, options.extension)
         image, scale, modulus = _read(path, band, by_band.get(band, options))
         for other, before in zip(images, files, strict=False):
             if other.band == band:
@@ -116,9 +117,9 @@ def read_frame(
     return Frame(tuple(images), modulus, scale)
 
 
-def find_band(path: str | os.PathLike[str], extension: str | int | None = None) -> str:
+def band_of_file(path: str | os.PathLike[str], extension: str | int | None = None) -> str:
     """Name of a file's band, from its header; `ValueError` where it has none."""
-    with _hdus.opened(path) as file:
+    with opened(path, "FITS image") as file:
         hdu = _hdus.image(file, path, extension)
         return keyword.band_name(_hdus.keywords(file, hdu, path), None)
 
@@ -204,7 +205,7 @@ def _read(
     path: str | os.PathLike[str], band: str | None, options: ReadOptions
 ) -> tuple[BandImage, float | None, float | None]:
     """The image, its pixel scale (arcsec) and distance modulus where the file has them."""
-    with _hdus.opened(path) as file:
+    with opened(path, "FITS image") as file:
         hdu = _hdus.image(file, path, options.extension)
         found = _hdus.keywords(file, hdu, path)
         name = keyword.band_name(found, band)

@@ -1,43 +1,17 @@
 """The image, its weights and its place on the sky in a FITS file."""
 
-import contextlib
 import os
-import pathlib
-import warnings
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
+from ...fits_files import opened
 from .keywords import Keywords
 
 INVERSE_VARIANCE = "(electrons/s)**-2"
 SCALE_TOLERANCE = 1e-3
 # Share of pixels of exactly 0 above which an image without weights does not say where it ends.
 _MANY_ZEROS = 0.001
-
-
-@contextlib.contextmanager
-def opened(path: str | os.PathLike[str]) -> Iterator[Any]:
-    from astropy.io import fits
-    from astropy.utils.exceptions import AstropyUserWarning
-    from astropy.wcs import FITSFixedWarning
-
-    if not pathlib.Path(path).is_file():
-        raise FileNotFoundError(f"{path}: there is no such FITS image")
-    # The stream is ours to close, also where astropy gives up in the middle.
-    with warnings.catch_warnings(), open(path, "rb") as stream:
-        warnings.simplefilter("ignore", fits.verify.VerifyWarning)
-        warnings.simplefilter("ignore", FITSFixedWarning)
-        warnings.filterwarnings("error", "File may have been truncated", AstropyUserWarning)
-        try:
-            file = fits.open(stream, memmap=False, lazy_load_hdus=False)
-        except (OSError, AstropyUserWarning) as error:
-            raise ValueError(
-                f"{path}: cannot be read as FITS ({str(error).strip()}); expected a whole FITS file"
-            ) from error
-        with file:
-            yield file
 
 
 def image(file: Any, path: str | os.PathLike[str], extension: str | int | None) -> Any:
@@ -95,7 +69,7 @@ def weights(
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
     """Inverse variances in the image's unit where that is what weights are; where they are 0."""
     if path is not None:
-        with opened(path) as other:
+        with opened(path, "FITS image of weights") as other:
             hdu = other["WHT"] if "WHT" in other else image(other, path, None)
             where = Keywords(path, hdu.name, hdu.header, {})
             plane, unit = pixels(hdu, where), str(hdu.header.get("BUNIT", ""))

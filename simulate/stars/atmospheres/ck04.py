@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 
+from ...fits_files import table
 from ._base import SIGMA_SB, SpectralLibrary, build_library
 
 CITATIONS = ("Castelli & Kurucz 2004, IAU Symp. 210, A20",)
@@ -28,8 +29,6 @@ def read_ck04(
     A model of zeros does not exist: its place takes the nearest gravity of the same temperature.
     Raises `FileNotFoundError` for a folder without models.
     """
-    from astropy.io import fits
-
     folder = pathlib.Path(folder)
     found = {}
     for sub in folder.glob("ck[mp][0-9][0-9]"):
@@ -45,12 +44,12 @@ def read_ck04(
     wavelength = np.zeros(0)
     for path in sorted(found[nearest].glob("*.fits")):
         teff = float(path.stem.split("_")[1])
-        table = np.asarray(fits.getdata(path, 1))
-        wavelength = table["WAVELENGTH"].astype(np.float64)
-        for column in table.dtype.names or ():
-            if re.fullmatch(r"g\d\d", column) and table[column].any():
+        rows, columns = table(path, "model of Castelli & Kurucz")
+        wavelength = rows["WAVELENGTH"].astype(np.float64)
+        for column in columns.names:
+            if re.fullmatch(r"g\d\d", column) and rows[column].any():
                 key = (float(np.log10(teff)), int(column[1:]) / 10)
-                spectra[key] = table[column].astype(np.float64)
+                spectra[key] = rows[column].astype(np.float64)
                 expected[key] = SIGMA_SB * teff**4
     if not spectra:
         raise FileNotFoundError(f"no FITS files of models in {found[nearest]}")

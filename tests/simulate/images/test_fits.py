@@ -427,7 +427,7 @@ def test_both_headers_may_round_a_number_differently(tmp_path):
 
 
 def test_files_that_are_none(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"none.fits: there is no such FITS image"):
+    with pytest.raises(FileError, match=r"none.fits: there is no such FITS image"):
         read_band(tmp_path / "none.fits")
     (tmp_path / "a.fits").write_text("no FITS")
     with pytest.raises(ValueError, match=r"a.fits: cannot be read as FITS"):

@@ -1,15 +1,17 @@
 """The embedded PSF against STScI's encircled energy and the PHANGS concentration indices."""
 
 import csv
+import dataclasses
 
 import numpy as np
 import pytest
 from astropy.io import fits
 
+from starcensus.bands import BANDS, Band
 from starcensus.selection.pipeline import aperture_photometry
 from starcensus.simulate.clusters.profiles import Moffat
 from starcensus.simulate.images.frame import BandImage
-from starcensus.simulate.images.psf import PSF, optical_psf, read_psf
+from starcensus.simulate.images.psf import OPTICS, PSF, optical_psf, read_psf
 from starcensus.simulate.images.templates import make_template
 
 NATIVE = 0.0396
@@ -165,3 +167,20 @@ def test_a_psf_is_centred_and_whole():
         PSF("V", np.ones((5, 5)), 4, 0.04)
     with pytest.raises(ValueError, match="there is no PSF model of F999W"):
         optical_psf("F999W")
+
+
+def test_an_own_band_has_the_optics_of_its_camera_and_letter(monkeypatch):
+    monkeypatch.setattr(BANDS, "_known", dict(BANDS))
+    BANDS.add("ACS_F550M", Band("ACS_F550M", "V", 5581.0))
+    BANDS.add("WFPC2_F547M", Band("WFPC2_F547M", "V", 5483.0))
+    own, v = optical_psf("ACS_F550M", radius_pix=30), optical_psf("ACS_F555W", radius_pix=30)
+    radii = np.array([0.1])
+    assert own.encircled_energy(radii) < v.encircled_energy(radii)  # a longer wavelength
+    same = dataclasses.replace(OPTICS["ACS", "V"], wavelength_angstrom=5360.0)
+    np.testing.assert_array_equal(
+        optical_psf("ACS_F550M", radius_pix=30, optics=same).image, v.image
+    )
+    with pytest.raises(ValueError, match=r"no PSF model of WFPC2_F547M.*pass `optics`"):
+        optical_psf("WFPC2_F547M")
+    with pytest.raises(ValueError, match="wavelength_angstrom"):
+        optical_psf("F999W", optics=OPTICS["ACS", "V"])

@@ -152,8 +152,9 @@ def test_refuses_files(tmp_path, spoil, options, message):
     library().save(tmp_path / "a.h5")
     if spoil:
         spoil(tmp_path / "a.h5")
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=message) as said:
         ClusterLibrary.load(tmp_path / "a.h5", **options)
+    assert ("damaged" in str(said.value)) == (spoil is cut)
 
 
 def test_no_file(tmp_path):
