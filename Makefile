@@ -14,7 +14,7 @@ FIND_PYTHON = for candidate in "$(PYTHON)" python3.12 python3.13 python3.14 pyth
     "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 12))' >/dev/null 2>&1 \
       && { echo "$$candidate"; exit 0; }; done
 
-.PHONY: quickstart test durations test-slow lint format lock clean
+.PHONY: quickstart test durations test-slow lint docs format lock clean
 
 quickstart: $(VENV)/.installed
 	$(BIN)/starcensus quickstart --out $(OUT)
@@ -34,6 +34,10 @@ lint: $(VENV)/.installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright
+
+# Every link, name and example's page of the documentation, into out/docs.
+docs: $(VENV)/.installed-test
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --site-dir out/docs
 
 format: $(VENV)/.installed-test
 	$(BIN)/ruff format .
@@ -68,7 +72,7 @@ $(VENV)/.installed: $(VENV)/.uv pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed
-	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --compile-bytecode --constraints constraints.txt --editable '.[test]'
+	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --compile-bytecode --constraints constraints.txt --editable '.[test,docs]'
 	@# Only the weights in it are read; its dependencies (Torch among them) are not needed.
 	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --compile-bytecode --no-deps cluster-completeness-pipeline==0.1.0
 	@touch $@

@@ -21,7 +21,8 @@ from .operators._base import AbstractSelection
 
 Density = Callable[[np.ndarray], np.ndarray]
 
-CLIP_LOG_AGE, MASK_LOG_AGE = 1e-10, 1e-3
+CLIP_LOG_AGE = 1e-10
+MASK_LOG_AGE = 1e-3
 CLIP_LOG_MASS = 1e-3
 
 

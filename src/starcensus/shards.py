@@ -3,7 +3,6 @@
 import concurrent.futures
 import contextlib
 import dataclasses
-import json
 import multiprocessing
 import os
 import pathlib
@@ -256,36 +255,6 @@ def _is_whole(path: pathlib.Path) -> bool:
         return read_text(_sum_of(path)) == checksum(path)
     except FileError:
         return False
-
-
-def prepare_parts(parts: pathlib.Path, key: str, shard_size: int, of: str) -> int:
-    """Make the folder of a run's shards, or check that it is of this run; the size of its shards.
-
-    **Arguments:**
-
-    - `key`: of all that the result depends on. `of`: what that is, for the message.
-
-    Raises `RunError` for shards of another run, or a folder that cannot be written.
-    """
-    manifest = parts / "manifest.json"
-    try:
-        parts.mkdir(parents=True, exist_ok=True)
-        # A folder without shards holds nothing to lose.
-        if manifest.exists() and any(parts.glob("[0-9]*.h5")):
-            found = json.loads(manifest.read_text())
-            if found.get("key") != key:
-                raise RunError(
-                    f"{parts} holds the shards of an interrupted run of another {of}; remove the "
-                    "folder or choose another --out"
-                )
-            return int(found["shard_size"])
-        temporary = parts / ".manifest.json"
-        temporary.write_text(json.dumps({"key": key, "shard_size": shard_size}))
-        os.replace(temporary, manifest)
-    except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else str(error)
-        raise RunError(f"cannot write to {parts}: {reason}") from error
-    return shard_size
 
 
 @contextlib.contextmanager
