@@ -80,7 +80,7 @@ def test_the_white_light_of_any_filter_is_weighed_as_the_plan_says():
         arguments = plan.sigma_pc, plan.margin_pix, plan.scale_factors
         return float(placement_density(frame, *arguments)[:, :300].sum())
 
-    with pytest.raises(ValueError, match="no scale factor for F475W"):
+    with pytest.raises(ValueError, match="no scale factor for ACS_F475W"):
         share(InjectionPlan(sigma_pc=20.0))
     plan = InjectionPlan(sigma_pc=20.0, scale_factors=({"F555W": 1.0, "F475W": 3.0},))
     assert share(plan) == pytest.approx(0.75, abs=0.01)

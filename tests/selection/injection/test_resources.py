@@ -67,8 +67,10 @@ def test_nothing_is_written_but_shards_and_the_table(toy, tmp_path, monkeypatch)
     look()
     # Six frames, and the untouched one.
     assert len(looks) == 7
-    shards = {f"here/table.h5.parts/{i:06d}-{i + 2:06d}.h5" for i in (0, 2, 4)}
-    assert set(seen) == {"here/table.h5", "here/table.h5.parts/manifest.json", *shards}
+    shards = [f"here/table.h5.parts/{i:010d}-{i + 2:010d}.h5" for i in (0, 2, 4)]
+    sums = [f"{shard}.sha256" for shard in shards]
+    lock, manifest = "here/.table.h5.lock", "here/table.h5.parts/manifest.json"
+    assert set(seen) == {"here/table.h5", lock, manifest, *shards, *sums}
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["table.h5"]
     assert len(InjectionTable.load("table.h5")) == 72
     assert sum(seen.values()) < 0.05 * 6 * FRAME_BYTES
