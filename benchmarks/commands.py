@@ -115,7 +115,7 @@ def bench_design_command(
     import json
 
     from benchmarks import design
-    from starcensus.experiments.schema.fit import ConfigError
+    from starcensus.experiments.schema._base import ConfigError
     from starcensus.selection.learning import Inputs
 
     try:
@@ -170,7 +170,7 @@ def bench_fit_command(
     import json
 
     from benchmarks.fit import bench_fit, bench_scaling
-    from starcensus.experiments.schema.fit import ConfigError
+    from starcensus.experiments.schema._base import ConfigError
     from starcensus.inference import SamplerSettings
 
     try:

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.special import expit, xlogy
 
-from starcensus.experiments.schema.fit import ConfigError
+from starcensus.experiments.schema._base import ConfigError
 from starcensus.networks import TrainSettings, train_ensemble
 from starcensus.selection import NetworkSelection, load_selection
 from starcensus.selection.injection import InjectionTable

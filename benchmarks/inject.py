@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from benchmarks.fit import Clock, Result
-from starcensus.experiments.schema.survey import require_images
+from starcensus.extras import need
 from starcensus.selection.injection import InjectionPlan, Injector
 from starcensus.selection.pipeline import LegusPipeline
 from starcensus.simulate import (
@@ -46,7 +46,7 @@ def bench_inject(
     Templates, the catalogue of the untouched frame and the placement density, which all frames of a
     test share, are made before and timed apart.
     """
-    require_images()
+    need("galsim", "sep", purpose="images")
     progress("the galaxy")
     settings = GalaxySettings(shape=(side, side))
     stars = StellarPopulation(StellarGrid.default())

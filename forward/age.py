@@ -39,7 +39,12 @@ class Constant(AbstractSegmented, AbstractAgeFunction):
 
 @AGE_FUNCTIONS.register("power_law")
 class PowerLawAge(AbstractSegmented, AbstractAgeFunction):
-    """dN/dT ∝ T^alpha_t between the limits of `log_age_range`."""
+    """dN/dT ∝ T^alpha_t between the limits of `log_age_range`.
+
+    **Arguments:**
+
+    - `log_age_range`: log10 yr. `alpha_t`: slope.
+    """
 
     log_age_range: Range
     alpha_t: Value = -0.5
@@ -54,7 +59,12 @@ class PowerLawAge(AbstractSegmented, AbstractAgeFunction):
 
 @AGE_FUNCTIONS.register("mid")
 class MassIndependentDisruption(AbstractSegmented, AbstractAgeFunction):
-    """MID: dN/dT flat up to T_mid = 10^log_t_mid, then ∝ T^alpha_t (Tang et al. 2024)."""
+    """MID: dN/dT flat up to T_mid = 10^log_t_mid, then ∝ T^alpha_t (Tang et al. 2024).
+
+    **Arguments:**
+
+    - `log_age_range`: log10 yr. `log_t_mid`: log10 yr. `alpha_t`: slope beyond it.
+    """
 
     log_age_range: Range
     log_t_mid: Value = 7.5

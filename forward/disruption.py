@@ -75,6 +75,7 @@ class MassDependentDisruption(AbstractMassAge):
     """MDD: Schechter birth masses, constant formation, Lamers-type mass loss.
 
     `gamma_mdd` is γ, `log_t_mdd` the log10 of the disruption time of a 100 M_sun cluster in yr.
+    `alpha_m` is the slope of the birth masses, `log_m_break` the log10 of their break in M_sun.
     `log_mass` is the mass still bound at the cluster's age.
     """
 

@@ -107,7 +107,8 @@ class NodesExtinction(AbstractExtinction):
 class HalfNormal(AbstractExtinction):
     """Half-normal of scale `sigma_av` (mag) on `a_v_range`, which starts at or above zero.
 
-    With `age_dependent`, the scale is sigma_av · 10^[slope_av (log_age − 7)].
+    With `age_dependent`, the scale is sigma_av · 10^[slope_av (log_age − 7)]; `slope_av` is in dex
+    per dex of age.
     """
 
     a_v_range: Range

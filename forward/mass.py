@@ -42,7 +42,12 @@ def log_m_break(log_mass_range: Range) -> Parameter:
 
 @MASS_FUNCTIONS.register("power_law")
 class PowerLaw(AbstractSegmented, AbstractMassFunction):
-    """dN/dM ∝ M^alpha_m between the limits of `log_mass_range`."""
+    """dN/dM ∝ M^alpha_m between the limits of `log_mass_range`.
+
+    **Arguments:**
+
+    - `log_mass_range`: log10 M_sun. `alpha_m`: slope.
+    """
 
     log_mass_range: Range
     alpha_m: Value = -2.0
@@ -57,7 +62,12 @@ class PowerLaw(AbstractSegmented, AbstractMassFunction):
 
 @MASS_FUNCTIONS.register("schechter")
 class Schechter(AbstractMassFunction):
-    """dN/dM ∝ M^alpha_m exp(−M / 10^log_m_break) between the limits of `log_mass_range`."""
+    """dN/dM ∝ M^alpha_m exp(−M / 10^log_m_break) between the limits of `log_mass_range`.
+
+    **Arguments:**
+
+    - `log_mass_range`: log10 M_sun. `alpha_m`: slope. `log_m_break`: log10 M_sun.
+    """
 
     log_mass_range: Range
     alpha_m: Value = -2.0
@@ -89,7 +99,13 @@ class Schechter(AbstractMassFunction):
 
 @MASS_FUNCTIONS.register("double_power_law")
 class DoublePowerLaw(AbstractSegmented, AbstractMassFunction):
-    """dN/dM ∝ M^alpha_m below 10^log_m_break and M^alpha_m_high above it, continuous."""
+    """dN/dM ∝ M^alpha_m below 10^log_m_break and M^alpha_m_high above it, continuous.
+
+    **Arguments:**
+
+    - `log_mass_range`: log10 M_sun. `alpha_m`: slope below the break. `alpha_m_high`: above it.
+    - `log_m_break`: log10 M_sun.
+    """
 
     log_mass_range: Range
     alpha_m: Value = -2.0

@@ -27,6 +27,11 @@ class QuadratureSettings:
 
     The defaults resolve a selection whose transition is 0.2 mag wide (0.08 dex in mass) to about
     1e-6 of the integral.
+
+    **Arguments:**
+
+    - `mass_panel_dex`, `age_panel_dex`: width of a panel, dex. `a_v_panel_mag`: likewise, mag.
+    - `mass_order`, `age_order`, `a_v_order`: nodes in a panel.
     """
 
     mass_panel_dex: float = 0.5

@@ -10,7 +10,15 @@ from .sampling import Draws
 
 @dataclasses.dataclass(frozen=True)
 class Thresholds:
-    """What a fit must reach (Vehtari et al. 2021 for R-hat and ESS; Betancourt 2016 for BFMI)."""
+    """What a fit must reach (Vehtari et al. 2021 for R-hat and ESS; Betancourt 2016 for BFMI).
+
+    **Arguments:**
+
+    - `max_r_hat`: of every parameter. `min_ess`: effective draws of every parameter, bulk and tail.
+    - `max_divergent`: divergent transitions. `min_bfmi`: of every chain.
+    - `max_saturated_share`: of trajectories that end at the largest depth.
+    - `min_object_ess`: effective samples of every cluster.
+    """
 
     max_r_hat: float = 1.01
     min_ess: float = 400.0

@@ -28,7 +28,12 @@ _MAX_DRAWN = 10_000
 
 @dataclasses.dataclass(frozen=True)
 class BinSettings:
-    """Bin widths of the predicted counts: dex, dex, mag."""
+    """Bin widths of the predicted counts.
+
+    **Arguments:**
+
+    - `log_mass`, `log_age`: dex. `a_v`: mag.
+    """
 
     log_mass: float = 0.25
     log_age: float = 0.25

@@ -31,6 +31,14 @@ class SamplerSettings:
 
     The step counts suit whitened posteriors of up to about twenty parameters. `max_tree_depth` 7
     allows 127 leapfrog steps, twenty times what such a posterior needs.
+
+    **Arguments:**
+
+    - `n_chains`: chains, 2 or more. `n_warmup`: steps of each that adapt, 50 or more.
+    - `n_samples`: steps of each that are kept, 50 or more.
+    - `target_accept`: mean acceptance that the step size is adapted to, 0.5 to 1.
+    - `max_tree_depth`: at most 2^max_tree_depth − 1 leapfrog steps make a step.
+    - `seed`: of everything random.
     """
 
     n_chains: int = 4

@@ -15,7 +15,7 @@ def benchmark_app() -> typer.Typer:
 
     Raises `ConfigError` outside a checkout.
     """
-    from starcensus.experiments.schema.fit import ConfigError
+    from starcensus.experiments.schema._base import ConfigError
 
     folder = pathlib.Path(starcensus.__file__).resolve().parents[2] / "benchmarks"
     start = folder / "__init__.py"

@@ -5,7 +5,16 @@ from typing import Annotated
 
 import typer
 
-from starcensus.experiments.cli.terminal import Out, counted, stages
+from starcensus.experiments.cli.terminal import (
+    AllowOwn,
+    Data,
+    Out,
+    OutFile,
+    Scheduler,
+    ShardSize,
+    Workers,
+    perform,
+)
 
 Survey = Annotated[
     pathlib.Path, typer.Argument(help="Survey file (TOML): \\[images], \\[psf], \\[pipeline].")
@@ -13,17 +22,13 @@ Survey = Annotated[
 
 
 def galaxy_command(
-    galaxy: Annotated[pathlib.Path, typer.Argument(help="Galaxy file (TOML).")], out: Out
+    galaxy: Annotated[pathlib.Path, typer.Argument(help="Galaxy file (TOML).")],
+    out: Out,
+    data: Data = None,
+    allow_own: AllowOwn = None,
 ) -> None:
     """Draw a synthetic galaxy in several bands, with clusters of a known population in it."""
-    from starcensus.experiments.jobs.galaxy import run_galaxy
-
-    with stages() as show:
-        summary = run_galaxy(galaxy, out, show)
-    typer.echo(
-        f"{out}: {summary['n_rows']} x {summary['n_columns']} pixels, {summary['n_clusters']} "
-        f"clusters, {summary['n_field_stars']} field stars, {summary['wall_s']:.1f} s"
-    )
+    perform(galaxy, out, data, allow_own, expected=("galaxy",))
 
 
 def detect_command(
@@ -32,37 +37,33 @@ def detect_command(
     truth: Annotated[
         pathlib.Path | None,
         typer.Option(
-            help="Synthetic galaxy (folder) whose images these are: also writes known.ecsv, its "
-            "own clusters of the catalogue, for a fit."
+            help="Synthetic galaxy (folder) whose images these are, instead of the file's "
+            "\\[known]: also writes known.ecsv, its own clusters of the catalogue, for a fit."
         ),
     ] = None,
     sigma: Annotated[
         str, typer.Option(help="With --truth: errors of log mass, log age and A_V.")
     ] = "0.1,0.1,0.1",
-    seed: Annotated[int, typer.Option(help="With --truth: of the errors.")] = 0,
+    seed: Annotated[int | None, typer.Option(help="Instead of the file's seed.")] = None,
+    data: Data = None,
+    allow_own: AllowOwn = None,
 ) -> None:
     """Run a survey's pipeline over images: a catalogue with a flag for every cut."""
-    from starcensus.experiments.jobs.detect import run_detect
-    from starcensus.experiments.jobs.known import Known
-    from starcensus.experiments.schema.fit import ConfigError
+    from starcensus.experiments.jobs.survey import DetectJob
+    from starcensus.experiments.schema._base import ConfigError
 
-    known = None
+    change: dict[str, object] = {} if seed is None else {"seed": seed}
     if truth is not None:
         try:
-            mass, age, a_v = (float(word) for word in sigma.split(","))
+            errors = tuple(float(word) for word in sigma.split(","))
         except ValueError:
-            raise ConfigError(f"--sigma is {sigma!r}; expected three numbers") from None
-        known = Known(truth, (mass, age, a_v), seed)
-    with stages() as show:
-        summary = run_detect(survey, out, show, known)
-    for name, value in summary.items():
-        if name.startswith("n_after."):
-            typer.echo(f"  {name.removeprefix('n_after.'):16s} {value}")
-    typer.echo(f"{out / 'catalogue.ecsv'}: {summary['n_catalogued']} catalogued")
-    if known is not None:
-        typer.echo(
-            f"{out / 'known.ecsv'}: {summary['n_known_catalogued']} of the galaxy's clusters"
-        )
+            errors = ()
+        if len(errors) != 3:
+            raise ConfigError(f"--sigma is {sigma!r}; expected three numbers")
+        change["known"] = {"galaxy": str(truth.resolve()), "sigma": errors}
+    perform(
+        survey, out, data, allow_own, expected=("survey",), make=DetectJob, change=change or None
+    )
 
 
 def inject_command(
@@ -70,35 +71,20 @@ def inject_command(
         pathlib.Path,
         typer.Argument(help="Survey file (TOML) that also has \\[library] and \\[plan]."),
     ],
-    out: Annotated[pathlib.Path, typer.Option("--out", help="Injection table to write (.h5).")],
-    workers: Annotated[int, typer.Option(help="Processes on this machine.")] = 1,
-    scheduler: Annotated[
-        str | None,
-        typer.Option(help="Address of a Dask scheduler to run on, instead of --workers."),
-    ] = None,
-    shard_frames: Annotated[
-        int, typer.Option(help="Frames done and written at a time; the result is the same.")
-    ] = 5,
+    out: OutFile,
+    workers: Workers = 1,
+    scheduler: Scheduler = None,
+    shard_frames: ShardSize = None,
     parquet: Annotated[
         bool, typer.Option("--parquet", help="Write the table as Parquet too, beside OUT.")
     ] = False,
+    data: Data = None,
+    allow_own: AllowOwn = None,
 ) -> None:
     """Artificial cluster tests; the same command continues an interrupted run."""
-    from starcensus.experiments.jobs.inject import run_inject
+    from starcensus.experiments.jobs.survey import InjectJob
     from starcensus.shards import Work
 
-    with counted("frames") as show:
-        summary = run_inject(
-            survey,
-            out,
-            work=Work(workers, scheduler, shard_frames),
-            parquet=parquet,
-            progress=show,
-        )
-    before = summary["n_frames_done_before"]
-    typer.echo(
-        f"{out}: {summary['n_injected']} clusters in {summary['n_frames']} frames"
-        + (f", {before} of them done before" if before else "")
-        + f"; {summary['n_detected']} detected, {summary['n_catalogued']} catalogued, "
-        f"{summary['wall_s']:.1f} s"
-    )
+    work = Work(workers, scheduler, shard_frames)
+    how = {"expected": ("survey",), "make": InjectJob, "work": work, "parquet": parquet}
+    perform(survey, out, data, allow_own, **how)

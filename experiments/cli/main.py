@@ -3,8 +3,7 @@
 import importlib.resources
 import pathlib
 import sys
-import time
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -13,7 +12,17 @@ from starcensus.experiments.cli.images import detect_command, galaxy_command, in
 from starcensus.experiments.cli.process import Commands
 from starcensus.experiments.cli.select import selection_app
 from starcensus.experiments.cli.simulate import simulate_app
-from starcensus.experiments.cli.terminal import Out, stages
+from starcensus.experiments.cli.terminal import (
+    AllowOwn,
+    Data,
+    Out,
+    Scheduler,
+    ShardSize,
+    Workers,
+    given,
+    perform,
+    perform_tables,
+)
 
 app = Commands(
     name="starcensus",
@@ -27,11 +36,6 @@ app.add_typer(simulate_app, name="simulate", no_args_is_help=True)
 simulate_app.command("galaxy")(galaxy_command)
 app.command("detect")(detect_command)
 app.command("inject")(inject_command)
-
-Data = Annotated[
-    pathlib.Path | None,
-    typer.Option("--data", help="Folder that holds the catalogues, as their owners publish them."),
-]
 
 
 def main() -> None:
@@ -47,17 +51,20 @@ def main() -> None:
             f"starcensus: {error}", style="bold red", markup=False
         )
         sys.exit(2)
+    except ImportError as error:
+        from starcensus.extras import MissingExtraError
+
+        if not isinstance(error, MissingExtraError):
+            raise
+        typer.echo(f"starcensus: {error}", err=True)
+        sys.exit(2)
 
 
 def _is_users(error: Exception) -> bool:
     """Errors raised by our own checks speak to the user; those of other libraries are bugs."""
-    if isinstance(error, OSError):
-        return True
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    module = trace.tb_frame.f_globals.get("__name__", "") if trace else ""
-    return module.startswith("starcensus.")
+    from starcensus.experiments.jobs._job import is_ours
+
+    return isinstance(error, OSError) or is_ours(error)
 
 
 @app.callback(invoke_without_command=True)
@@ -72,33 +79,67 @@ def _root(
 @app.command()
 def quickstart(out: Out) -> None:
     """Fit the mock catalogue that the package carries, with and without its selection."""
-    carried = importlib.resources.files("starcensus.experiments") / "quickstart.toml"
-    _run(pathlib.Path(str(carried)), None, out)
+    carried = importlib.resources.files("starcensus.experiments") / "examples" / "quickstart.toml"
+    perform(pathlib.Path(str(carried)), out)
 
 
 @app.command()
 def run(
-    experiment: Annotated[pathlib.Path, typer.Argument(help="Experiment file (TOML).")],
-    out: Out,
+    file: Annotated[pathlib.Path, typer.Argument(help="File of settings (TOML), of any kind.")],
+    out: Annotated[
+        pathlib.Path,
+        typer.Option("--out", help="Folder for the results, or the file that the job writes."),
+    ],
+    workers: Workers = 1,
+    scheduler: Scheduler = None,
+    shard_size: ShardSize = None,
     data: Data = None,
+    allow_own: AllowOwn = None,
 ) -> None:
-    """Run an experiment file: every fit that it asks for, with report."""
-    _run(experiment, data, out)
+    """Do what a file asks for; `starcensus schema` lists the kinds of files."""
+    from starcensus.shards import Work
+
+    perform(file, out, data, allow_own, work=Work(workers, scheduler, shard_size))
+
+
+@app.command()
+def schema(
+    kind: Annotated[str | None, typer.Argument(help="Kind of file; by default all.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON schema.")] = False,
+    allow_own: AllowOwn = None,
+) -> None:
+    """What a file of a kind may hold: keys, types, units, defaults."""
+    import json
+
+    from starcensus.experiments.jobs._own import import_own
+    from starcensus.experiments.schema.reference import json_of, kinds_text, text_of
+
+    import_own(allow_own or ())
+    if kind is None:
+        typer.echo(kinds_text())
+    else:
+        typer.echo(json.dumps(json_of(kind), indent=2) if as_json else text_of(kind))
 
 
 @app.command()
 def mock(
-    experiment: Annotated[pathlib.Path, typer.Argument(help="Experiment file with [mock].")],
+    file: Annotated[pathlib.Path, typer.Argument(help="Mock file (TOML).")],
     out: Out,
     data: Data = None,
+    allow_own: AllowOwn = None,
 ) -> None:
-    """Draw the mock catalogue of an experiment file, with its truth and its operator."""
-    from starcensus.experiments.jobs.fit import make_mock
-    from starcensus.experiments.schema.fit import load_experiment
+    """Draw a mock catalogue of a known population, with its operator."""
+    perform(file, out, data, allow_own, expected=("mock",))
 
-    config, _ = load_experiment(experiment)
-    for path in make_mock(config, out, _roots(data, experiment), experiment.stem):
-        typer.echo(str(path))
+
+Column = Annotated[pathlib.Path | None, typer.Option(help="Column map (TOML), for --format table.")]
+Cuts = Annotated[
+    str,
+    typer.Option(help="Named cuts in order, separated by commas, e.g. legus_stage2,classes."),
+]
+Missing = Annotated[
+    str, typer.Option(help="Rows without limits: refuse, or floor (the documented floor).")
+]
 
 
 @app.command()
@@ -112,101 +153,79 @@ def fit(
             "published network, from the installed package)."
         ),
     ],
-    population: Annotated[
-        pathlib.Path,
-        typer.Option(help="Population: TOML file with the keys of a [populations.NAME] table."),
-    ],
+    population: Annotated[pathlib.Path, typer.Option(help="Population file (TOML).")],
     format: Annotated[
         str, typer.Option(help="legus, literature, table or starcensus.")
     ] = "starcensus",
-    column_map: Annotated[
-        pathlib.Path | None, typer.Option(help="Column map (TOML), for --format table.")
-    ] = None,
-    cuts: Annotated[
-        str,
-        typer.Option(help="Named cuts in order, separated by commas, e.g. legus_stage2,classes."),
-    ] = "",
+    column_map: Column = None,
+    cuts: Cuts = "",
     r_v: Annotated[
         float | None, typer.Option(help="A_V / E(B-V), for --format legus [default: 3.1].")
     ] = None,
     errors: Annotated[
         str, typer.Option(help="published (68% limits) or none (best values taken as exact).")
     ] = "published",
-    missing: Annotated[
-        str, typer.Option(help="Rows without limits: refuse, or floor (the documented floor).")
-    ] = "refuse",
+    missing: Missing = "refuse",
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    allow_own: AllowOwn = None,
 ) -> None:
     """Fit one catalogue with one operator and one population."""
-    import tomllib
+    given_options = given(column_map=column_map and str(column_map), r_v=r_v)
+    listed = [{"name": name.strip()} for name in cuts.split(",") if name.strip()]
+    table = {"path": str(catalogue), "format": format, "options": given_options, "cuts": listed}
+    tables = _one_fit(table, selection, population)
+    tables |= {"seed": seed, "errors": {"mode": errors, "missing": missing}}
+    perform_tables("fit", tables, out, str(population), allow_own)
 
-    from starcensus.experiments.jobs.fit import run_experiment
-    from starcensus.experiments.schema.fit import ConfigError, parse_experiment
 
-    if not population.is_file():
-        raise ConfigError(f"{population}: there is no such population file")
-    try:
-        table = tomllib.loads(population.read_text())
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{population}: not valid TOML: {error}") from error
-    options: dict[str, object] = {}
-    if column_map is not None:
-        options["column_map"] = str(column_map.resolve())
-    if r_v is not None:
-        options["r_v"] = r_v
+def _one_fit(catalogue: dict[str, Any], selection: str, population: pathlib.Path) -> dict[str, Any]:
+    """A fit file of one fit."""
+    from starcensus.experiments.schema._base import load
+    from starcensus.experiments.schema.population import PopulationFile
+    from starcensus.files import read_toml
+
+    load(population, PopulationFile)
+    tables, _ = read_toml(population)
+    of_file = "kind", "title", "description", "seed", "bands"
+    family = {name: table for name, table in tables.items() if name not in of_file}
     named = selection in ("complete", "c4_physical")
-    operator = {"kind": selection} if named else {"kind": "file", "path": _absolute(selection)}
-    tables = {
-        "title": f"Fit of {catalogue.name}",
-        "seed": seed,
-        "catalogue": {
-            "path": str(catalogue.resolve()),
-            "format": format,
-            "options": options,
-            "cuts": [{"name": name.strip()} for name in cuts.split(",") if name.strip()],
-        },
-        "errors": {"mode": errors, "missing": missing},
+    operator = {"kind": selection} if named else {"kind": "file", "path": selection}
+    return {
+        "title": f"Fit of {pathlib.Path(catalogue['path']).name}",
+        "bands": tables.get("bands", {}),
+        "catalogue": catalogue,
         "selections": {"given": operator},
-        "populations": {"given": table},
+        "populations": {"given": family},
         "fits": [{"name": "main", "selection": "given", "population": "given"}],
     }
-    config = parse_experiment(tables, str(population))
-    with stages() as show:
-        summary = run_experiment(config, repr(tables), out, _roots(None, population), show)
-    _finish(summary, out)
 
 
 @app.command()
 def calibrate(
-    experiment: Annotated[
-        pathlib.Path, typer.Argument(help="Experiment file that has \\[\\[calibration]] tables.")
-    ],
+    file: Annotated[pathlib.Path, typer.Argument(help="Calibration file (TOML).")],
     out: Out,
-    n: Annotated[int, typer.Option(help="Number of mock catalogues.")] = 200,
+    n: Annotated[
+        int | None, typer.Option(help="Number of mock catalogues, instead of the file's.")
+    ] = None,
     batch: Annotated[
-        int,
+        int | None,
         typer.Option(
             help="Catalogues that each device fits side by side; more than 1 pays on a GPU."
         ),
-    ] = 1,
+    ] = None,
     case: Annotated[
         list[str] | None, typer.Option(help="Run only the cases of these names; repeat.")
     ] = None,
+    data: Data = None,
+    allow_own: AllowOwn = None,
 ) -> None:
     """Simulation-based calibration: coverage and ranks over mocks drawn from the priors."""
-    from starcensus.experiments.jobs.calibrate import run_calibration
-    from starcensus.experiments.schema.fit import ConfigError, load_experiment
+    from starcensus.experiments.jobs.calibration import chosen_job
 
-    config, text = load_experiment(experiment)
-    if case:
-        known = {c.name: c for c in config.calibration}
-        if unknown := sorted(set(case) - set(known)):
-            raise ConfigError(f"no case {', '.join(unknown)}; the file has {', '.join(known)}")
-        config = config.model_copy(update={"calibration": tuple(known[name] for name in case)})
-    with stages() as show:
-        summary = run_calibration(config, text, out, _roots(None, experiment), n, batch, show)
-    for key, value in summary.items():
-        typer.echo(f"{key} = {value}")
+    def make(*args: Any, **how: Any) -> Any:
+        return chosen_job(*args, n=n, batch=batch, cases=case, **how)
+
+    perform(file, out, data, allow_own, expected=("calibration",), make=make)
 
 
 @app.command()
@@ -221,7 +240,7 @@ def report(folder: Annotated[pathlib.Path, typer.Argument(help="Folder of a run.
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
     add_help_option=False,
 )
-def bench(context: typer.Context) -> None:
+def bench(words: Annotated[list[str] | None, typer.Argument()] = None) -> None:
     """Benchmarks of a checkout, one JSON line each; `starcensus bench` lists them."""
     import jax
 
@@ -229,42 +248,7 @@ def bench(context: typer.Context) -> None:
 
     # Their times are those of a process that compiles for itself.
     jax.config.update("jax_enable_compilation_cache", False)
-    benchmark_app()(args=context.args, prog_name="starcensus bench")
-
-
-def _run(experiment: pathlib.Path, data: pathlib.Path | None, out: pathlib.Path) -> None:
-    from starcensus.experiments.jobs.fit import run_experiment
-    from starcensus.experiments.schema.fit import ConfigError, load_experiment
-
-    if data is not None and not data.is_dir():
-        raise ConfigError(f"--data {data}: there is no such folder")
-    config, text = load_experiment(experiment)
-    with stages() as show:
-        summary = run_experiment(config, text, out, _roots(data, experiment), show)
-    _finish(summary, out)
-
-
-def _roots(data: pathlib.Path | None, experiment: pathlib.Path) -> list[pathlib.Path]:
-    return [*([data] if data else []), experiment.resolve().parent]
-
-
-def _absolute(path: str) -> str:
-    return str(pathlib.Path(path).resolve())
-
-
-def _finish(summary: dict[str, object], out: pathlib.Path) -> None:
-    """Say what came out; a fit that is not to be trusted says so."""
-    typer.echo(str(summary["verdict"]))
-    medians = [k for k in summary if k.startswith("posterior.") and k.endswith(".median")]
-    for key in medians:
-        stem = key.removesuffix(".median")
-        low, high = (float(str(summary[f"{stem}.{q}"])) for q in ("p16", "p84"))
-        middle = float(str(summary[key]))
-        typer.echo(
-            f"  {stem.removeprefix('posterior.'):16s} {middle:9.3f}  "
-            f"+{high - middle:.3f} −{middle - low:.3f} (68%)"
-        )
-    typer.echo(f"{time.strftime('%H:%M:%S')} wrote {out / 'report.html'}")
+    benchmark_app()(args=words or [], prog_name="starcensus bench")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,17 @@ from typing import Annotated
 import typer
 
 from starcensus.experiments.cli.process import Commands
-from starcensus.experiments.cli.terminal import counted, stages
+from starcensus.experiments.cli.terminal import (
+    AllowOwn,
+    Data,
+    Out,
+    OutFile,
+    Scheduler,
+    ShardSize,
+    Workers,
+    given,
+    perform,
+)
 
 simulate_app = Commands(help="Simulate: stellar grids and libraries of stochastic clusters.")
 
@@ -18,14 +28,13 @@ def _simulate() -> None:
 
 @simulate_app.command("library")
 def library_command(
-    design: Annotated[pathlib.Path, typer.Argument(help="Design file (TOML).")],
-    out: Annotated[pathlib.Path, typer.Option("--out", help="Library file to write (.h5).")],
-    workers: Annotated[int, typer.Option(help="Processes on this machine.")] = 1,
-    scheduler: Annotated[
-        str | None,
-        typer.Option(help="Address of a Dask scheduler to draw on, instead of --workers."),
+    library: Annotated[pathlib.Path, typer.Argument(help="Library file (TOML).")],
+    out: OutFile,
+    workers: Workers = 1,
+    scheduler: Scheduler = None,
+    engine: Annotated[
+        str | None, typer.Option(help="starcensus, or slug (SLUG v3), instead of the file's.")
     ] = None,
-    engine: Annotated[str, typer.Option(help="starcensus, or slug (SLUG v3).")] = "starcensus",
     slug_data: Annotated[
         pathlib.Path | None,
         typer.Option(
@@ -33,101 +42,27 @@ def library_command(
             "where SLUG keeps them]."
         ),
     ] = None,
-    shard_rows: Annotated[
-        int, typer.Option(help="Clusters drawn and written at a time; the result is the same.")
-    ] = 20_000,
+    shard_rows: ShardSize = None,
+    data: Data = None,
+    allow_own: AllowOwn = None,
 ) -> None:
     """Draw a library of stochastic clusters; the same command continues an interrupted one."""
-    from starcensus.experiments.jobs.library import run_library_file
     from starcensus.shards import Work
 
     work = Work(workers, scheduler, shard_rows)
-    with counted("clusters") as show:
-        summary = run_library_file(design, out, work, engine, slug_data, show)
-    before = summary["n_drawn_before"]
-    typer.echo(
-        f"{out}: {summary['n_clusters']} clusters"
-        + (f", {before} of them drawn before" if before else "")
-        + f", {float(str(summary['wall_s'])):.1f} s"
-    )
+    how = {"work": work, "change": given(engine=engine), **given(slug_data=slug_data)}
+    perform(library, out, data, allow_own, expected=("library",), **how)
 
 
 @simulate_app.command("grid")
 def grid_command(
-    out: Annotated[
-        pathlib.Path, typer.Option("--out", help="Folder for grid.h5, summary and provenance.")
-    ],
-    isochrones: Annotated[
-        pathlib.Path,
-        typer.Option(help="Isochrone file; with --format slug the folder that SLUG_DIR names."),
-    ],
-    ck04: Annotated[pathlib.Path, typer.Option(help="Folder of the Castelli-Kurucz atlas.")],
-    hot: Annotated[
-        pathlib.Path | None, typer.Option(help="Folder of FSPS's SPECTRA/Hot_spectra.")
-    ] = None,
-    curves: Annotated[
-        pathlib.Path | None, typer.Option(help="Folder with the curves of the nine default bands.")
-    ] = None,
-    band: Annotated[
-        list[str] | None,
-        typer.Option("--filter", help="A band from a curve, NAME=PATH; may be repeated."),
-    ] = None,
-    vega: Annotated[
-        pathlib.Path | None, typer.Option(help="Spectrum of Vega (FITS), magnitude 0.")
-    ] = None,
-    zeropoints: Annotated[
-        pathlib.Path | None,
-        typer.Option(help="Text table of AB minus Vega per band, instead of --vega, mag."),
-    ] = None,
-    format: Annotated[str, typer.Option(help="Of the isochrones: fsps, cmd, mist, slug.")] = "fsps",
-    ages: Annotated[
-        str,
-        typer.Option(
-            help="log10 yr, lowest and highest; with --format slug the ages, comma-separated."
-        ),
-    ] = "6.0,10.1",
-    z: Annotated[
-        float | None, typer.Option(help="Metal mass fraction, where the file does not say.")
-    ] = None,
-    metallicity: Annotated[
-        float | None, typer.Option(help="[M/H] of the cool atmospheres \\[default: from z].")
-    ] = None,
-    curve: Annotated[str, typer.Option(help="Extinction: F99, CCM89, Calzetti00.")] = "F99",
-    wolf_rayet: Annotated[
-        bool, typer.Option(help="Use the Wolf-Rayet and post-AGB spectra.")
-    ] = True,
-    black_body_above: Annotated[
-        float, typer.Option(help="K, above which other stars are black bodies.")
-    ] = float("inf"),
+    grid: Annotated[pathlib.Path, typer.Argument(help="Grid file (TOML).")],
+    out: Out,
+    data: Data = None,
+    allow_own: AllowOwn = None,
 ) -> None:
     """Build a stellar grid: magnitudes of stars of all masses and ages behind any extinction."""
-    from starcensus.experiments.jobs.grid import GridFiles, run_grid
-
-    try:
-        numbers = tuple(float(word) for word in ages.split(","))
-    except ValueError:
-        raise ValueError(f"--ages {ages}: expected numbers separated by commas") from None
-    files = GridFiles(
-        isochrones=isochrones,
-        ck04=ck04,
-        hot=hot,
-        curves=curves,
-        filters=tuple(band or ()),
-        vega=vega,
-        zeropoints=zeropoints,
-        format=format,
-        ages=numbers,
-        z=z,
-        metallicity=metallicity,
-        curve=curve,
-        wolf_rayet=wolf_rayet,
-        black_body_above=black_body_above,
-    )
-    with stages() as show:
-        summary = run_grid(files, out, show)
-    for name, value in summary.items():
-        typer.echo(f"  {name:56s} {value:.6g}")
-    typer.echo(f"wrote {out / 'grid.h5'}")
+    perform(grid, out, data, allow_own, expected=("grid",))
 
 
 @simulate_app.command("ssp")

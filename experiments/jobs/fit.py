@@ -1,237 +1,221 @@
-"""Run an experiment: every fit, its files, its report.
+"""Fits of a catalogue: each with its files and its report.
 
-The main fit writes into the output folder itself, the others into sub-folders of their names.
-A fit whose files are complete and whose inputs are unchanged is not run again, so an interrupted
-experiment continues where it stopped.
+The main fit writes into the output folder itself, the others into sub-folders of their names. A fit
+whose catalogue, operator and settings are those of a finished one is not run again, so that an
+interrupted run continues where it stopped.
 """
 
 import dataclasses
-import hashlib
-import json
-import os
+import functools
 import pathlib
-from collections.abc import Callable
+from typing import Any, ClassVar
 
-import jax
-import numpy as np
-
-from starcensus import files
-from starcensus.experiments.jobs.provenance import checksum, command_line, provenance
-from starcensus.experiments.schema.fit import ConfigError, Experiment, FitConfig
-from starcensus.experiments.schema.operators import build_selection, find_file
-from starcensus.forward.mock import mock_catalogue
-from starcensus.inference import (
-    ErrorSettings,
-    FitSettings,
-    PopulationModel,
-    Sampler,
-    fit,
-)
+from starcensus.experiments.jobs._job import JOBS, SILENT, Job, Outcome, Show, Summary
+from starcensus.experiments.jobs._operators import build_selection, operator_inputs
+from starcensus.experiments.schema.fit import CatalogueTable, FitFile, FitTable
+from starcensus.experiments.schema.paths import Sources
+from starcensus.files import prepare_folder, write_json
+from starcensus.inference import ErrorSettings, FitResult, FitSettings, Sampler, fit
+from starcensus.runs import Input
 from starcensus.selection import AbstractSelection, save_selection
-from starcensus.selection.catalogue import (
-    Catalogue,
-    apply_cuts,
-    cuts_of,
-    read_catalogue,
-    write_catalogue,
-)
-
-Progress = Callable[[str], None]
+from starcensus.selection.catalogue import Catalogue, apply_cuts, cuts_of, read_catalogue
 
 
-def run_experiment(
-    experiment: Experiment,
-    text: str,
-    out: pathlib.Path,
-    roots: list[pathlib.Path],
-    progress: Progress = lambda _: None,
-) -> dict[str, object]:
-    """Run all fits of an experiment and write the folder `out`; returns its summary.
+@dataclasses.dataclass(frozen=True, eq=False)
+class OneFit(Job[FitFile]):
+    """One fit of a file, into a folder of its own.
 
-    Raises `ConfigError` when the folder cannot be written or a file is missing, and what the
-    readers and the fit raise.
+    **Arguments:**
+
+    - `table`: of the fit. `catalogue`: that the file names.
+    - `samplers`: compiled programs by population, shared among the fits.
     """
-    prepare_folder(out)
-    if experiment.catalogue is None:
-        raise ConfigError("the experiment has no [catalogue]; use `starcensus mock` to make one")
-    path = find_file(experiment.catalogue.path, roots, "catalogue")
-    progress(f"reading {path.name}")
-    options = dict(experiment.catalogue.options)
-    if "column_map" in options:
-        options["column_map"] = find_file(str(options["column_map"]), roots, "column map")
-    catalogue = read_catalogue(path, experiment.catalogue.format, **options)
-    catalogue = apply_cuts(catalogue, cuts_of(experiment.catalogue.cuts))
-    facts = provenance(text, experiment.seed, [path], command_line())
-    key = hashlib.sha256(f"{text}{checksum(path)}{facts['version']}".encode()).hexdigest()
-    summaries: list[dict[str, object]] = []
-    samplers: dict[str, Sampler] = {}
-    for position, config in enumerate(experiment.fits):
-        folder = out if position == 0 else out / config.name
-        folder.mkdir(exist_ok=True)
-        write_json(folder / "provenance.json", {**facts, "fit": config.name})
-        done = _finished(folder, key)
-        if done is None:
-            done = _run_one(experiment, config, catalogue, roots, folder, key, progress, samplers)
-        else:
-            progress(f"{config.name}: finished before")
-        summaries.append(done)
-    truth = catalogue.meta.get("truth")
-    known = {f"truth.{k}": v for k, v in truth.items()} if isinstance(truth, dict) else {}
-    summary = {**summaries[0], **known}
-    for config, other in zip(experiment.fits[1:], summaries[1:], strict=True):
-        summary |= {f"{config.name}.{k}": v for k, v in other.items() if k != "verdict"}
-        write_json(out / config.name / "summary.json", {**other, **known})
-    write_json(out / "summary.json", summary)
-    progress("writing the report")
-    from starcensus.experiments.report import write_report  # loads Matplotlib
 
-    for config in experiment.fits[1:]:
-        write_report(out / config.name)
-    write_report(out)
-    return summary
+    table: FitTable = dataclasses.field(kw_only=True)
+    catalogue: Catalogue = dataclasses.field(kw_only=True)
+    samplers: dict[str, Sampler] = dataclasses.field(kw_only=True)
 
+    locks: ClassVar[bool] = False
 
-def _run_one(
-    experiment: Experiment,
-    config: FitConfig,
-    catalogue: Catalogue,
-    roots: list[pathlib.Path],
-    folder: pathlib.Path,
-    key: str,
-    progress: Progress,
-    samplers: dict[str, Sampler],
-) -> dict[str, object]:
-    model = experiment.populations[config.population].model()
-    selection_config = experiment.selections[config.selection]
-    selection = build_selection(selection_config, model.population.box, roots, catalogue)
-    errors = config.errors or experiment.errors
-    settings = FitSettings(
-        errors=dataclasses.replace(errors, seed=experiment.seed),
-        sampler=dataclasses.replace(experiment.sampler, seed=experiment.seed),
-        quadrature=experiment.quadrature,
-        bins=experiment.bins,
-        thresholds=experiment.thresholds,
-    )
-    result = fit(
-        catalogue,
-        selection,
-        model,
-        settings,
-        progress=lambda stage: progress(f"{config.name}: {stage}"),
-        sampler=samplers.get(config.population),
-    )
-    samplers[config.population] = result.sampler
-    result.save(folder)
-    save_selection(selection, folder / "selection.h5")
-    is_main = config is experiment.fits[0]
-    write_json(
-        folder / "run.json",
-        {
-            "key": key,
-            "title": experiment.title if is_main else f"{experiment.title}: {config.name}",
-            "description": experiment.description if is_main else config.text,
-            "fit": config.name,
-            "summary_keys": list(result.summary),
+    @property
+    def name(self) -> str:
+        return self.table.name
+
+    @property
+    def is_main(self) -> bool:
+        return self.table is self.file.fits[0]
+
+    def inputs(self) -> dict[str, Input]:
+        used = {self.table.selection: self.file.selections[self.table.selection]}
+        return catalogue_inputs(self.file.catalogue, self.sources) | operator_inputs(
+            used, self.sources
+        )
+
+    def settings(self) -> dict[str, Any]:
+        whole, table = super().settings(), self.table
+        shared = "seed", "catalogue", "errors", "sampler", "quadrature", "bins", "thresholds"
+        own = {
+            "fit": {"selection": table.selection, "population": table.population},
+            "selection": whole["selections"][table.selection],
+            "population": whole["populations"][table.population],
+        }
+        errors = {"errors": dataclasses.asdict(self._errors())}
+        return {name: whole[name] for name in shared} | own | errors
+
+    def results(self) -> tuple[str, ...]:
+        return "posterior.nc", "selection.h5"
+
+    def words(self) -> dict[str, Any]:
+        file, table, main = self.file, self.table, self.is_main
+        others = [{"name": t.name, "path": t.name, "text": t.text} for t in file.fits[1:]]
+        title = file.title or f"Fit of {pathlib.Path(file.catalogue.path).name}"
+        return {
+            "title": title if main else f"{title}: {table.name}",
+            "description": file.description if main else table.text,
+            "fit": table.name,
+            "notes": list(file.notes),
+            "references": list(file.references),
+            "comparisons": others if main else [],
+        }
+
+    def run(self, show: Show) -> Outcome:
+        model = self.file.populations[self.table.population].model()
+        operator = self.file.selections[self.table.selection]
+        selection = build_selection(operator, model.population.box, self.sources, self.catalogue)
+        result = fit(
+            self.catalogue,
+            selection,
+            model,
+            self._fit_settings(),
+            progress=lambda stage: show.stage(f"{self.name}: {stage}"),
+            sampler=self.samplers.get(self.table.population),
+        )
+        self.samplers[self.table.population] = result.sampler
+        result.save(self.out)
+        save_selection(selection, self.out / "selection.h5")
+        return Outcome(dict(result.summary), {"fit": self.name}, self._record(result, selection))
+
+    def _errors(self) -> ErrorSettings:
+        return self.table.errors or self.file.errors
+
+    def _fit_settings(self) -> FitSettings:
+        return FitSettings(
+            errors=dataclasses.replace(self._errors(), seed=self.file.seed),
+            sampler=dataclasses.replace(self.file.sampler, seed=self.file.seed),
+            quadrature=self.file.quadrature,
+            bins=self.file.bins,
+            thresholds=self.file.thresholds,
+        )
+
+    def _record(self, result: FitResult, selection: AbstractSelection) -> dict[str, Any]:
+        return {
             "catalogue": {
-                "source": pathlib.Path(catalogue.source).name,
+                "source": pathlib.Path(self.catalogue.source).name,
                 "n": len(result.objects),
                 "steps": [dataclasses.asdict(step) for step in result.objects.steps],
             },
             "selection": {
                 "kind": type(selection).__name__,
                 "acts_on": selection.acts_on,
-                "description": selection_config.description,
+                "description": self.file.selections[self.table.selection].description,
             },
-            "population": _population_words(experiment, config, model),
-            "errors": _error_words(errors),
-            "notes": list(experiment.notes),
-            "references": list(experiment.references),
-            "comparisons": [
-                {"name": other.name, "path": other.name, "text": other.text}
-                for other in experiment.fits[1:]
-            ]
-            if is_main
-            else [],
-        },
-    )
-    return dict(result.summary)
+            "population": self._population_words(),
+            "errors": dataclasses.asdict(self._errors()),
+        }
+
+    def _population_words(self) -> dict[str, Any]:
+        table = self.file.populations[self.table.population]
+        joint = table.mass_age or {}
+        nodes = (("p_av", table.extinction), ("p_age", table.age or {}))
+        return {
+            "mass": (table.mass or joint).get("kind"),
+            "age": (table.age or joint).get("kind"),
+            "extinction": table.extinction.get("kind"),
+            "bounds": table.bounds.as_dict(),
+            "form": table.form,
+            "nodes": {name: list(part["nodes"]) for name, part in nodes if "nodes" in part},
+        }
 
 
-def _finished(folder: pathlib.Path, key: str) -> dict[str, object] | None:
-    """The summary of a fit that these inputs have already given, if its files are all there."""
-    files = [folder / name for name in ("run.json", "summary.json", "posterior.nc", "selection.h5")]
-    if not all(file.is_file() for file in files):
-        return None
-    if json.loads(files[0].read_text()).get("key") != key:
-        return None
-    summary = json.loads(files[1].read_text())
-    # The main fit's summary also holds the truth and the other fits' numbers.
-    names = json.loads(files[0].read_text())["summary_keys"]
-    return {name: summary[name] for name in names}
+@JOBS.register("fit")
+class FitJob(Job[FitFile]):
+    """All fits of a file, compared with one another."""
+
+    def perform(self, show: Show = SILENT) -> Summary:
+        """Each fit is known again by itself, and has a record of its own."""
+        with self._named():
+            self.inputs()
+            prepare_folder(self.out)
+            with self._lock():
+                return self.run(show).summary
+
+    def inputs(self) -> dict[str, Input]:
+        return catalogue_inputs(self.file.catalogue, self.sources) | operator_inputs(
+            self.file.selections, self.sources
+        )
+
+    def results(self) -> tuple[str, ...]:
+        return ("summary.json",)
+
+    @functools.cached_property
+    def fits(self) -> tuple[OneFit, ...]:
+        """The fits, the main one first."""
+        catalogue = read(self.file.catalogue, self.sources)
+        samplers: dict[str, Sampler] = {}
+        return tuple(
+            OneFit(
+                self.file,
+                self.text,
+                self.sources,
+                self.out if table is self.file.fits[0] else self.out / table.name,
+                self.work,
+                self.own,
+                self.source,
+                table=table,
+                catalogue=catalogue,
+                samplers=samplers,
+            )
+            for table in self.file.fits
+        )
+
+    def run(self, show: Show) -> Outcome:
+        show.stage("reading the catalogue")
+        summaries = [one.perform(show) for one in self.fits]
+        show.stage("writing the report")
+        summary = self._joined(summaries)
+        # The report of the main fit needs its summary, and those of the others.
+        write_json(self.out / "summary.json", summary)
+        from starcensus.experiments.report import write_report  # loads Matplotlib
+
+        for one in (*self.fits[1:], self.fits[0]):
+            write_report(one.out)
+        return Outcome(summary)
+
+    def _joined(self, summaries: list[Summary]) -> Summary:
+        """The main fit's numbers, the truth, and the other fits' under their names."""
+        truth = self.fits[0].catalogue.meta.get("truth")
+        known = {f"truth.{k}": v for k, v in truth.items()} if isinstance(truth, dict) else {}
+        joined = {**summaries[0], **known}
+        for one, summary in zip(self.fits[1:], summaries[1:], strict=True):
+            joined |= {f"{one.name}.{k}": v for k, v in summary.items() if k != "verdict"}
+            prepare_folder(one.out)
+            write_json(one.out / "summary.json", {**summary, **known})
+        return joined
 
 
-def make_mock(
-    experiment: Experiment, out: pathlib.Path, roots: list[pathlib.Path], stem: str
-) -> tuple[pathlib.Path, pathlib.Path]:
-    """Draw the mock of an experiment's [mock] and write `STEM.ecsv` and `STEM_operator.h5`.
-
-    The true parameters go into the catalogue's metadata.
-    """
-    if experiment.mock is None:
-        raise ConfigError("the experiment has no [mock] section")
-    prepare_folder(out)
-    config = experiment.mock
-    family = experiment.populations[config.population].population()
-    population = family.with_values({k: np.asarray(v, float) for k, v in config.truth.items()})
-    selection: AbstractSelection = build_selection(
-        experiment.selections[config.selection], population.box, roots, None
-    )
-    with jax.enable_x64(True):
-        key = jax.random.key(config.seed)
-        mock = mock_catalogue(key, population, selection, config.sigma, source=stem)
-    facts = {"truth": mock.truth, "n_drawn": mock.n_drawn, "seed": config.seed}
-    catalogue = dataclasses.replace(mock.catalogue, meta={**mock.catalogue.meta, **facts})
-    paths = (out / f"{stem}.ecsv", out / f"{stem}_operator.h5")
-    write_catalogue(catalogue, paths[0])
-    save_selection(selection, paths[1])
-    return paths
+def read(table: CatalogueTable, sources: Sources) -> Catalogue:
+    """The catalogue of a table, after its cuts."""
+    options = dict(table.options)
+    if "column_map" in options:
+        options["column_map"] = sources.file(str(options["column_map"]), "column map")
+    path = sources.file(table.path, "catalogue")
+    return apply_cuts(read_catalogue(path, table.format, **options), cuts_of(table.cuts))
 
 
-def prepare_folder(out: pathlib.Path) -> None:
-    """Make `out`; raises `ConfigError` if that, or writing into it, is not possible."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        probe = out / ".starcensus-write-test"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else str(error)
-        raise ConfigError(f"cannot write to the output folder {out}: {reason}") from error
-
-
-def write_json(path: pathlib.Path, content: dict[str, object]) -> None:
-    """Write JSON atomically; NaN and infinity are refused."""
-    files.write_json(path, content)
-
-
-def _population_words(
-    experiment: Experiment, config: FitConfig, model: PopulationModel
-) -> dict[str, object]:
-    table = experiment.populations[config.population]
-    joint = table.mass_age or {}
-    return {
-        "mass": (table.mass or joint).get("kind"),
-        "age": (table.age or joint).get("kind"),
-        "extinction": table.extinction.get("kind"),
-        "bounds": table.bounds.model_dump(),
-        "form": model.form,
-        "nodes": {
-            name: list(part["nodes"])
-            for name, part in (("p_av", table.extinction), ("p_age", table.age or {}))
-            if "nodes" in part
-        },
-    }
-
-
-def _error_words(errors: ErrorSettings) -> dict[str, object]:
-    return dataclasses.asdict(errors)
+def catalogue_inputs(table: CatalogueTable, sources: Sources) -> dict[str, Input]:
+    """The files of a catalogue."""
+    found = {"catalogue": Input.of(sources.file(table.path, "catalogue"))}
+    if "column_map" in table.options:
+        path = sources.file(str(table.options["column_map"]), "column map")
+        found["catalogue.column_map"] = Input.of(path)
+    return found

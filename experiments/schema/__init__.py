@@ -1,1 +1,1 @@
-"""Schemas of the files that starcensus reads."""
+"""What files of settings may hold, one module a kind."""

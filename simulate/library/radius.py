@@ -84,8 +84,11 @@ class MassRadius(AbstractRadiusLaw):
     """log10(r / pc) = slope log10(M / M_sun) + N(0, scatter), the rough relation through the
     clusters of Krumholz+19 (ARA&A 57, figure 9) that tests with artificial clusters use.
 
-    `whole` rounds to whole numbers of pc between `low` and `high`; otherwise radii are cut to
-    these limits only where they are given.
+    **Arguments:**
+
+    - `slope`: dex per dex. `scatter`: dex.
+    - `low`, `high`: pc; radii are cut to these limits where they are given.
+    - `whole`: round to whole numbers of pc, between 1 and 10 where there are no limits.
     """
 
     slope: float = 0.14

@@ -123,10 +123,13 @@ class Run:
             **environment(),
         }
 
-    def finished(self, folder: Path, *files: str) -> bool:
-        """Whether `folder` holds this very run, with all of `files` as they were written."""
+    def finished(self, folder: Path, *files: str, record: str = "run.json") -> bool:
+        """Whether `folder` holds this very run, with all of `files` as they were written.
+
+        `record`: the file that says so, where a folder holds several runs.
+        """
         try:
-            found = read_json(pathlib.Path(folder) / "run.json")
+            found = read_json(pathlib.Path(folder) / record)
             sums = found["files"]
             return found["key"] == self.key and all(
                 name in sums and checksum(pathlib.Path(folder) / name) == sums[name]
@@ -135,10 +138,20 @@ class Run:
         except (FileError, KeyError, TypeError):
             return False
 
-    def finish(self, folder: Path, *files: str) -> None:
-        """Say in `run.json` that the files of a folder are this run's; the last thing written."""
+    def finish(
+        self,
+        folder: Path,
+        *files: str,
+        record: str = "run.json",
+        facts: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Say in `record` that the files of a folder are this run's; the last thing written.
+
+        `facts`: what else the record holds.
+        """
         sums = {name: checksum(pathlib.Path(folder) / name) for name in files}
-        write_json(pathlib.Path(folder) / "run.json", {"key": self.key, "files": sums})
+        own = {"key": self.key, "files": sums}
+        write_json(pathlib.Path(folder) / record, {**(facts or {}), **own})
 
 
 @functools.cache

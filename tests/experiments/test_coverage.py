@@ -4,11 +4,10 @@ import pathlib
 
 import pytest
 
-from starcensus.experiments.jobs.calibrate import run_case
-from starcensus.experiments.schema.fit import load_experiment
-from starcensus.inference import CalibrationSettings
+from starcensus.experiments.jobs._job import SILENT, open_job
+from starcensus.experiments.jobs.calibration import CalibrationJob
 
-EXPERIMENTS = pathlib.Path(__file__).parents[2] / "experiments"
+COVERAGE = pathlib.Path(__file__).parents[2] / "experiments" / "examples" / "coverage.toml"
 
 
 @pytest.mark.slow
@@ -16,9 +15,8 @@ EXPERIMENTS = pathlib.Path(__file__).parents[2] / "experiments"
     "name",
     ["selection-on-data", "selection-on-truth", "data-fitted-as-truth", "truth-fitted-as-data"],
 )
-def test_full_calibration(name):
-    experiment, _ = load_experiment(EXPERIMENTS / "coverage.toml")
-    case = next(case for case in experiment.calibration if case.name == name)
-    settings = CalibrationSettings(n_catalogues=200, seed=experiment.seed)
-    result = run_case(experiment, case, [EXPERIMENTS], settings)
-    assert result.accepted() == case.passes
+def test_full_calibration(name, tmp_path):
+    job = open_job(COVERAGE, tmp_path)
+    assert isinstance(job, CalibrationJob) and job.file.calibration.n_catalogues == 200
+    case = next(case for case in job.file.cases if case.name == name)
+    assert job.calibrate(case, SILENT).accepted() == case.passes

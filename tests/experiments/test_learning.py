@@ -11,7 +11,7 @@ import pytest
 from benchmarks import design
 from tests.helpers import run
 
-from starcensus.experiments.schema.fit import ConfigError
+from starcensus.experiments.schema._base import ConfigError
 from starcensus.selection import (
     NetworkSelection,
     load_selection,
@@ -22,6 +22,7 @@ from starcensus.selection.learning import Inputs
 
 EXPERIMENTS = pathlib.Path(__file__).parents[2] / "experiments"
 LEARNING = """
+kind = "learning"
 title = "made"
 tables = ["tables/one.h5", "tables/two.h5"]
 [inputs]
@@ -97,7 +98,10 @@ def test_an_evaluation_with_its_figures(project, monkeypatch, capsys):
     assert summary["n_clusters"] == 1200 and summary["n_repeats"] == 20
     assert [row["k"] for row in summary["neighbours.by_k"]] == [10, 20, 40, 80, 160, 320]
     facts = json.loads((project / "check" / "provenance.json").read_text())
-    assert set(facts["inputs"]) == {"operator.h5", "test.h5"}
+    assert {each["name"] for each in facts["inputs"].values()} == {"operator.h5", "test.h5"}
+    origin = facts["inputs"]["operator"]["origin"]
+    assert set(origin["tables"]) == {"one.h5", "two.h5"}
+    assert facts["inputs"]["tables.0"]["origin"]["distance_modulus"] == 29.98
     for name in ("reliability.png", "binned.png", "errors.png"):
         assert (project / "check" / name).stat().st_size > 5000
 
@@ -108,13 +112,13 @@ def test_it_is_not_judged_by_what_it_was_trained_on(project, monkeypatch, capsys
     assert run(monkeypatch, "selection", "evaluate", *files, *tables) == 2
     said = capsys.readouterr().err
     assert "was trained on" in said and "one.h5" in said and said.startswith("starcensus:")
-    assert not (project / "own").exists()
+    assert not (project / "own" / "summary.json").exists()
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (('"tables/two.h5"', '"tables/none.h5"'), "there is no such injection table"),
+        (('"tables/two.h5"', '"tables/none.h5"'), "injection table: no file tables/none.h5"),
         (("epochs = 30", "epoch = 30"), "unknown key"),
         (("widths = [32, 32]", "widths = []"), "at least one hidden layer"),
         (("low = 2", "low = 0.5\n#"), "the network knows 1 to 10 pc"),

@@ -10,14 +10,17 @@ import pytest
 from astropy.table import Table
 from tests.helpers import run
 
-from starcensus.experiments.jobs.library import LibraryConfig, load_design, run_library_file
-from starcensus.simulate import BoxTheta, ClusterLibrary, TableTheta, Work
+from starcensus.experiments.jobs._job import open_job
+from starcensus.experiments.jobs.library import LibraryJob
+from starcensus.shards import Work
+from starcensus.simulate import BoxTheta, ClusterLibrary, TableTheta
 from starcensus.simulate.clusters.bins import StellarPopulation
 from starcensus.simulate.clusters.cluster import DrawSettings, draw_clusters
 from starcensus.simulate.clusters.imf import Chabrier
 from starcensus.simulate.stars.grid import StellarGrid
 
 DESIGN = """
+kind = "library"
 n = 60
 seed = 3
 bands = ["ACS_F814W", "WFC3_UVIS_F275W"]
@@ -58,7 +61,7 @@ def test_a_library_and_what_stands_beside_it(tmp_path, monkeypatch, capfd):
     assert 1 <= summary["r_eff_pc.min"] < summary["r_eff_pc.max"] <= 10
     assert all(isinstance(value, int | float) for value in summary.values())
     facts = json.loads((out.with_suffix(".provenance.json")).read_text())
-    assert facts["seed"] == 3 and facts["experiment"] == DESIGN
+    assert facts["seed"] == 3 and facts["file"] == DESIGN
     assert facts["engine"]["grid"].startswith("sha256:")
     # Another library in the folder has facts of its own.
     assert (
@@ -80,21 +83,26 @@ def test_a_library_and_what_stands_beside_it(tmp_path, monkeypatch, capfd):
     assert out.read_bytes() == before
 
 
+def library_job(folder: pathlib.Path) -> LibraryJob:
+    job = open_job(folder / "d.toml", folder / "a.h5")
+    assert isinstance(job, LibraryJob)
+    return job
+
+
 def test_designs(tmp_path):
     Table(
         {"log_mass": [2.0, 3.0], "log_age": [7.0, 8.0], "a_v": [0.0, 1.0], "r_eff_pc": [1.0, 2.0]}
     ).write(tmp_path / "t.ecsv")
     (tmp_path / "d.toml").write_text(
-        'bands = ["ACS_F814W"]\n[theta]\nkind = "table"\npath = "t.ecsv"\n'
+        'kind = "library"\nbands = ["ACS_F814W"]\n[theta]\nkind = "table"\npath = "t.ecsv"\n'
     )
-    config, _ = load_design(tmp_path / "d.toml")
-    design = config.design(tmp_path)
+    design = library_job(tmp_path).design()
     assert design.n == 2 and isinstance(design.theta, TableTheta)
-    run_library_file(tmp_path / "d.toml", tmp_path / "a.h5", Work(shard_size=1))
+    open_job(tmp_path / "d.toml", tmp_path / "a.h5", work=Work(shard_size=1)).perform()
     assert ClusterLibrary.load(tmp_path / "a.h5").column("r_eff_pc").tolist() == [1, 2]
-    box = {"kind": "quasi_random", "log_mass": [2, 6], "log_age": 7, "mass_slope": -2}
-    config = LibraryConfig.model_validate({"n": 4, "theta": box})
-    theta = config.design(tmp_path).theta
+    box = 'kind = "quasi_random"\nlog_mass = [2, 6]\nlog_age = 7\nmass_slope = -2\n'
+    (tmp_path / "d.toml").write_text('kind = "library"\nn = 4\n[theta]\n' + box)
+    theta = library_job(tmp_path).design().theta
     assert isinstance(theta, BoxTheta)
     assert theta.sequence == "sobol" and theta.log_age == (7, 7) and theta.mass_slope == -2
 
@@ -148,7 +156,7 @@ MISTAKES = [
     (replace("n = 60", ""), [], "d.toml: n is missing; expected the number of clusters"),
     (replace("n = 60", "n = 0"), [], "d.toml: n is 0; expected at least 1 cluster"),
     (replace("n = 60", "n = 2.5"), [], "d.toml: n: Input should be a valid integer"),
-    (replace("seed = 3", "seed = -3"), [], "seed is -3; expected a whole number"),
+    (replace("seed = 3", "seed = -3"), [], "seed: .*greater than or equal to 0"),
     (replace("n = 60", "n = "), [], "d.toml: not valid TOML"),
     (replace("[2, 4]", "[4, 2]"), [], r"log_mass = \[4, 2\]; expected finite limits, the lower"),
     (
@@ -166,16 +174,28 @@ MISTAKES = [
     (
         replace('"log_uniform"', '"flat"'),
         [],
-        "theta: .*'flat' found .* expected tags: 'log_uniform'",
+        "theta: kind: 'flat' is no design of θ; expected one of log_uniform",
     ),
     (replace('kind = "flat"', 'kind = "flat"\nlow = -1'), [], "radii from -1 to 10 pc; expected"),
-    (replace('kind = "flat"', 'kind = "flat"\nslope = 1'), [], "radius.flat.slope: unknown key"),
+    (
+        replace('kind = "flat"', 'kind = "flat"\nslope = 1'),
+        [],
+        "radius: radius law of kind flat has no slope; it has low",
+    ),
     (replace("ACS_F814W", "ACS_F999W"), [], "the grid has no band ACS_F999W; it has "),
     (replace("WFC3_UVIS_F275W", "ACS_F814W"), [], "bands repeat: ACS_F814W, ACS_F814W"),
     (replace("high = 100.0", "high = 0.01"), [], "an IMF needs 0 < low < high"),
-    (replace('"chabrier"', '"chabriere"'), [], "imf.kind: Input should be 'kroupa', 'chabrier'"),
-    (replace("[imf]", "[draw]\ncovering = 2\n[imf]"), [], "draw.covering: .* less than or equal"),
-    (replace("n = 60", 'n = 60\ngrid = "none.h5"'), [], "none.h5: there is no such stellar grid"),
+    (
+        replace('"chabrier"', '"chabriere"'),
+        [],
+        "imf: kind: 'chabriere' is no initial mass function; expected one of k",
+    ),
+    (
+        replace("[imf]", "[draw]\ncovering = 2\n[imf]"),
+        [],
+        "draw: covering is a fraction, from 0 to 1; got 2",
+    ),
+    (replace("n = 60", 'n = 60\ngrid = "none.h5"'), [], "grid: no file none.h5 in "),
     (table(log_age=[7.0, np.nan]), [], "t.csv, row 2: log_age is nan; expected a finite number"),
     (table(a_v=[0.0, -1.0]), [], "t.csv, row 2: a_v is -1; expected a finite number of 0 mag"),
     (table(a_v=[]), [], "t.csv has no column a_v; it has log_mass, log_age"),
@@ -189,13 +209,13 @@ MISTAKES = [
         [],
         "t.csv cannot be read as a table .*; expected ECSV",
     ),
-    (both(table(), replace("t.csv", "u.csv")), [], "u.csv: there is no such table"),
-    (lambda folder: (folder / "d.toml").unlink(), [], "d.toml: there is no such design file"),
+    (both(table(), replace("t.csv", "u.csv")), [], "table of θ: no file u.csv in "),
+    (lambda folder: (folder / "d.toml").unlink(), [], "d.toml: there is no such library file"),
     (write("out.h5", "something else"), [], "out.h5 is there and is not whole"),
     (truncated, [], "out.h5 is there and is not whole .*cut off"),
     (write("sub", ""), ["--out", "sub/out.h5"], "cannot write to the output folder .*sub"),
     (None, ["--workers", "0"], "workers is 0; expected 1 or more"),
-    (None, ["--engine", "galev"], "--engine is 'galev'; expected starcensus or slug"),
+    (None, ["--engine", "galev"], "engine: .*'starcensus' or 'slug'"),
     (None, ["--engine", "slug", "--slug-data", "."], "fetch them with `python -m slugpy.download"),
     (None, ["--scheduler", "nowhere"], "no Dask scheduler answers at nowhere"),
 ]

@@ -1,13 +1,11 @@
-"""An operator of one's own, named in an experiment."""
-
-import tomllib
+"""An operator of one's own, named in a file."""
 
 import jax
 import numpy as np
 import pytest
 
-from starcensus.experiments.jobs.fit import make_mock
-from starcensus.experiments.schema.fit import ConfigError, parse_experiment
+from starcensus.experiments.jobs._job import open_job
+from starcensus.experiments.schema._base import ConfigError, parse
 from starcensus.selection import (
     OPERATORS,
     AbstractSelection,
@@ -18,25 +16,23 @@ from starcensus.selection import (
     load_selection,
 )
 
-EXPERIMENT = """
+MOCK = """
+kind = "mock"
 title = "Own operator"
-[selections.mine]
+seed = 1
+sigma = [0.1, 0.1, 0.1]
+[selection]
 kind = "test_mass_limit"
 options = { limit = 3.8 }
 acts_on = "truth"
 recorded_limits = { log_mass = [3.5, 6.0], log_age = [6.0, 9.5], a_v = [0.0, 3.0] }
 limits_sigma = [0.1, 0.1, 0.1]
-[populations.only]
+[population]
 bounds = { log_mass = [3.0, 6.5], log_age = [6.0, 9.5], a_v = [0.0, 3.0] }
 mass = { kind = "schechter" }
 age = { kind = "mid" }
 extinction = { kind = "nodes", nodes = [0.0, 1.0, 3.0] }
-[mock]
-selection = "mine"
-population = "only"
-seed = 1
 truth = { log_n = 2.5 }
-sigma = [0.1, 0.1, 0.1]
 """
 
 
@@ -56,10 +52,10 @@ class MassLimit(AbstractSelection):
 
 
 def test_a_mock_is_drawn_with_it_and_its_file_is_loaded(tmp_path):
-    experiment = parse_experiment(tomllib.loads(EXPERIMENT), "own.toml")
-    catalogue, path = make_mock(experiment, tmp_path, [tmp_path], "own")
-    assert catalogue.is_file()
-    product = load_selection(path)
+    (tmp_path / "own.toml").write_text(MOCK)
+    open_job(tmp_path / "own.toml", tmp_path / "out").perform()
+    assert (tmp_path / "out" / "catalogue.ecsv").is_file()
+    product = load_selection(tmp_path / "out" / "operator.h5")
     assert isinstance(product, ProductSelection) and isinstance(product.first, MassLimit)
     assert product.first.limit == 3.8 and product.acts_on == "truth"
     assert product.first.domain == Box((3.0, 6.5), (6.0, 9.5), (0.0, 3.0))
@@ -67,6 +63,6 @@ def test_a_mock_is_drawn_with_it_and_its_file_is_loaded(tmp_path):
 
 
 def test_a_kind_that_there_is_not_is_refused_with_those_that_are():
-    text = EXPERIMENT.replace("test_mass_limit", "oracle")
+    text = MOCK.replace("test_mass_limit", "oracle")
     with pytest.raises(ConfigError, match=r"oracle.*expected one of complete, magnitude"):
-        parse_experiment(tomllib.loads(text), "own.toml")
+        parse(text, "own.toml")

@@ -7,8 +7,10 @@ import pydantic
 import pytest
 from astropy.io import fits
 
-from starcensus.experiments.schema.fit import ConfigError
-from starcensus.experiments.schema.psfs import PsfConfig
+from starcensus.experiments.jobs._psfs import read_table
+from starcensus.experiments.schema._base import ConfigError
+from starcensus.experiments.schema.images import PsfTable
+from starcensus.experiments.schema.paths import Sources
 from starcensus.simulate import PSF
 
 SIGMA = 0.08  # arcsec, of all
@@ -25,7 +27,7 @@ def write(folder: pathlib.Path, scale: float, **keywords: object) -> pathlib.Pat
 
 
 def psf(folder: pathlib.Path, survey: float, **given: object) -> PSF:
-    return PsfConfig(path="psf.fits", **given).psf("V", survey, folder)
+    return read_table(PsfTable(path="psf.fits", **given), "V", survey, Sources(folder))
 
 
 def spread(found: PSF) -> float:
@@ -115,7 +117,7 @@ def test_rounding_is_no_contradiction(tmp_path):
 
 def test_one_of_the_two_is_given():
     with pytest.raises(pydantic.ValidationError, match=r"oversampling is 4 and .* 0\.01; give one"):
-        PsfConfig(path="psf.fits", oversampling=4, pixel_scale_arcsec=0.01)
+        PsfTable(path="psf.fits", oversampling=4, pixel_scale_arcsec=0.01)
 
 
 @pytest.mark.shared
@@ -126,5 +128,5 @@ def test_scales_that_tinytim_writes(shared):
         ("wfc3_uvis/paltas_acs_tinytim_psf_tt_1.fits", 0.05, 2),
         ("wfc3_uvis/wfc3_uvis_f814w_flat_sub5.fits", 0.0396, 5),
     ):
-        found = PsfConfig(path=name).psf("V", survey, shared / "psf")
+        found = read_table(PsfTable(path=name), "V", survey, Sources(shared / "psf"))
         assert found.oversampling == oversampling

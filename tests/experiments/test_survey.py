@@ -6,8 +6,10 @@ import pathlib
 import numpy as np
 import pytest
 
-from starcensus.experiments.schema.fit import ConfigError
-from starcensus.experiments.schema.survey import SurveyConfig, parse_survey
+from starcensus.experiments.jobs._images import Survey
+from starcensus.experiments.schema._base import ConfigError, parse
+from starcensus.experiments.schema.paths import Sources
+from starcensus.experiments.schema.survey import SurveyFile
 from starcensus.files import FileError
 from starcensus.selection.pipeline import PhangsPipeline
 from starcensus.selection.pipeline.phangs import ModelRegions
@@ -27,8 +29,16 @@ kind = "legus"
 """
 
 
-def parsed(text: str) -> SurveyConfig:
-    return parse_survey(text, "survey.toml")
+def parsed(text: str) -> SurveyFile:
+    return parse('kind = "survey"\n' + text, "survey.toml", SurveyFile)
+
+
+def survey(text: str, folder: pathlib.Path, level: float = 0.1) -> Survey:
+    """With images that are no files."""
+    made = Survey(parsed(text), Sources(folder))
+    frame, psfs = field(level)
+    made.__dict__.update(frame=frame, psfs=psfs)
+    return made
 
 
 def test_scale_factors_of_the_placement():
@@ -70,7 +80,7 @@ def field(level: float = 0.1) -> tuple[Frame, dict[str, PSF]]:
 
 
 def pipeline(text: str, folder: pathlib.Path, level: float = 0.1) -> PhangsPipeline:
-    made = parsed(text).make_pipeline(*field(level), folder)
+    made = survey(text, folder, level).pipeline
     assert isinstance(made, PhangsPipeline) and made.settings.sample == "ml"
     return made
 
@@ -82,7 +92,8 @@ def test_regions_of_models_are_made_once(tmp_path, monkeypatch):
     monkeypatch.setattr(phangs_survey, "mean_magnitudes", lambda *a: pytest.fail("made again"))
     again = pipeline(PHANGS, tmp_path)
     assert again.describe() == made.describe()
-    assert tmp_path / "regions.h5" in parsed(PHANGS.replace('"galaxy"', "[]")).inputs(tmp_path)
+    files = survey(PHANGS.replace('"galaxy"', "[]"), tmp_path).inputs()
+    assert "pipeline.regions.h5" in files
     # Of another sky, grid or PSF they are others.
     fewer = PHANGS.replace("n_masses = 40", "n_masses = 41")
     for text, level in ((PHANGS, 0.2), (fewer, 0.1)):
@@ -109,10 +120,14 @@ def test_models_are_those_of_the_file(tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("n_masses", "n_mass", r"pipeline: models: unknown key n_mass; allowed: log_ages"),
+        ("n_masses", "n_mass", r"pipeline: models\.n_mass: unknown key"),
         ("n_masses = 40", "n_masses = 0", r"pipeline: models: n_masses >= 1"),
         ('sample = "ml"', "", "models and regions are given and sample is 'human', which"),
-        ("min_bands = 1", "min_band = 1", r"unknown key min_band; allowed: sample, .*, regions"),
+        (
+            "min_bands = 1",
+            "min_band = 1",
+            r"pipeline of kind phangs has no min_band; it has sample, .*, regions",
+        ),
     ],
 )
 def test_what_the_models_cannot_be(old, new, message):

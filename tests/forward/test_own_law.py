@@ -10,11 +10,11 @@ import pytest
 import scipy.integrate
 import scipy.stats
 
-from starcensus.experiments.schema.fit import PopulationConfig
+from starcensus.experiments.schema.population import PopulationTable
 from starcensus.forward import MASS_FUNCTIONS, _base
 
 TABLE = """
-bounds = { log_mass = [2.0, 6.0], log_age = [6.0, 10.0] }
+bounds = { log_mass = [2.0, 6.0], log_age = [6.0, 10.0], a_v = [0.0, 3.0] }
 mass = { kind = "log_normal_mass", log_m_peak = 3.8 }
 age = { kind = "constant" }
 extinction = { kind = "nodes", nodes = [0.0, 1.0, 3.0] }
@@ -35,7 +35,7 @@ def example():
 
 
 def test_a_users_mass_function_works_from_a_file(example):
-    model = PopulationConfig.model_validate(tomllib.loads(TABLE)).model()
+    model = PopulationTable.model_validate(tomllib.loads(TABLE)).model()
     assert [p.name for p in model.fitted()] == ["log_m_peak", "p_av", "log_n"]
     law = model.population.mass_age.mass
     assert law.log_mass_range == (2.0, 6.0)
@@ -50,4 +50,4 @@ def test_a_users_mass_function_works_from_a_file(example):
 
 def test_a_kind_that_nobody_registered_is_refused():
     with pytest.raises(ValueError, match=r"'log_normal_mass' is no mass function.*schechter"):
-        PopulationConfig.model_validate(tomllib.loads(TABLE))
+        PopulationTable.model_validate(tomllib.loads(TABLE))

@@ -6,7 +6,10 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from starcensus.experiments.schema.survey import parse_survey
+from starcensus.experiments.jobs._images import Survey
+from starcensus.experiments.schema._base import parse
+from starcensus.experiments.schema.paths import Sources
+from starcensus.experiments.schema.survey import SurveyFile
 from starcensus.files import checksum
 from starcensus.selection.pipeline import (
     PIPELINES,
@@ -55,10 +58,10 @@ def field() -> Field:
 
 
 def test_a_users_pipeline_stands_in_a_survey_file(tmp_path):
-    text = '[images]\npaths = []\n[pipeline]\nkind = "peaks_of_a_test"\n'
-    config = parse_survey(text + "limit = 1.0", "survey.toml")
+    text = 'kind = "survey"\n[images]\npaths = []\n[pipeline]\nkind = "peaks_of_a_test"\n'
+    file = parse(text + "limit = 1.0", "survey.toml", SurveyFile)
     at = field()
-    made = config.make_pipeline(at.frame, at.psfs, tmp_path)
+    made = make_pipeline(file.pipeline.kind, file.pipeline.settings, at)
     assert made == Peaks(1.0)
     found = run_pipeline(made, at.frame)
     assert (found.x.tolist(), found.y.tolist()) == ([30.0], [20.0])
@@ -67,15 +70,16 @@ def test_a_users_pipeline_stands_in_a_survey_file(tmp_path):
     said = found.pipeline
     assert said["limit"] == 1.0 and said["code"]["sha256"] == checksum(__file__)
     assert describe_pipeline(Peaks(1.0, share=0.6)) != said
-    assert [each.name for each in config.inputs(tmp_path)] == ["test_registry.py"]
+    inputs = Survey(file, Sources(tmp_path)).inputs()
+    assert [each.name for each in inputs.values()] == ["test_registry.py"]
     for wrong, message in (
-        ("limits = 1.0", "unknown key limits; allowed: limit, share"),
-        ("", "limit: Field required"),
+        ("limits = 1.0", ".* has no limits; it has limit, share"),
+        ("", "limit: is missing"),
     ):
         with pytest.raises(ValueError, match=f"survey.toml: pipeline: {message}"):
-            parse_survey(text + wrong, "survey.toml")
+            parse(text + wrong, "survey.toml")
     with pytest.raises(ValueError, match="'no_such' is no pipeline; expected one of legus, phangs"):
-        parse_survey(text.replace("peaks_of_a_test", "no_such"), "survey.toml")
+        parse(text.replace("peaks_of_a_test", "no_such"), "survey.toml")
 
 
 class NoDataclass:

@@ -10,7 +10,7 @@ from benchmarks.ssp import GOALS, Comparison, compare_files, ssp_mags
 from typer.testing import CliRunner
 
 from starcensus.experiments.cli.simulate import simulate_app
-from starcensus.experiments.jobs.grid import GridFiles
+from starcensus.experiments.schema._base import ConfigError, parse
 from starcensus.simulate.clusters.imf import Kroupa, Salpeter
 from starcensus.simulate.stars import (
     StellarGrid,
@@ -139,17 +139,10 @@ def test_the_quadrature_is_the_closed_form_where_there_is_one():
 def test_the_command_builds_a_grid_of_a_users_ingredients(
     shared: pathlib.Path, tmp_path: pathlib.Path
 ):
-    folder = tmp_path / "out"
-    done = CliRunner().invoke(
-        simulate_app,
-        [
-            *("grid", "--out", str(folder), "--format", "fsps", "--ages", "7.0,7.05"),
-            *("--isochrones", str(shared / "isochrones" / "PARSEC_isoc_z0.0140.dat")),
-            *("--ck04", str(shared / "atmospheres" / "ck04"), "--curve", "CCM89"),
-            *("--zeropoints", str(shared / "slug" / "zeropoints.txt")),
-            *("--filter", f"ACS_F814W={shared / 'slug' / 'filters' / 'ACS_F814W.dat'}"),
-        ],
-    )
+    folder, text = tmp_path / "out", GRID.replace("SHARED", str(shared))
+    (tmp_path / "grid.toml").write_text(text)
+    arguments = ["grid", str(tmp_path / "grid.toml"), "--out", str(folder)]
+    done = CliRunner().invoke(simulate_app, arguments)
     assert done.exit_code == 0, done.output
     grid = StellarGrid.load(folder / "grid.h5")
     assert grid.bands == ("ACS_F814W",) and len(grid.log_age) == 2
@@ -158,25 +151,32 @@ def test_the_command_builds_a_grid_of_a_users_ingredients(
     summary = json.loads((folder / "summary.json").read_text())
     assert summary["n_points"] == len(grid) and summary["n_black_body_points"] == 0
     facts = json.loads((folder / "provenance.json").read_text())
-    assert facts["inputs"]["PARSEC_isoc_z0.0140.dat"].startswith("sha256:")
+    assert facts["inputs"]["isochrones"]["name"] == "PARSEC_isoc_z0.0140.dat"
+    assert any(role.startswith("ck04/") for role in facts["inputs"])
+
+
+GRID = """
+kind = "grid"
+isochrones = "SHARED/isochrones/PARSEC_isoc_z0.0140.dat"
+format = "fsps"
+ages = [7.0, 7.05]
+ck04 = "SHARED/atmospheres/ck04"
+curve = "CCM89"
+zeropoints = "SHARED/slug/zeropoints.txt"
+filters = { ACS_F814W = "SHARED/slug/filters/ACS_F814W.dat" }
+"""
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("old", "new", "message"),
     [
-        ({"format": "padova"}, "expected one of fsps, cmd, mist, slug"),
-        ({"filters": ()}, "no bands"),
-        ({"vega": pathlib.Path("v.fits")}, "either --vega or --zeropoints"),
-        ({"ages": (6.0,)}, "expected the lowest and the highest"),
+        ('"fsps"', '"padova"', "format: .*'fsps', 'cmd', 'mist' or 'slug'"),
+        ('filters = { ACS_F814W = "SHARED/slug/filters/ACS_F814W.dat" }', "", "no bands"),
+        ("zeropoints =", 'vega = "v.fits"\nzeropoints =', "either vega or zeropoints"),
+        ("[7.0, 7.05]", "[7.0]", "expected the lowest and the highest"),
     ],
 )
-def test_requests_that_make_no_sense_are_refused(change: dict, message: str):
-    nowhere = pathlib.Path("nowhere")
-    good = {
-        "isochrones": nowhere,
-        "ck04": nowhere,
-        "filters": ("a=b",),
-        "zeropoints": nowhere,
-    }
-    with pytest.raises(ValueError, match=message):
-        GridFiles(**(good | change))
+def test_requests_that_make_no_sense_are_refused(old: str, new: str, message: str):
+    assert old in GRID
+    with pytest.raises(ConfigError, match=message):
+        parse(GRID.replace(old, new), "grid.toml")

@@ -1,0 +1,190 @@
+"""A survey's catalogue, and artificial cluster tests of its pipeline."""
+
+import dataclasses
+import functools
+import pathlib
+import time
+from typing import Any, ClassVar
+
+import numpy as np
+
+from starcensus.bands import find_band
+from starcensus.experiments.jobs._images import Survey, SurveyBuild
+from starcensus.experiments.jobs._job import JOBS, Job, Outcome, Show
+from starcensus.experiments.schema._base import ConfigError
+from starcensus.experiments.schema.survey import KnownTable, SurveyFile
+from starcensus.extras import need
+from starcensus.files import replacing
+from starcensus.runs import Input
+from starcensus.selection.catalogue import Catalogue, write_catalogue
+from starcensus.selection.injection import InjectionTable, KnownClusters, run_injections
+from starcensus.selection.pipeline import Detections, run_pipeline
+from starcensus.simulate import Frame
+from starcensus.theta import AXES
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class DetectJob(Job[SurveyFile]):
+    """`catalogue.ecsv`; with [known] also `known.ecsv`, the galaxy's own clusters of it."""
+
+    @functools.cached_property
+    def survey(self) -> Survey:
+        """The survey without what injections need."""
+        return Survey(self.file.model_copy(update={"library": None}), self.sources, self.own)
+
+    def inputs(self) -> dict[str, Input]:
+        found = self.survey.inputs()
+        if self.file.known is not None:
+            found["known"] = Input.of(self._truth(self.file.known))
+        return found
+
+    def settings(self) -> dict[str, Any]:
+        return {k: v for k, v in super().settings().items() if k not in ("library", "plan")}
+
+    def results(self) -> tuple[str, ...]:
+        return ("catalogue.ecsv", *(("known.ecsv",) if self.file.known is not None else ()))
+
+    def run(self, show: Show) -> Outcome:
+        need("galsim", "sep", purpose="images")
+        start = time.perf_counter()
+        show.stage("reading the images")
+        frame = self.survey.frame
+        show.stage("PSFs")
+        pipeline = self.survey.pipeline
+        show.stage("detection and photometry")
+        found = run_pipeline(pipeline, frame)
+        own = None if self.file.known is None else self._known(self.file.known, found)
+        found.write(self.out / "catalogue.ecsv")
+        counts = found.counts()
+        summary: dict[str, Any] = {
+            "n_detected": counts.pop("detected"),
+            **{f"n_after.{name}": n for name, n in counts.items()},
+            "n_catalogued": int(found.catalogued.sum()),
+            "n_bad_pixels": int(frame.bad.sum()),
+            "distance_modulus": frame.distance_modulus,
+            "pixel_scale_arcsec": frame.pixel_scale_arcsec,
+            "wall_s": time.perf_counter() - start,
+        }
+        if own is not None:
+            summary["n_known_catalogued"] = len(own)
+        return Outcome(summary, {"pipeline": dict(found.pipeline)})
+
+    def _truth(self, known: KnownTable) -> pathlib.Path:
+        folder = self.sources.place(known.galaxy, "known.galaxy")
+        if not (folder / "clusters.ecsv").exists():
+            raise ConfigError(
+                f"{folder} has no clusters.ecsv; expected a galaxy with clusters of its own "
+                "that `starcensus simulate galaxy` wrote"
+            )
+        return folder / "clusters.ecsv"
+
+    def _known(self, known: KnownTable, found: Detections) -> Catalogue:
+        path = self._truth(known)
+        frame = self.survey.frame
+        clusters = read_known(path, frame)
+        own = clusters.catalogue(
+            found, frame, self.survey.templates, known.sigma, self.file.seed, path.parent.name
+        )
+        write_catalogue(own, self.out / "known.ecsv")
+        return own
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class InjectJob(Job[SurveyFile]):
+    """An injection table (.h5), made in shards: an interrupted run continues where it stopped.
+
+    **Arguments:**
+
+    - `parquet`: write the table as Parquet too.
+    """
+
+    parquet: bool = False
+
+    makes_file: ClassVar[bool] = True
+    locks: ClassVar[bool] = False
+    resumes: ClassVar[bool] = False
+
+    def inputs(self) -> dict[str, Input]:
+        return Survey(self.file, self.sources).inputs()
+
+    def results(self) -> tuple[str, ...]:
+        return (self.out.name,)
+
+    def run(self, show: Show) -> Outcome:
+        need("galsim", "sep", purpose="images")
+        if self.parquet:
+            need("pyarrow", purpose="--parquet")
+        if self.file.library is None:
+            raise ConfigError(
+                f"{self.source}: [library] is missing; expected the path of a cluster library (.h5)"
+            )
+        start = time.perf_counter()
+        build = SurveyBuild(self.source, self.text, self.sources, self.own)
+        try:
+            done = run_injections(build, self.out, self.work, show.count)
+        except RuntimeError as error:
+            # What a pipeline says of a frame that it cannot take.
+            if type(error) is not RuntimeError:
+                raise
+            raise ConfigError(f"{self.source}: {error}") from error
+        wall = time.perf_counter() - start
+        table = InjectionTable.load(self.out)
+        if self.parquet:
+            write_parquet(table, self.out.with_suffix(".parquet"))
+        if done.n_resumed == done.n:
+            show.say(f"{self.name}: finished before")
+        summary = {
+            "n_injected": len(table),
+            "n_frames": done.n,
+            "n_frames_done_before": done.n_resumed,
+            "n_clusters": int((table.repeat == table.repeat.max()).sum()),
+            "n_detected": int(table.detected.sum()),
+            "n_catalogued": int(table.catalogued.sum()),
+            "n_already_there": int(table.already_there.sum()),
+            "catalogued_share": float(table.catalogued.mean()),
+            "wall_s": wall,
+            "injections_per_s": len(table) * (done.n - done.n_resumed) / done.n / wall,
+        }
+        return Outcome(summary, {"test": dict(table.meta)})
+
+
+@JOBS.register("survey")
+def survey_job(file: SurveyFile, *args: Any, **options: Any) -> Job[SurveyFile]:
+    """The test of a survey that has a [library], else its catalogue."""
+    return (DetectJob if file.library is None else InjectJob)(file, *args, **options)
+
+
+def read_known(path: pathlib.Path, frame: Frame) -> KnownClusters:
+    """The clusters of a synthetic galaxy, from its `clusters.ecsv`."""
+    from astropy.table import Table
+
+    table = Table.read(path, format="ascii.ecsv")
+    columns: dict[str, Any] = {name: np.asarray(table[name], float) for name in table.colnames}
+    band = find_band(frame.bands, "V")
+    return KnownClusters(
+        columns["x"],
+        columns["y"],
+        columns[f"mag_{band}"],
+        columns["r_eff_pc"],
+        np.stack([columns[name] for name in AXES], axis=1),
+        dict(table.meta["truth"]),
+    )
+
+
+def write_parquet(table: InjectionTable, path: pathlib.Path) -> None:
+    """The columns of a table as Parquet; magnitudes as `true_mags_BAND` and so on, cuts `cut_NAME`.
+
+    Raises `ImportError` without pyarrow.
+    """
+    import pyarrow
+    import pyarrow.parquet
+
+    columns: dict[str, np.ndarray] = {}
+    for name, values in table.columns().items():
+        if values.ndim == 2:
+            columns |= {f"{name}_{band}": values[:, i] for i, band in enumerate(table.bands)}
+        else:
+            columns[name.replace("cuts/", "cut_")] = values
+    made = pyarrow.table({name: pyarrow.array(values) for name, values in columns.items()})
+    with replacing(path) as temporary:
+        pyarrow.parquet.write_table(made, temporary)
