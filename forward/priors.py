@@ -10,7 +10,9 @@ priors = {
     "log_m_break": (4.5, 6.5),                                         # flat between the two
     "log_t_mid": 7.5,                                                  # held at this value
     "alpha_t": "alpha_m",                                              # always equal to that one
-    ("gamma_mdd", "log_t_mdd"): dist.MultivariateNormal(mean, covariance),
+    ("gamma_mdd", "log_t_mdd"): dist.MultivariateNormal(
+        np.array([0.65, 7.5]), np.array([[0.01, 0.0], [0.0, 0.25]])
+    ),
 }
 ```
 

@@ -52,7 +52,7 @@ def operator_from_settings(kind: str, options: Mapping[str, Any], box: Box) -> A
     magnitudes.
 
     ```python
-    operator_from_settings("magnitude", {"band": "F814W"}, Box((2, 7), (6, 10), (0, 3)))
+    operator_from_settings("magnitude", {"band": "F814W"}, Box((2.0, 7.0), (6.0, 10.0), (0.0, 3.0)))
     ```
     """
     check_operator_kind(kind)

@@ -56,7 +56,7 @@ def save_selection(
     of a type that cannot be stored; `FileError` where the file cannot be written.
 
     ```python
-    save_selection(complete(Box((2, 7), (6, 10), (0, 3))), "complete.h5")
+    save_selection(complete(Box((2.0, 7.0), (6.0, 10.0), (0.0, 3.0))), "complete.h5")
     load_selection("complete.h5")
     ```
     """

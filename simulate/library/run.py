@@ -70,6 +70,9 @@ def run_library(
 
     **Arguments:**
 
+    - `design`: θ, radii and seed of each cluster.
+    - `engine`: what draws their light.
+    - `out`: the file; shards lie beside it until it is whole.
     - `work`: processes, a Dask scheduler, clusters in a shard (by default 20,000); nothing of the
       library depends on them.
     - `progress`: called with the number of clusters drawn so far and of all.
@@ -79,7 +82,7 @@ def run_library(
 
     ```python
     engine = StarcensusEngine(("WFC3_UVIS_F336W", "ACS_F555W"))
-    run_library(Design(n=1000, seed=1), engine, "library.h5", Work(workers=2))
+    run_library(Design(n=1000, seed=1), engine, "mine.h5")
     ```
     """
     run = library_run(design, engine)

@@ -26,9 +26,15 @@ class Band:
     - `pivot_angstrom`: pivot wavelength, Å (Koornneef et al. 1986).
     - `ab_minus_vega`: AB magnitude of an object minus its Vega magnitude, mag, or None if unknown.
     - `curve`: file of the filter curve below a folder of curves, or None.
-    - `colour`: in figures. `label`: in figures and tables, by default the filter.
+    - `colour`: colour of the band in figures, a name or code of Matplotlib.
+    - `label`: name of the band in figures and tables, by default the filter.
 
     Raises `ValueError` for a wavelength that is not positive.
+
+    ```python
+    BANDS.add("NIRCAM_F200W", Band("NIRCAM_F200W", None, 19886.0, ab_minus_vega=1.7))
+    BANDS["NIRCAM_F200W"].filter  # "F200W"
+    ```
     """
 
     name: str
@@ -59,19 +65,34 @@ class Band:
 
 
 def filter_of(band: str) -> str:
-    """The filter of a band's name, known or not: `F555W` of `ACS_F555W` and of `F555W`."""
+    """The filter of a band's name, known or not.
+
+    ```python
+    filter_of("ACS_F555W")  # "F555W", as of "F555W"
+    ```
+    """
     return band.rsplit("_", 1)[-1]
 
 
 def camera_of(band: str) -> str:
-    """The camera of a band's name, known or not; empty where the name has none."""
+    """The camera of a band's name, known or not; empty where the name has none.
+
+    ```python
+    camera_of("WFC3_UVIS_F275W")  # "WFC3_UVIS"
+    ```
+    """
     return band.rpartition("_")[0]
 
 
 def wavelength_order(band: str) -> tuple[float, str]:
-    """Sorts bands from blue to red: by pivot, else by the filter's number; others come last.
+    """Sort key of bands, from blue to red.
 
-    `sorted(bands, key=wavelength_order)`
+    Known bands go by their pivot wavelength, others by the number of their filter; names that say
+    neither come last.
+
+    ```python
+    sorted(["ACS_F814W", "WFC3_UVIS_F275W", "F606W"], key=wavelength_order)
+    ```
     """
     if band in BANDS:
         return BANDS[band].pivot_angstrom, band
@@ -88,28 +109,48 @@ def of_letter(bands: Iterable[str], *letters: Letter) -> tuple[str, ...]:
     """Those of `bands` that stand for one of the broad bands, in their order.
 
     A name that is no known band counts by its filter, where a known band has that filter.
+
+    ```python
+    of_letter(["ACS_F435W", "ACS_F555W", "F606W"], "V")  # ("ACS_F555W", "F606W")
+    ```
     """
     return tuple(band for band in bands if letter_of(band) in letters)
 
 
 def full_name(band: str) -> str:
-    """The known band that a bare filter means, `ACS_F555W` of `F555W`; any other name as it is.
+    """The known band that a bare filter means; any other name as it is.
 
     Where several cameras have the filter it is ACS's.
+
+    ```python
+    full_name("F555W")  # "ACS_F555W"
+    ```
     """
     found = [known for known in BANDS if filter_of(known) == band]
     return band if band in BANDS or not found else min(found, key=lambda known: known[:4] != "ACS_")
 
 
 def ab_minus_vega(band: str) -> float | None:
-    """AB minus Vega magnitude of a known band; None where it is unknown."""
+    """AB minus Vega magnitude of a known band, mag; None where it is unknown.
+
+    ```python
+    ab_minus_vega("ACS_F814W")  # 0.427
+    ```
+    """
     return BANDS[band].ab_minus_vega if band in BANDS else None
 
 
 def look_up[T](table: Mapping[str, T], band: str) -> T | None:
     """What a table by bands, filters or letters says of a band, the narrowest first; or None.
 
-    `look_up({"V": 0.7, "F606W": 0.6}, "ACS_F555W")` is 0.7.
+    **Arguments:**
+
+    - `table`: its keys are names of bands (`ACS_F555W`), filters (`F555W`) or letters (`V`).
+    - `band`: the band that is looked up.
+
+    ```python
+    look_up({"V": 0.7, "F606W": 0.6}, "ACS_F555W")  # 0.7
+    ```
     """
     for key in (band, filter_of(band), letter_of(band)):
         if key is not None and key in table:
@@ -118,7 +159,12 @@ def look_up[T](table: Mapping[str, T], band: str) -> T | None:
 
 
 def letter_of(band: str) -> Letter | None:
-    """The broad band that a band stands for; None where nothing is known of its filter."""
+    """The broad band that a band stands for; None where nothing is known of its filter.
+
+    ```python
+    letter_of("WFC3_UVIS_F336W")  # "U"
+    ```
+    """
     if band in BANDS:
         return BANDS[band].letter
     for known in BANDS.values():
@@ -128,7 +174,14 @@ def letter_of(band: str) -> Letter | None:
 
 
 def find_band(bands: Iterable[str], *letters: Letter) -> str:
-    """The first of `bands` that stands for one of the broad bands; `ValueError` where none does."""
+    """The first of `bands` that stands for one of the broad bands.
+
+    Raises `ValueError` where none does, naming the filters that would.
+
+    ```python
+    find_band(["ACS_F435W", "ACS_F555W"], "V", "I")  # "ACS_F555W"
+    ```
+    """
     bands = tuple(bands)
     if found := of_letter(bands, *letters):
         return found[0]

@@ -21,7 +21,12 @@ class MissingExtraError(ImportError):
 def need(*modules: str, purpose: str) -> None:
     """Raises `MissingExtraError`, naming the command that installs them, unless all are there.
 
-    Nothing is imported. `purpose`: what needs them, "images" or "--scheduler".
+    Nothing is imported.
+
+    **Arguments:**
+
+    - `modules`: names of modules, keys of `EXTRAS`.
+    - `purpose`: what needs them, "images" or "--scheduler".
 
     ```python
     need("galsim", "sep", purpose="images")

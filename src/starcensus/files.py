@@ -56,7 +56,12 @@ def replacing(path: Path) -> Iterator[pathlib.Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write text in one step; raises `FileError`."""
+    """Write text in UTF-8, in one step; raises `FileError` where that fails.
+
+    ```python
+    write_text("note.txt", "V = 23.98 mag")
+    ```
+    """
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
@@ -65,13 +70,24 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write JSON in one step.
 
     Paths become text and NumPy's numbers become numbers. Raises `ValueError` for NaN and infinity,
-    `TypeError` for what JSON cannot say, an array for one.
+    `TypeError` for what JSON cannot say, an array for one, and `FileError` where writing fails.
+
+    ```python
+    write_json("summary.json", {"n_clusters": np.int64(214)})
+    ```
     """
     write_text(path, to_json(content, indent=2, allow_nan=False) + "\n")
 
 
 def to_json(content: Mapping[str, Any], **options: Any) -> str:
-    """Text of JSON with paths as text and NumPy's numbers as numbers; raises `TypeError`."""
+    """Text of JSON with paths as text and NumPy's numbers as numbers.
+
+    `options` are those of `json.dumps`. Raises `TypeError` for what JSON cannot say.
+
+    ```python
+    to_json({"seed": np.int64(1)}, sort_keys=True)  # '{"seed": 1}'
+    ```
+    """
 
     def plain(value: object) -> object:
         if isinstance(value, os.PathLike):
@@ -85,9 +101,18 @@ def to_json(content: Mapping[str, Any], **options: Any) -> str:
 
 
 def read_text(path: Path, what: str = "file") -> str:
-    """Text of a file of the user's; raises `FileError` where there is none or it is not UTF-8.
+    """Text of a file of the user's.
 
-    `what`: what it should be, for the message: "survey file".
+    **Arguments:**
+
+    - `path`: the file, in UTF-8.
+    - `what`: what it should be, for the message: "survey file".
+
+    Raises `FileError` where there is no such file, or it cannot be read or is not UTF-8.
+
+    ```python
+    read_text("catalogue.ecsv", "catalogue")
+    ```
     """
     source = existing(path, what)
     try:
@@ -99,13 +124,28 @@ def read_text(path: Path, what: str = "file") -> str:
 
 
 def read_toml(path: Path, what: str = "TOML file") -> tuple[dict[str, Any], str]:
-    """Tables and text of a TOML file; raises `FileError` naming the line."""
+    r"""Tables and text of a TOML file.
+
+    Raises `FileError` for a file that is missing, is not UTF-8 or is not TOML, naming the line.
+
+    ```python
+    write_text("survey.toml", "[pipeline]\nkind = 'legus'\n")
+    tables, text = read_toml("survey.toml", "survey file")
+    ```
+    """
     text = read_text(path, what)
     return parse_toml(text, str(path)), text
 
 
 def parse_toml(text: str, source: str) -> dict[str, Any]:
-    """Tables of a TOML text; raises `FileError` that names `source` and the line."""
+    """Tables of a TOML text.
+
+    `source` names the text in messages. Raises `FileError` naming it and the line at fault.
+
+    ```python
+    parse_toml("limit = 24.0", "mine")  # {"limit": 24.0}
+    ```
+    """
     try:
         return tomllib.loads(text)
     except ValueError as error:
@@ -115,7 +155,13 @@ def parse_toml(text: str, source: str) -> dict[str, Any]:
 
 
 def read_json(path: Path, what: str = "JSON file") -> Any:
-    """Content of a JSON file; raises `FileError`."""
+    """Content of a JSON file; raises `FileError` where it is missing, is not UTF-8 or is not JSON.
+
+    ```python
+    write_json("summary.json", {"n_clusters": 214})
+    read_json("summary.json")["n_clusters"]  # 214
+    ```
+    """
     text = read_text(path, what)
     try:
         return json.loads(text)
@@ -128,6 +174,10 @@ def cache_folder() -> pathlib.Path | None:
 
     The user's cache is `$XDG_CACHE_HOME`, or ~/.cache. None where nothing is to be kept:
     `STARCENSUS_CACHE=off`, or no home. The folder need not exist, nor be one that can be written.
+
+    ```python
+    cache_folder()  # ~/.cache/starcensus
+    ```
     """
     given = os.environ.get("STARCENSUS_CACHE", "")
     if given:
@@ -145,8 +195,17 @@ def cache_folder() -> pathlib.Path | None:
 def trim(folder: Path, max_bytes: int, pattern: str = "*") -> None:
     """Remove the files of a folder longest unused until the rest is at most `max_bytes` together.
 
-    `pattern`: names of those that count; folders that are left empty go too. Raises `OSError`
-    where they cannot be removed.
+    **Arguments:**
+
+    - `folder`: with all folders below it.
+    - `max_bytes`: the most that may stay.
+    - `pattern`: the names of the files that count; folders that are left empty go too.
+
+    Raises `OSError` where they cannot be removed.
+
+    ```python
+    trim("images", max_bytes=1_000_000, pattern="*.fits")
+    ```
     """
     files = []
     for path in pathlib.Path(folder).rglob(pattern):
@@ -166,7 +225,14 @@ def trim(folder: Path, max_bytes: int, pattern: str = "*") -> None:
 
 
 def existing(path: Path, what: str = "file") -> pathlib.Path:
-    """The path of a file that is there; raises `FileError` for none, or for a folder."""
+    """The path of a file that is there.
+
+    `what` is what it should be, for the message. Raises `FileError` for none, or for a folder.
+
+    ```python
+    existing("catalogue.ecsv", "catalogue")
+    ```
+    """
     source = pathlib.Path(path)
     try:
         if source.is_file():
@@ -181,7 +247,14 @@ def existing(path: Path, what: str = "file") -> pathlib.Path:
 
 
 def prepare_folder(folder: Path) -> pathlib.Path:
-    """Make a folder for results; raises `FileError` where that, or writing into it, fails."""
+    """Make a folder for results, with those above it, and return its path.
+
+    Raises `FileError` where that, or writing into it, fails.
+
+    ```python
+    prepare_folder("results/fit")
+    ```
+    """
     made = pathlib.Path(folder)
     try:
         made.mkdir(parents=True, exist_ok=True)
@@ -196,7 +269,12 @@ def prepare_folder(folder: Path) -> pathlib.Path:
 
 
 def checksum(path: Path) -> str:
-    """SHA-256 of a file's bytes, hexadecimal; raises `FileError`."""
+    """SHA-256 of a file's bytes, hexadecimal; raises `FileError` for a file that cannot be read.
+
+    ```python
+    checksum("catalogue.ecsv")
+    ```
+    """
     try:
         with existing(path).open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -205,7 +283,7 @@ def checksum(path: Path) -> str:
 
 
 def reason(error: OSError | ValueError) -> str:
-    """What the system says of an error, without the path."""
+    """What the system says of an error, without the path: "No such file or directory"."""
     number = error.errno if isinstance(error, OSError) else None
     return os.strerror(number) if number else str(error)
 

@@ -36,6 +36,14 @@ class Format:
     - `remedy`: what a user can do about a file that is none: "`starcensus simulate library`
       writes one".
     - `error`: the class of the errors raised.
+
+    ```python
+    TRACKS = Format("mine.tracks", 1, "table of tracks", "`make tracks` writes one")
+    with TRACKS.create("tracks.h5") as file:
+        file["mass"] = np.array([1.0, 2.0])
+    with TRACKS.open("tracks.h5") as file:
+        mass = file["mass"][:]
+    ```
     """
 
     name: str
@@ -46,7 +54,10 @@ class Format:
 
     @contextlib.contextmanager
     def create(self, path: Path) -> Iterator[h5py.File]:
-        """A new file with the header, which takes the place of `path` when the block ends well."""
+        """A new file with the header, which takes the place of `path` when the block ends well.
+
+        Raises `FileError` where it cannot be written.
+        """
         with replacing(path) as temporary:
             file = h5py.File(temporary, "w")
             try:
@@ -117,7 +128,18 @@ class Format:
 
 
 def check_structure(file: h5py.File, path: Path, error: type[FileError] = FileError) -> None:
-    """Raises `error` for a file that refers to others, or declares more than it can hold."""
+    """Raises `error` for a file that refers to others, or declares more than it can hold.
+
+    Refused are soft and external links, a group or dataset under two names, virtual and external
+    datasets, chunks that were never written, and sizes beyond what `path` can hold.
+
+    ```python
+    import h5py
+
+    with h5py.File("library.h5") as file:
+        check_structure(file, "library.h5")
+    ```
+    """
     size = pathlib.Path(path).stat().st_size
     seen = {_address(file)}
 
@@ -172,7 +194,18 @@ def _check_dataset(
 
 
 def read_json_attribute(file: h5py.HLObject, name: str) -> Any:
-    """A JSON attribute; raises `KeyError` or `json.JSONDecodeError`, which `Format.open` names."""
+    """A JSON attribute of a file, group or dataset.
+
+    Raises `KeyError` where there is none and `json.JSONDecodeError` where it is no JSON; inside
+    `Format.open` both become errors that name the file.
+
+    ```python
+    import h5py
+
+    with h5py.File("library.h5") as file:
+        read_json_attribute(file, "meta")["design"]
+    ```
+    """
     return json.loads(str(file.attrs[name]))
 
 

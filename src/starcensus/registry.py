@@ -11,13 +11,15 @@ from typing import Any
 class Registry[T](Mapping[str, T]):
     """Names and what they stand for.
 
-    `what`: the thing in words, for messages: "mass function".
+    `what` is the thing in words, for messages: "mass function".
 
     ```python
     MASS_FUNCTIONS = Registry[type]("mass function")
 
     @MASS_FUNCTIONS.register("my_law")
     class MyLaw: ...
+
+    MASS_FUNCTIONS.find("my_law")
     ```
     """
 
@@ -54,7 +56,7 @@ class Registry[T](Mapping[str, T]):
         return self._known[name]
 
     def find(self, name: object) -> T:
-        """The thing of that name; raises `ValueError` naming those that there are."""
+        """The thing of that name; raises `ValueError`, which names those that there are."""
         if not isinstance(name, str) or name not in self._known:
             raise ValueError(
                 f"{name!r} is no {self.what}; expected one of {', '.join(self._known)}, or one of "

@@ -49,7 +49,18 @@ class RunError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Input:
-    """A file that a run reads: its name, its checksum, and what is known of where it comes from."""
+    """A file that a run reads.
+
+    **Arguments:**
+
+    - `name`: its name, without the folder.
+    - `sha256`: its checksum.
+    - `origin`: what is known of where it comes from, JSON-ready; not a part of the run's key.
+
+    ```python
+    Input.of("catalogue.ecsv", {"survey": "LEGUS"}).sha256
+    ```
+    """
 
     name: str
     sha256: str
@@ -57,7 +68,7 @@ class Input:
 
     @classmethod
     def of(cls, path: Path, origin: Mapping[str, Any] | None = None) -> "Input":
-        """Raises `FileError` for a file that cannot be read."""
+        """The file at `path` with its checksum; raises `FileError` for one that cannot be read."""
         return cls(pathlib.Path(path).name, checksum(path), origin or {})
 
 
@@ -156,7 +167,12 @@ class Run:
 
 @functools.cache
 def code_version() -> str:
-    """The package's version, with a digest of its sources and data: two edits are two versions."""
+    """The package's version, with a digest of its sources and data: two edits are two versions.
+
+    ```python
+    code_version()  # "0.1.0 8c1f0a3b5d7e9f02"
+    ```
+    """
     root = pathlib.Path(starcensus.__file__).parent
     digest = hashlib.sha256()
     found = {path.name: path for path in root.glob("*.py")}
@@ -175,7 +191,12 @@ def code_version() -> str:
 
 
 def environment() -> dict[str, Any]:
-    """Libraries, Python and hardware, JSON-ready. Loads JAX."""
+    """Versions of libraries and of Python, and the hardware, JSON-ready. Loads JAX.
+
+    ```python
+    environment()["libraries"]["numpy"]
+    ```
+    """
     import jax
 
     return {
@@ -190,13 +211,23 @@ def environment() -> dict[str, Any]:
 
 
 def command_line() -> list[str]:
-    """The command as it was typed, without the path of the interpreter's script."""
+    """The command as it was typed, without the path of the interpreter's script.
+
+    ```python
+    command_line()  # ["starcensus", "run", "experiment.toml"]
+    ```
+    """
     return [pathlib.Path(sys.argv[0]).name, *sys.argv[1:]]
 
 
 @functools.cache
 def git_commit() -> str:
-    """Commit of the source tree, `+changes` if it was edited; `installed` outside a checkout."""
+    """Commit of the source tree, `+changes` if it was edited; `installed` outside a checkout.
+
+    ```python
+    git_commit()
+    ```
+    """
     root = pathlib.Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return "installed"

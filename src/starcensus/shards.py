@@ -42,10 +42,18 @@ def run_tasks[T](
 
     **Arguments:**
 
-    - `workers`: processes on this machine; one works in this process unless `apart`.
-    - `scheduler`: address of a Dask scheduler, instead.
+    - `function`: what does a task, in whatever process; at the top level of a module.
+    - `tasks`: the tasks, in the order in which they are begun.
+    - `arguments`: those of `function` for a task, picklable.
+    - `workers`: processes on this machine; a single worker is this process, unless `apart`.
+    - `scheduler`: address of a Dask scheduler, whose workers do the tasks instead.
+    - `apart`: never work in this process.
 
     Raises `RunError` when workers are lost or the scheduler has none.
+
+    ```python
+    dict(run_tasks(np.sqrt, [1, 4, 9], lambda n: (n,)))  # {1: 1.0, 4: 2.0, 9: 3.0}
+    ```
     """
     if scheduler is None and workers == 1 and not apart:
         for task in tasks:
@@ -95,10 +103,14 @@ class Work:
     **Arguments:**
 
     - `workers`: processes on this machine.
-    - `scheduler`: address of a Dask scheduler, instead.
+    - `scheduler`: address of a Dask scheduler, whose workers do the work instead.
     - `shard_size`: units that are done and written at a time; None leaves it to the run.
 
     Raises `ValueError` for numbers below 1.
+
+    ```python
+    run_library(design, engine, "mine.h5", Work(shard_size=100))
+    ```
     """
 
     workers: int = 1
@@ -114,7 +126,14 @@ class Work:
 
 @dataclasses.dataclass(frozen=True)
 class Done:
-    """A finished run: the file, its number of units, and how many were done before."""
+    """A finished run.
+
+    **Arguments:**
+
+    - `path`: the file.
+    - `n`: the number of its units.
+    - `n_resumed`: how many of them were done before, by a run that was interrupted.
+    """
 
     path: pathlib.Path
     n: int
@@ -131,14 +150,36 @@ class ShardedRun:
 
     **Arguments:**
 
-    - `key`: of all that the result depends on (`Run.key`). `of`: what that is, for messages:
-      "design, engine or version".
-    - `n`: number of units. `unit`: their name, "clusters".
-    - `task`: with `arguments(start, stop)` makes the units of a shard, in whatever process.
+    - `key`: identity of all that the result depends on (`Run.key`).
+    - `of`: what that is, for messages: "design, engine or version".
+    - `n`: number of units.
+    - `task`: makes the units of a shard from `arguments(start, stop)`, in whatever process.
+    - `arguments`: the arguments of `task` for a shard, picklable.
     - `save`: writes what `task` returned for (start, stop) to a file.
     - `merge`: makes the result at a path from the files of all shards, in order.
     - `finished`: the key of a result that is there; raises `ValueError` for what is none.
-    - `suffix`: of the files of shards. `apart`: never work in this process.
+    - `unit`: the units' name, "clusters".
+    - `suffix`: suffix of the files of shards.
+    - `apart`: never work in this process.
+
+    ```python
+    def merge(files, path):
+        squares = [square for file in files for square in read_json(file)["squares"]]
+        write_json(path, {"key": "ten squares", "squares": squares})
+
+    ten_squares = ShardedRun(
+        key="ten squares",
+        of="list",
+        n=10,
+        task=lambda start, stop: [i**2 for i in range(start, stop)],
+        arguments=lambda start, stop: (start, stop),
+        save=lambda squares, start, stop, path: write_json(path, {"squares": squares}),
+        merge=merge,
+        finished=lambda path: read_json(path)["key"],
+        suffix=".json",
+    )
+    ten_squares.run("squares.json", default_shard=4)
+    ```
     """
 
     key: str
@@ -164,6 +205,8 @@ class ShardedRun:
 
         **Arguments:**
 
+        - `out`: the file of the result; shards lie beside it until it is whole.
+        - `work`: on how many processes, or where else, and in shards of which size.
         - `default_shard`: units in a shard where `work` leaves that open.
         - `progress`: called with the number of units done so far and of all.
 

@@ -20,6 +20,11 @@ class Box:
     - `a_v`: lower and upper limit, mag.
 
     Raises `ValueError` when a limit is not finite or a lower limit is not below its upper one.
+
+    ```python
+    box = Box(log_mass=(3.0, 6.0), log_age=(6.0, 9.5), a_v=(0.0, 2.0))
+    box.contains(4.0, [7.0, 9.9], 0.5)  # True, False
+    ```
     """
 
     log_mass: tuple[float, float]
@@ -37,7 +42,13 @@ class Box:
             object.__setattr__(self, axis, (low, high))
 
     def contains(self, log_mass: Any, log_age: Any, a_v: Any) -> Any:
-        """Whether each θ lies inside, an array of JAX; arguments broadcast, NaN is outside."""
+        """Whether each θ lies inside, an array of JAX.
+
+        **Arguments:**
+
+        - `log_mass` (log10 M_sun), `log_age` (log10 yr), `a_v` (mag): numbers or arrays, which
+          broadcast; NaN lies outside.
+        """
         import jax.numpy as jnp  # slow to import, and simulations do without
 
         inside = jnp.asarray(True)
@@ -47,7 +58,13 @@ class Box:
         return inside
 
     def exceeds(self, other: "Box") -> list[str]:
-        """One sentence for each limit of this box that lies outside `other`."""
+        """One sentence for each axis on which this box goes beyond `other`; none where it lies
+        inside.
+
+        ```python
+        Box((2.0, 6.0), (6.0, 9.0), (0.0, 2.0)).exceeds(box)  # ["log_mass 2 to 6 goes beyond …"]
+        ```
+        """
         complaints = []
         for axis in AXES:
             (low, high), (outer_low, outer_high) = getattr(self, axis), getattr(other, axis)
@@ -59,11 +76,15 @@ class Box:
         return complaints
 
     def as_dict(self) -> dict[str, list[float]]:
+        """The limits as `{axis: [low, high]}`, JSON-ready; `from_dict` reads it."""
         return {axis: list(getattr(self, axis)) for axis in AXES}
 
     @classmethod
     def from_dict(cls, limits: Mapping[str, object]) -> "Box":
-        """Raises `ValueError` naming the axis that is missing or not a pair of numbers."""
+        """The box of `{axis: [low, high]}`, as files say it.
+
+        Raises `ValueError` naming the axis that is missing or is no pair of numbers.
+        """
         pairs: dict[str, tuple[float, float]] = {}
         for axis in AXES:
             pair = limits.get(axis)

@@ -1,0 +1,189 @@
+"""The Python examples in docstrings run as they stand, and each public name has one or a reason.
+
+docs/reference/api/index.md says what an example may use: names of the façades and some objects.
+"""
+
+import ast
+import contextlib
+import importlib
+import importlib.util
+import inspect
+import os
+import pathlib
+import re
+import shutil
+import textwrap
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from starcensus.registry import Registry
+
+pytest.importorskip("galsim")
+
+PAGES = pathlib.Path(__file__).parents[1] / "docs" / "reference" / "api"
+PLACED = tuple(
+    path
+    for page in sorted(PAGES.glob("*.md"))
+    for path in re.findall(r"^::: (\S+)$", page.read_text(), re.MULTILINE)
+)
+# What cannot run here, and why.
+NOT_RUN = {
+    "selection.catalogue.apply_cuts": "reads a table of MAST's archive",
+    "inference.fit": "samples for a minute",
+    "inference.PublishedValues": "samples for a minute",
+    "inference.PosteriorDraws": "samples for a minute",
+    "inference.GridPosteriors": "samples for a minute",
+    "inference.calibrate": "makes hundreds of fits",
+    "selection.injection.run_injections": "starts processes",
+    "selection.learning.evaluate": "needs thousands of injections",
+    "selection.learning.choose_clusters": "needs thousands of injections",
+    "selection.pipeline.Detections.write": "needs four bands",
+    "selection.pipeline.run_pipeline": "needs four bands",
+}
+# Public names without an example, by the reason; for the pages that are whole.
+WHOLE = ("ground",)
+NO_EXAMPLE = {
+    "a constant": ("theta.AXES", "theta.AXIS_UNITS", "bands.BANDS", "extras.EXTRAS"),
+    "an error, which only our own code raises": (
+        "runs.RunError",
+        "files.FileError",
+        "extras.MissingExtraError",
+    ),
+    "what only another function returns": ("shards.Done",),
+    "words of an error's message": ("files.reason",),
+}
+
+
+def thing(path: str) -> Any:
+    module, _, name = path.rpartition(".")
+    return getattr(importlib.import_module(module), name)
+
+
+def blocks(text: str | None) -> list[str]:
+    found = re.findall(r"^( *)```python\n(.*?)^\1```", text or "", re.DOTALL | re.MULTILINE)
+    return [textwrap.dedent(code) for _, code in found]
+
+
+def docstring(path: str) -> str | None:
+    """That of a class or function; that of a constant is the text below it in its module."""
+    value = thing(path)
+    if inspect.isclass(value) or inspect.isroutine(inspect.unwrap(value)):
+        return value.__doc__
+    module, _, name = path.rpartition(".")
+    source = ast.parse(inspect.getsource(importlib.import_module(module))).body
+    for node, below in zip(source, [*source[1:], None], strict=True):
+        if isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                if (alias.asname or alias.name) == name:
+                    package = importlib.import_module(module).__package__
+                    home = importlib.util.resolve_name(
+                        "." * node.level + (node.module or ""), package
+                    )
+                    return docstring(f"{home}.{alias.name}")
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        if any(isinstance(each, ast.Name) and each.id == name for each in targets):
+            text = below.value if isinstance(below, ast.Expr) else None
+            return str(text.value) if isinstance(text, ast.Constant) else None
+    return None
+
+
+def texts(path: str) -> Iterator[tuple[str, str | None]]:
+    """Docstrings of a public thing and, where it is a class, of its public methods."""
+    value = thing(path)
+    yield path, docstring(path)
+    if inspect.isclass(value):
+        for name, member in vars(value).items():
+            if not name.startswith("_"):
+                yield f"{path}.{name}", getattr(member, "__doc__", None)
+
+
+def modules() -> list[str]:
+    """Where the public things are made."""
+    made = (getattr(thing(path), "__module__", None) for path in PLACED)
+    ours = {name for name in made if isinstance(name, str) and name.startswith("starcensus.")}
+    return sorted(ours)
+
+
+OWN = [pair for path in PLACED for pair in texts(path)]
+OF_MODULES = [(name, importlib.import_module(name).__doc__) for name in modules()]
+EXAMPLES = {
+    f"{name}-{i}" if i else name: code
+    for name, text in [*OWN, *OF_MODULES]
+    for i, code in enumerate(blocks(text))
+}
+
+
+def facade_of(name: str) -> str:
+    """The façade to which an example belongs: for a method, that of its class."""
+    parts = name.partition("-")[0].split(".")
+    facades = {path.rpartition(".")[0] for path in PLACED}
+    starts = (".".join(parts[:end]) for end in range(len(parts), 0, -1))
+    return next((start for start in starts if start in facades), "starcensus.simulate")
+
+
+@contextlib.contextmanager
+def registries_kept() -> Iterator[None]:
+    """Kinds that an example adds go with it."""
+    registries = [value for path in PLACED if isinstance(value := thing(path), Registry)]
+    before = [(registry, dict(registry._known)) for registry in registries]
+    try:
+        yield
+    finally:
+        for registry, known in before:
+            registry._known = known
+
+
+def run(code: str, names: dict[str, Any], where: str) -> None:
+    # Dataclasses look for their module.
+    exec(compile(code, where, "exec"), names)
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], pathlib.Path]:
+    """The objects of the page, and the folder with their files."""
+    folder = tmp_path_factory.mktemp("examples")
+    names = {path.rpartition(".")[2]: thing(path) for path in PLACED}
+    names["PowerLaw"] = thing("starcensus.forward.PowerLaw")
+    names["__name__"] = "example"
+    (code,) = blocks((PAGES / "index.md").read_text())
+    with contextlib.chdir(folder):
+        run(code, names, "index.md")
+    return names, folder
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_example_runs(
+    name: str,
+    prepared: tuple[dict[str, Any], pathlib.Path],
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    if reason := NOT_RUN.get(name.removeprefix("starcensus.")):
+        pytest.skip(reason)
+    names, folder = prepared
+    facade = facade_of(name)
+    own = {
+        path.rpartition(".")[2]: thing(path) for path in PLACED if path.rpartition(".")[0] == facade
+    }
+    work = shutil.copytree(folder, tmp_path / "work")
+    monkeypatch.chdir(work)
+    with registries_kept():
+        run(EXAMPLES[name], {**names, **own}, name)
+    assert os.getcwd() == str(work)
+
+
+@pytest.mark.parametrize("page", WHOLE)
+def test_every_public_name_has_an_example_or_a_reason(page: str):
+    without = {name for names in NO_EXAMPLE.values() for name in names}
+    placed = re.findall(r"^::: (\S+)$", (PAGES / f"{page}.md").read_text(), re.MULTILINE)
+    for path in placed:
+        has = any(blocks(text) for _, text in texts(path))
+        assert has != (path.removeprefix("starcensus.") in without), path
+
+
+def test_reasons_are_of_what_there_is():
+    placed = {path.removeprefix("starcensus.") for path in PLACED}
+    assert {name for names in NO_EXAMPLE.values() for name in names} <= placed
+    assert set(NOT_RUN) <= {name.removeprefix("starcensus.") for name in EXAMPLES}
