@@ -1,14 +1,16 @@
 """Draws of a model's parameters: from the priors, by flat name, completed by the number."""
 
+import functools
 from collections.abc import Mapping
 
+import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Key, PRNGKeyArray
 from numpyro import handlers
 
-from ..forward import SelectionGrid, flat_names
+from ..forward import Population, SelectionGrid, flat_names
+from .identity import Rules, Static, grid_of, model_digest, rules_of
 from .model import PopulationModel
 from .sampling import double_precision, numpyro_rules
 
@@ -29,13 +31,19 @@ def flatten(
 def prior_draws(model: PopulationModel, n: int, seed: int) -> dict[str, np.ndarray]:
     """Draws from the priors; a conditional fit's log_n has none and is left out."""
 
-    def sample(key):
-        with handlers.seed(rng_seed=key):
-            return model.sample_values()
-
-    keys = jax.random.split(jax.random.key(seed + 1), n)
     with double_precision(), numpyro_rules():
-        return {k: np.asarray(v) for k, v in jax.vmap(sample)(keys).items()}
+        keys = jax.random.split(jax.random.key(seed + 1), n)
+        drawn = _sample_priors(Static(model, model_digest(model)), keys)
+        return {k: np.asarray(v) for k, v in drawn.items()}
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _sample_priors(model: Static[PopulationModel], keys: Key[Array, " n"]) -> dict[str, Array]:
+    def sample(key: PRNGKeyArray) -> dict[str, Array]:
+        with handlers.seed(rng_seed=key):
+            return model.value.sample_values()
+
+    return jax.vmap(sample)(keys)
 
 
 def with_number(
@@ -55,12 +63,19 @@ def with_number(
     shape = next(iter(arrays.values())).shape[:2]
     flat = {k: v.reshape(-1, *v.shape[2:]) for k, v in arrays.items()}
     population = model.population.with_values(model.fixed_values())
-
-    def fraction(draw: dict[str, Array]) -> Float[Array, ""]:
-        return grid.detected_fraction(population.with_values(draw))
-
     with double_precision():
-        each = jax.lax.map(fraction, {k: jnp.asarray(v) for k, v in flat.items()})
+        each = _detected_fractions(population, flat, rules_of(grid), grid.p_sel)
     detected = np.asarray(each).reshape(shape)
     number = np.random.default_rng(seed).gamma(n_objects, size=shape) / detected
     return {**arrays, "log_n": np.log10(number)}
+
+
+@eqx.filter_jit
+def _detected_fractions(
+    population: Population,
+    values: Mapping[str, Float[Array, "draw ..."] | Float[np.ndarray, "draw ..."]],
+    rules: Rules,
+    p_sel: Float[Array, "m t a"] | Float[np.ndarray, "m t a"],
+) -> Float[Array, " draw"]:
+    grid = grid_of(rules, p_sel)
+    return jax.lax.map(lambda draw: grid.detected_fraction(population.with_values(draw)), values)

@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from ..forward import QuadratureSettings, selection_grid
@@ -13,7 +12,7 @@ from ..selection import AbstractSelection
 from ..selection.catalogue import Catalogue
 from .diagnostics import Thresholds, diagnose
 from .draws import flatten, with_number
-from .likelihood import effective_sample_sizes, log_object_terms
+from .likelihood import judged
 from .model import PopulationModel
 from .objects import AbstractObjects, ErrorSettings, ObjectSamples, PublishedValues
 from .predictive import BinSettings
@@ -80,13 +79,14 @@ def fit(
         _check_start(model, samples, objects)
         progress("compiling and sampling")
         sampler = sampler or Sampler(model, grid, settings.sampler)
+        sampler.check(model, grid, settings.sampler)
         draws = sampler.run(samples, grid, jax.random.key(seed))
         values = with_number(model, draws.values, samples.n_objects, grid, seed)
         flat = flatten(model, values)
         progress("checking and predicting")
         centre = {k: np.asarray(np.median(v, axis=(0, 1))) for k, v in values.items()}
         at_centre = population.with_values({**model.fixed_values(), **_on_simplex(model, centre)})
-        object_ess = np.asarray(effective_sample_sizes(at_centre, samples))
+        object_ess = np.asarray(judged(at_centre, samples)[1])
         # A point without errors is its own and only sample.
         limits = settings.thresholds
         limits = dataclasses.replace(limits, min_object_ess=1.0) if objects.exact else limits
@@ -134,9 +134,9 @@ def _on_simplex(model: PopulationModel, values: dict[str, np.ndarray]) -> dict[s
 
 
 def _check_start(model: PopulationModel, samples: ObjectSamples, objects: AbstractObjects) -> None:
-    start = {k: jnp.asarray(v) for k, v in model.start().items()}
+    start = {k: np.asarray(v, float) for k, v in model.start().items()}
     population = model.population.with_values({**model.fixed_values(), **start})
-    terms = np.asarray(log_object_terms(population, samples))[: len(objects)]
+    terms = np.asarray(judged(population, samples)[0])[: len(objects)]
     if bad := np.flatnonzero(~np.isfinite(terms)).tolist():
         best = ", ".join(f"{x:.3g}" for x in objects.points().theta[bad[0]])
         raise ValueError(

@@ -19,6 +19,7 @@ value.
 from collections.abc import Callable
 from typing import Any, Literal
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
@@ -47,6 +48,14 @@ def effective_sample_sizes(population: Population, objects: ObjectSamples) -> Fl
     lse = jax.scipy.special.logsumexp
     ess = jnp.exp(2 * lse(log_w, axis=1) - lse(2 * log_w, axis=1))
     return jnp.where(jnp.asarray(objects.mask), ess, jnp.nan)
+
+
+@eqx.filter_jit
+def judged(
+    population: Population, objects: ObjectSamples
+) -> tuple[Float[Array, " n"], Float[Array, " n"]]:
+    """`log_object_terms` and `effective_sample_sizes`, compiled together."""
+    return log_object_terms(population, objects), effective_sample_sizes(population, objects)
 
 
 def log_likelihood(

@@ -9,16 +9,17 @@ data the errors are drawn as if independent, which is an approximation.
 """
 
 import dataclasses
+from collections.abc import Mapping
 
-import jax
-import jax.numpy as jnp
+import equinox as eqx
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Array, Float, Int
 
 from starcensus.theta import AXES
 
 from ..forward import Population, SelectionGrid, marginal_densities
 from ..selection import AbstractSelection, RecordedSelection
+from .identity import Rules, grid_of, rules_of
 from .sampling import double_precision
 
 _BLOCK, _CANDIDATES = 4096, 48
@@ -100,13 +101,7 @@ def predict(
     """
     edges = bin_edges(population, settings or BinSettings())
     with double_precision():
-
-        @jax.jit
-        def spread(draw: dict) -> tuple:
-            fitted = population.with_values(draw)
-            marginals = {k: v[1] for k, v in marginal_densities(fitted, grid).items()}
-            return marginals, grid.detected_density(fitted)
-
+        rules = rules_of(grid)
         node_sets = (grid.mass_rule.nodes, grid.age_rule.nodes, grid.a_v_rule.nodes)
         weight_sets = (grid.mass_rule.weights, grid.age_rule.weights, grid.a_v_rule.weights)
         mesh = np.stack(np.meshgrid(*node_sets, indexing="ij"), axis=-1).reshape(-1, 3)
@@ -118,7 +113,8 @@ def predict(
         sizes, full_sizes, drawn = [], [], []
         n_draws = len(next(iter(values.values())))
         for i in range(n_draws):
-            marginals, weights = spread({k: jnp.asarray(v[i]) for k, v in values.items()})
+            draw = {k: np.asarray(v[i]) for k, v in values.items()}
+            marginals, weights = _spread(population, draw, rules, grid.p_sel)
             weights = np.maximum(np.asarray(weights), 0.0)
             for j, axis in enumerate(AXES):
                 density[axis].append(np.asarray(marginals[axis]))
@@ -152,6 +148,27 @@ def predict(
     )
 
 
+@eqx.filter_jit
+def _spread(
+    population: Population,
+    draw: Mapping[str, Float[Array, "..."] | Float[np.ndarray, "..."]],
+    rules: Rules,
+    p_sel: Float[Array, "m t a"] | Float[np.ndarray, "m t a"],
+) -> tuple[dict[str, Float[Array, " node"]], Float[Array, "m t a"]]:
+    """Densities on the axes, and expected catalogued clusters at the nodes."""
+    grid, fitted = grid_of(rules, p_sel), population.with_values(draw)
+    marginals = {k: v[1] for k, v in marginal_densities(fitted, grid).items()}
+    return marginals, grid.detected_density(fitted)
+
+
+@eqx.filter_jit
+def _rule(
+    base: AbstractSelection,
+    candidates: Float[Array, "n candidate 3"] | Float[np.ndarray, "n candidate 3"],
+) -> Float[Array, "n candidate"]:
+    return base.p_sel(candidates[..., 0], candidates[..., 1], candidates[..., 2])
+
+
 def _record(
     theta: Float[np.ndarray, "n 3"],
     errors: Float[np.ndarray, "m 3"],
@@ -163,14 +180,13 @@ def _record(
     if not isinstance(selection, RecordedSelection):
         return theta + errors[rng.integers(len(errors), size=n)] * rng.normal(size=(n, 3))
     base, sigma = selection.base, np.asarray(selection.sigma)
-    rule = jax.jit(lambda m, t, a: base.p_sel(m, t, a))
     recorded = np.empty_like(theta)
     for start in range(0, n, _BLOCK):
         block = theta[start : start + _BLOCK]
         # Blocks of one size share a compilation.
         padded = np.resize(block, (_BLOCK, 3))
         candidates = padded[:, None] + sigma * rng.normal(size=(_BLOCK, _CANDIDATES, 3))
-        p = np.asarray(rule(*(jnp.asarray(x) for x in np.moveaxis(candidates, -1, 0))))
+        p = np.asarray(_rule(base, candidates))
         cumulative = np.cumsum(p + 1e-300, axis=1)
         u = rng.uniform(size=(_BLOCK, 1)) * cumulative[:, -1:]
         pick = np.minimum((cumulative < u).sum(axis=1), _CANDIDATES - 1)

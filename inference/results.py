@@ -7,8 +7,10 @@
 import dataclasses
 import json
 import pathlib
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,10 +19,11 @@ from jaxtyping import Array, Float
 from starcensus.files import Path, prepare_folder, replacing, write_json
 from starcensus.theta import AXES
 
-from ..forward import SelectionGrid
+from ..forward import Population, SelectionGrid
 from ..selection import AbstractSelection
 from .diagnostics import Diagnostics
 from .draws import prior_draws
+from .identity import Rules, grid_of, rules_of
 from .likelihood import log_object_terms
 from .model import PopulationModel
 from .objects import AbstractObjects, ObjectSamples
@@ -104,14 +107,9 @@ def posterior_tree(
     prior = prior_draws(model, len(pick), seed)
     before = predict(population, prior, grid, selection, points.errors, seed + 1, bins)
     thin = max(1, int(np.ceil(n_total * n / MAX_LOG_LIKELIHOOD_VALUES)))
-    thinned = {k: jnp.asarray(v[:, ::thin]) for k, v in values.items()}
-
-    def shape_terms(draw: dict[str, Array]) -> Float[Array, " n"]:
-        drawn = population.with_values(draw)
-        return log_object_terms(drawn, samples) - jnp.log(grid.detected_fraction(drawn))
-
+    thinned = {k: np.ascontiguousarray(v[:, ::thin]) for k, v in values.items()}
     with double_precision():
-        terms = jax.lax.map(lambda chain: jax.lax.map(shape_terms, chain), thinned)
+        terms = _shape_terms(population, thinned, samples, rules_of(grid), grid.p_sel)
     edges = bin_edges(population, bins)
     data = {
         "posterior": values,
@@ -175,6 +173,24 @@ def posterior_tree(
     made = convert_to_datatree(tree)
     made["observed_data"].attrs["theta"] = points.meaning
     return made
+
+
+@eqx.filter_jit
+def _shape_terms(
+    population: Population,
+    values: Mapping[str, Float[Array, "chain draw ..."] | Float[np.ndarray, "chain draw ..."]],
+    samples: ObjectSamples,
+    rules: Rules,
+    p_sel: Float[Array, "m t a"] | Float[np.ndarray, "m t a"],
+) -> Float[Array, "chain draw n"]:
+    """ln ∫ p(d_i|θ) p(θ|φ) dθ − ln ∫ p_sel p dθ of every object, for all draws."""
+    grid = grid_of(rules, p_sel)
+
+    def terms(draw: dict[str, Array]) -> Float[Array, " n"]:
+        drawn = population.with_values(draw)
+        return log_object_terms(drawn, samples) - jnp.log(grid.detected_fraction(drawn))
+
+    return jax.lax.map(lambda chain: jax.lax.map(terms, chain), values)
 
 
 def _predictive_group(predictions: Predictions) -> dict[str, np.ndarray]:

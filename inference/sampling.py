@@ -6,6 +6,8 @@ compilation, and `vmap` turns it into a program that fits many catalogues togeth
 """
 
 import dataclasses
+import functools
+import hashlib
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -20,6 +22,7 @@ from numpyro.infer.util import constrain_fn, potential_energy, unconstrain_fn
 
 from ..forward import SelectionGrid
 from ..forward.priors import numpyro_rules
+from .identity import Static, model_digest, rules_of
 from .laplace import laplace
 from .model import PopulationModel
 from .objects import ObjectSamples
@@ -89,7 +92,7 @@ class Sampler:
                 start
             )
         self._grid = grid
-        self._compiled = jax.jit(self._on_devices)
+        self._identity = _identity(model, grid, self.settings)
 
     def run(self, objects: ObjectSamples, grid: SelectionGrid, key: PRNGKeyArray) -> Draws:
         """Fit one catalogue; arrays come back as NumPy, float64.
@@ -97,6 +100,13 @@ class Sampler:
         Chains are shared among JAX's devices, as many as divide their number. Raises `ValueError`
         if `grid` has other nodes than the one that the sampler was made with.
         """
+        self.check(self.model, grid, self.settings)
+        with double_precision():
+            static = Static(self, self._identity)
+            return jax.tree.map(np.asarray, _compiled(static, objects, grid.p_sel, key))
+
+    def check(self, model: PopulationModel, grid: SelectionGrid, settings: SamplerSettings) -> None:
+        """Raises `ValueError` unless this sampler is for such a model, grid and settings."""
         for name in ("mass_rule", "age_rule", "a_v_rule"):
             ours, given = getattr(self._grid, name), getattr(grid, name)
             if ours.order != given.order or not np.array_equal(ours.edges, given.edges):
@@ -104,8 +114,11 @@ class Sampler:
                     f"this Sampler was made for a grid with another {name}; "
                     "make one for each setting of the bounds and the quadrature"
                 )
-        with double_precision():
-            return jax.tree.map(np.asarray, self._compiled(objects, grid.p_sel, key))
+        if _identity(model, grid, settings) != self._identity:
+            raise ValueError(
+                "this Sampler was made for another model or other settings; leave it out, or make "
+                "one with Sampler(model, grid, settings)"
+            )
 
     def program(self, objects: ObjectSamples, grid: SelectionGrid, key: PRNGKeyArray) -> Draws:
         """The whole fit as one traceable function on one device; needs x64."""
@@ -191,6 +204,23 @@ class Sampler:
     def _constrain(self, unconstrained: dict[str, Array]) -> dict[str, Array]:
         sites = constrain_fn(self.model.sample_population, (), {}, unconstrained)
         return self.model.from_sites(sites)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _compiled(
+    sampler: Static[Sampler],
+    objects: ObjectSamples,
+    p_sel: Float[Array, "m t a"],
+    key: PRNGKeyArray,
+) -> Draws:
+    """One program for all samplers of equal models, grids and settings, and equal shapes."""
+    return sampler.value._on_devices(objects, p_sel, key)
+
+
+def _identity(model: PopulationModel, grid: SelectionGrid, settings: SamplerSettings) -> str:
+    """The seed is an argument of the program."""
+    facts = (model_digest(model), rules_of(grid), dataclasses.replace(settings, seed=0))
+    return hashlib.sha256(repr(facts).encode()).hexdigest()
 
 
 def _vmap_over(function: Callable, keys: Key[Array, " chain"]) -> tuple:

@@ -23,9 +23,9 @@ from starcensus.shards import ShardedRun, Work
 
 from ...forward import selection_grid
 from ...forward.mock import Mock, mock_catalogue
-from ...forward.priors import Given
 from ...selection import AbstractSelection
 from ..draws import flatten, prior_draws
+from ..identity import fingerprint, model_digest
 from ..likelihood import log_likelihood
 from ..model import PopulationModel
 from ..objects import ObjectSamples, object_samples, padded_size
@@ -122,16 +122,11 @@ class _Problem:
     @functools.cached_property
     def digest(self) -> str:
         """Of all that the result depends on, apart from the code."""
-        model = self.model
-        given = [prior.given for prior in model.priors.values() if isinstance(prior, Given)]
         facts = (
-            _fingerprint(model.population),
-            [(p.name, model.record(p)) for p in model.population.parameters()],
-            _fingerprint(given),
-            model.form,
-            _fingerprint(self.generator),
+            model_digest(self.model),
+            fingerprint(self.generator),
             self.sigma,
-            _fingerprint(self.selection),
+            fingerprint(self.selection),
             self.settings,
         )
         return hashlib.sha256(repr(facts).encode()).hexdigest()
@@ -306,16 +301,3 @@ def _program(problem: _Problem, size: int, capacity: int) -> Callable[..., tuple
         return jax.tree.map(lambda x: np.asarray(x)[used], results)
 
     return run
-
-
-def _fingerprint(tree: Any) -> str:
-    """SHA-256 of the structure and all leaves of a tree."""
-    leaves, structure = jax.tree.flatten(tree)
-    digest = hashlib.sha256(str(structure).encode())
-    for leaf in leaves:
-        if isinstance(leaf, np.ndarray | jax.Array):
-            array = np.asarray(leaf)
-            digest.update(f"{array.dtype} {array.shape}".encode() + array.tobytes())
-        else:
-            digest.update(repr(leaf).encode())
-    return digest.hexdigest()
