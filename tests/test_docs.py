@@ -4,8 +4,11 @@ import ast
 import importlib
 import pathlib
 import re
+import tomllib
 
 import pytest
+
+from starcensus.experiments.schema import _base as schema
 
 DOCS = pathlib.Path(__file__).parents[1] / "docs"
 
@@ -95,3 +98,32 @@ def test_every_public_name_has_its_place_in_the_reference(facade: str):
     ]
     assert len(set(placed)) == len(placed)
     assert set(placed) == {name for name in public if not name.startswith("_")}
+
+
+PAGES = sorted({*DOCS.glob("tutorials/*.md"), *DOCS.glob("how-to/*.md")})
+FILES = [
+    pytest.param(text, id=f"{page.stem}:{name}")
+    for page in PAGES
+    for name, text in re.findall(r'```toml title="(.*?)"\n(.*?)```', page.read_text(), re.DOTALL)
+    # Those of the page on parts of one's own are run by a test of their own.
+    if page.stem != "extend"
+]
+
+
+@pytest.mark.parametrize("text", FILES)
+def test_files_of_the_tutorials_are_what_their_schema_says(text: str):
+    kind = tomllib.loads(text)["kind"]
+    assert type(schema.parse(text, "page", schema.file_class(kind))).__module__.endswith(kind)
+
+
+@pytest.mark.shared
+@pytest.mark.slow
+def test_the_readme_fits_a_legus_table(shared: pathlib.Path, tmp_path, monkeypatch):
+    [table] = (shared / "catalogues" / "legus").rglob("*ngc628-c*avgapcor.tab")
+    code = python_of("../README.md", ("hlsp_legus_…_avgapcor.tab", str(table)))
+    monkeypatch.chdir(tmp_path)
+    names: dict = {"__name__": "example"}
+    exec(compile(code, "README.md", "exec"), names)
+    # Adamo et al. (2017): dN/dM of slope -2.03 +- 0.06; ours has a break as well.
+    assert names["result"].diagnostics.converged
+    assert -2.5 < names["result"].summary["posterior.alpha_m.median"] < -1.5
