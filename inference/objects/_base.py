@@ -153,7 +153,9 @@ def with_selection(
     """`log_weight`, plus ln p_sel(θ) where the selection acts on the truth."""
     if selection is None or selection.acts_on != "truth":
         return log_weight
-    p = np.asarray(selection.p_sel(*np.moveaxis(theta, -1, 0)))
+    # Rows are filled up, so that the programs behind p_sel serve any number of them.
+    rows = np.arange(padded_size(len(theta))) % len(theta)
+    p = np.asarray(selection.p_sel(*np.moveaxis(theta[rows], -1, 0)))[: len(theta)]
     with np.errstate(divide="ignore"):
         return log_weight + np.log(np.maximum(p, 0.0))
 
