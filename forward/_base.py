@@ -74,7 +74,14 @@ class AbstractPart(eqx.Module):
 
 
 class AbstractMassFunction(AbstractPart):
-    """p(log_mass), per dex."""
+    """p(log_mass), per dex. A law of one's own is a subclass registered in `MASS_FUNCTIONS`.
+
+    ```python
+    mass = MASS_FUNCTIONS["schechter"](log_mass_range=(3.0, 6.0))
+    mass.log_prob(4.0)
+    mass.with_values({"alpha_m": -1.8}).sample(jax.random.key(0), (100,))
+    ```
+    """
 
     log_mass_range: eqx.AbstractVar[Range]
 
@@ -84,7 +91,7 @@ class AbstractMassFunction(AbstractPart):
 
     @abc.abstractmethod
     def sample(self, key: PRNGKeyArray, shape: tuple[int, ...] = ()) -> Float[Array, "*shape"]:
-        """Draws of log_mass."""
+        """Draws of log_mass (log10 M_sun), in an array of the given shape."""
 
     def breaks(self) -> tuple[Float[Array, ""], ...]:
         """Positions in log_mass where the density is not smooth."""
@@ -96,7 +103,13 @@ class AbstractMassFunction(AbstractPart):
 
 
 class AbstractAgeFunction(AbstractPart):
-    """p(log_age), per dex."""
+    """p(log_age), per dex. A law of one's own is a subclass registered in `AGE_FUNCTIONS`.
+
+    ```python
+    age = AGE_FUNCTIONS["power_law"](log_age_range=(6.0, 9.0))
+    age.log_prob(7.0)
+    ```
+    """
 
     log_age_range: eqx.AbstractVar[Range]
 
@@ -106,7 +119,7 @@ class AbstractAgeFunction(AbstractPart):
 
     @abc.abstractmethod
     def sample(self, key: PRNGKeyArray, shape: tuple[int, ...] = ()) -> Float[Array, "*shape"]:
-        """Draws of log_age."""
+        """Draws of log_age (log10 yr), in an array of the given shape."""
 
     def breaks(self) -> tuple[Float[Array, ""], ...]:
         """Positions in log_age where the density is not smooth."""
@@ -118,7 +131,14 @@ class AbstractAgeFunction(AbstractPart):
 
 
 class AbstractMassAge(AbstractPart):
-    """Joint density p(log_mass, log_age), per dex²."""
+    """Joint density p(log_mass, log_age), per dex². A law of one's own is a subclass registered in
+    `MASS_AGE`.
+
+    ```python
+    mdd = MASS_AGE["mdd"](log_mass_range=(3.0, 6.0), log_age_range=(6.0, 9.0))
+    mdd.log_prob(4.0, np.array([6.5, 8.5]))
+    ```
+    """
 
     log_mass_range: eqx.AbstractVar[Range]
     log_age_range: eqx.AbstractVar[Range]
@@ -131,7 +151,7 @@ class AbstractMassAge(AbstractPart):
     def sample(
         self, key: PRNGKeyArray, shape: tuple[int, ...] = ()
     ) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:
-        """Draws of (log_mass, log_age)."""
+        """Draws of log_mass (log10 M_sun) and log_age (log10 yr), two arrays of the given shape."""
 
     @abc.abstractmethod
     def quadrature(self, mass_rule: PanelRule, age_rule: PanelRule) -> Float[Array, "m t"]:
@@ -139,7 +159,13 @@ class AbstractMassAge(AbstractPart):
 
 
 class AbstractExtinction(AbstractPart):
-    """p(a_v | log_age), per mag."""
+    """p(a_v | log_age), per mag. A law of one's own is a subclass registered in `EXTINCTIONS`.
+
+    ```python
+    dust = EXTINCTIONS["half_normal"](a_v_range=(0.0, 2.0))
+    dust.log_prob(0.3, 7.0)
+    ```
+    """
 
     a_v_range: eqx.AbstractVar[Range]
 
@@ -149,7 +175,7 @@ class AbstractExtinction(AbstractPart):
 
     @abc.abstractmethod
     def sample(self, key: PRNGKeyArray, log_age: Value) -> Float[Array, "..."]:
-        """One draw of a_v for each log_age."""
+        """One draw of a_v (mag) for each log_age (log10 yr)."""
 
     def corners(self) -> tuple[float, ...]:
         """Fixed positions in a_v where the density is not smooth; quadrature panels end there."""

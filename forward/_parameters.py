@@ -17,6 +17,10 @@ class Parameter:
     - `reason`: why that prior.
     - `size`: 0 for a scalar, else the length of a simplex vector.
     - `label`: axis label, Matplotlib mathtext.
+
+    ```python
+    Parameter("log_m_peak", "log10 M_sun", Normal(3.5, 1.0), "where most clusters are")
+    ```
     """
 
     name: str

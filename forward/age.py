@@ -26,7 +26,14 @@ ALPHA_T = Parameter(
 
 @AGE_FUNCTIONS.register("constant")
 class Constant(AbstractSegmented, AbstractAgeFunction):
-    """Constant formation, no disruption: flat in age, dN/dlog T ∝ T."""
+    """Constant formation, no disruption: flat in age, dN/dlog T ∝ T.
+
+    `log_age_range`: lower and upper limit, log10 yr.
+
+    ```python
+    Constant((6.0, 9.0)).log_prob(8.0)
+    ```
+    """
 
     log_age_range: Range
 
@@ -43,7 +50,12 @@ class PowerLawAge(AbstractSegmented, AbstractAgeFunction):
 
     **Arguments:**
 
-    - `log_age_range`: log10 yr. `alpha_t`: slope.
+    - `log_age_range`: lower and upper limit, log10 yr.
+    - `alpha_t`: slope; 0 is constant formation without disruption.
+
+    ```python
+    PowerLawAge((6.0, 9.0), alpha_t=-0.8).sample(jax.random.key(0), (100,))
+    ```
     """
 
     log_age_range: Range
@@ -63,7 +75,13 @@ class MassIndependentDisruption(AbstractSegmented, AbstractAgeFunction):
 
     **Arguments:**
 
-    - `log_age_range`: log10 yr. `log_t_mid`: log10 yr. `alpha_t`: slope beyond it.
+    - `log_age_range`: lower and upper limit, log10 yr.
+    - `log_t_mid`: log10 of the age at which disruption sets in, yr.
+    - `alpha_t`: slope above that age.
+
+    ```python
+    MassIndependentDisruption((6.0, 9.0), log_t_mid=7.5, alpha_t=-1.0).log_prob(8.0)
+    ```
     """
 
     log_age_range: Range
@@ -94,10 +112,19 @@ class MassIndependentDisruption(AbstractSegmented, AbstractAgeFunction):
 
 @AGE_FUNCTIONS.register("piecewise_linear")
 class PiecewiseLinearAge(AbstractAgeFunction):
-    """A free age function: dN/dlog T linear in log T between `nodes` (log10 yr).
+    """A free age function: dN/dlog T linear in log T between nodes.
 
-    The parameter `p_age` is a simplex: the share of the clusters carried by each node's hat
-    function. The first and last node are the bounds.
+    **Arguments:**
+
+    - `nodes`: two or more increasing log ages, log10 yr; the first and the last are the bounds.
+    - `p_age`: `(node,)`, a simplex: the share of the clusters carried by each node's hat
+      function; by default equal shares.
+
+    Raises `ValueError` for fewer than two nodes, or nodes that do not increase.
+
+    ```python
+    PiecewiseLinearAge((6.0, 7.0, 8.0, 9.0), np.array([0.1, 0.2, 0.3, 0.4])).log_prob(7.5)
+    ```
     """
 
     nodes: tuple[float, ...]

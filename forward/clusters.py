@@ -42,7 +42,7 @@ def draw_population(
     - `stars`: stars of all masses and ages that the bounds allow, and their light.
     - `radius`: distribution of the half-light radius, pc.
     - `settings`: how stars are drawn.
-    - `seed`: of everything random; the same seed gives the same clusters.
+    - `seed`: seed of everything random; the same seed gives the same clusters.
 
     Returns a library in all bands of `stars`, with ln p(θ) of the population as `log_density`, or
     None where chance makes no cluster. Raises `ValueError` for a population too large to draw, or

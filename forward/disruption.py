@@ -30,7 +30,17 @@ from .priors import Uniform
 
 
 class Separable(AbstractMassAge):
-    """Mass and age independent: p(log_mass) p(log_age)."""
+    """Mass and age independent: p(log_mass) p(log_age).
+
+    **Arguments:**
+
+    - `mass`: the mass function.
+    - `age`: the age function.
+
+    ```python
+    Separable(Schechter((3.0, 6.0)), PowerLawAge((6.0, 9.0))).log_prob(4.0, 7.0)
+    ```
+    """
 
     mass: AbstractMassFunction
     age: AbstractAgeFunction
@@ -72,11 +82,23 @@ class Separable(AbstractMassAge):
 
 @MASS_AGE.register("mdd")
 class MassDependentDisruption(AbstractMassAge):
-    """MDD: Schechter birth masses, constant formation, Lamers-type mass loss.
+    """MDD: Schechter birth masses, constant formation, mass loss dM/dT = −M (M/100 M_sun)^−γ /
+    T_mdd (Lamers et al. 2005; Tang et al. 2024).
 
-    `gamma_mdd` is γ, `log_t_mdd` the log10 of the disruption time of a 100 M_sun cluster in yr.
-    `alpha_m` is the slope of the birth masses, `log_m_break` the log10 of their break in M_sun.
     `log_mass` is the mass still bound at the cluster's age.
+
+    **Arguments:**
+
+    - `log_mass_range`, `log_age_range`: lower and upper limit, log10 M_sun and log10 yr.
+    - `alpha_m`: slope of the birth masses.
+    - `log_m_break`: log10 of the break of the birth masses, M_sun.
+    - `gamma_mdd`: γ, how strongly the loss depends on mass.
+    - `log_t_mdd`: log10 of the disruption time of a cluster of 100 M_sun, yr.
+
+    ```python
+    mdd = MassDependentDisruption((3.0, 6.0), (6.0, 9.0), gamma_mdd=0.65, log_t_mdd=7.5)
+    mdd.log_birth_mass(4.0, 8.0)
+    ```
     """
 
     log_mass_range: Range

@@ -31,11 +31,23 @@ _SLOPE_REASON = (
 
 @EXTINCTIONS.register("nodes")
 class NodesExtinction(AbstractExtinction):
-    """Piecewise-linear density on `nodes` (mag), as in Krumholz+ (2019) and Tang+ (2024).
+    """Piecewise-linear density, as in Krumholz et al. (2019) and Tang et al. (2024).
 
-    The parameter `p_av` is a simplex: the share of the clusters carried by each node's hat
-    function. With `age_dependent`, the shares are tilted by exp[tilt_av (log_age − 7) a_v] and
-    renormalised; `tilt_av` is in mag⁻¹ dex⁻¹, negative if older clusters are less reddened.
+    With `age_dependent`, the shares are tilted by exp[tilt_av (log_age − 7) a_v] and renormalised.
+
+    **Arguments:**
+
+    - `nodes`: two or more increasing extinctions, mag; the first and the last are the bounds.
+    - `p_av`: `(node,)`, a simplex: the share of the clusters carried by each node's hat
+      function; by default equal shares.
+    - `tilt_av`: mag⁻¹ dex⁻¹, negative if older clusters are less reddened.
+    - `age_dependent`: whether `tilt_av` is a parameter.
+
+    Raises `ValueError` for fewer than two nodes, or nodes that are negative or do not increase.
+
+    ```python
+    NodesExtinction((0.0, 0.5, 1.0, 3.0), np.array([0.4, 0.3, 0.2, 0.1])).log_prob(0.7, 7.0)
+    ```
     """
 
     nodes: tuple[float, ...]
@@ -105,10 +117,20 @@ class NodesExtinction(AbstractExtinction):
 
 @EXTINCTIONS.register("half_normal")
 class HalfNormal(AbstractExtinction):
-    """Half-normal of scale `sigma_av` (mag) on `a_v_range`, which starts at or above zero.
+    """Half-normal on `a_v_range`.
 
-    With `age_dependent`, the scale is sigma_av · 10^[slope_av (log_age − 7)]; `slope_av` is in dex
-    per dex of age.
+    With `age_dependent`, the scale is sigma_av · 10^[slope_av (log_age − 7)].
+
+    **Arguments:**
+
+    - `a_v_range`: lower and upper limit, mag; the lower one is 0 or more.
+    - `sigma_av`: scale, mag.
+    - `slope_av`: change of the scale's log10 per dex of age.
+    - `age_dependent`: whether `slope_av` is a parameter.
+
+    ```python
+    HalfNormal((0.0, 2.0), sigma_av=0.5).sample(jax.random.key(0), np.array([6.5, 8.0]))
+    ```
     """
 
     a_v_range: Range
@@ -157,10 +179,21 @@ class HalfNormal(AbstractExtinction):
 
 @EXTINCTIONS.register("log_normal")
 class LogNormal(AbstractExtinction):
-    """Log-normal: log10 a_v is Gaussian around `log_av_median` with `sigma_log_av` dex.
+    """Log-normal, truncated to `a_v_range`: log10 a_v is Gaussian.
 
-    Truncated to `a_v_range`. With `age_dependent`, the median moves by `slope_av` dex per dex of
-    age.
+    With `age_dependent`, the median moves by `slope_av` dex per dex of age.
+
+    **Arguments:**
+
+    - `a_v_range`: lower and upper limit, mag; the lower one is 0 or more.
+    - `log_av_median`: log10 of the median in mag, at 10 Myr if it depends on age.
+    - `sigma_log_av`: standard deviation of log10 a_v, dex.
+    - `slope_av`: dex per dex of age.
+    - `age_dependent`: whether `slope_av` is a parameter.
+
+    ```python
+    LogNormal((0.0, 2.0), log_av_median=-0.5, sigma_log_av=0.3).log_prob(0.4, 7.0)
+    ```
     """
 
     a_v_range: Range

@@ -46,7 +46,12 @@ class PowerLaw(AbstractSegmented, AbstractMassFunction):
 
     **Arguments:**
 
-    - `log_mass_range`: log10 M_sun. `alpha_m`: slope.
+    - `log_mass_range`: lower and upper limit, log10 M_sun.
+    - `alpha_m`: slope.
+
+    ```python
+    PowerLaw((3.0, 6.0), alpha_m=-2.0).log_prob(4.0)
+    ```
     """
 
     log_mass_range: Range
@@ -62,11 +67,18 @@ class PowerLaw(AbstractSegmented, AbstractMassFunction):
 
 @MASS_FUNCTIONS.register("schechter")
 class Schechter(AbstractMassFunction):
-    """dN/dM ∝ M^alpha_m exp(−M / 10^log_m_break) between the limits of `log_mass_range`.
+    """dN/dM ∝ M^alpha_m exp(−M / 10^log_m_break) between the limits of `log_mass_range`
+    (Schechter 1976).
 
     **Arguments:**
 
-    - `log_mass_range`: log10 M_sun. `alpha_m`: slope. `log_m_break`: log10 M_sun.
+    - `log_mass_range`: lower and upper limit, log10 M_sun.
+    - `alpha_m`: slope far below the break.
+    - `log_m_break`: log10 of the break mass, M_sun.
+
+    ```python
+    Schechter((3.0, 6.0), alpha_m=-2.0, log_m_break=5.2).sample(jax.random.key(0), (100,))
+    ```
     """
 
     log_mass_range: Range
@@ -99,12 +111,18 @@ class Schechter(AbstractMassFunction):
 
 @MASS_FUNCTIONS.register("double_power_law")
 class DoublePowerLaw(AbstractSegmented, AbstractMassFunction):
-    """dN/dM ∝ M^alpha_m below 10^log_m_break and M^alpha_m_high above it, continuous.
+    """dN/dM ∝ M^alpha_m below 10^log_m_break and M^alpha_m_high above it, continuous
+    (as fitted to M51, Gieles 2009).
 
     **Arguments:**
 
-    - `log_mass_range`: log10 M_sun. `alpha_m`: slope below the break. `alpha_m_high`: above it.
-    - `log_m_break`: log10 M_sun.
+    - `log_mass_range`: lower and upper limit, log10 M_sun.
+    - `alpha_m`, `alpha_m_high`: slopes below and above the break.
+    - `log_m_break`: log10 of the mass of the break, M_sun.
+
+    ```python
+    DoublePowerLaw((3.0, 6.0), -2.0, log_m_break=5.0, alpha_m_high=-3.0).log_prob(5.5)
+    ```
     """
 
     log_mass_range: Range

@@ -48,16 +48,27 @@ def mock_catalogue(
     sigma: tuple[float, float, float] | None = None,
     source: str = "mock",
 ) -> Mock:
-    """Draw one catalogue.
+    """Draw one catalogue: a population, its noise and its selection, together.
 
     **Arguments:**
 
+    - `key`: JAX random key; the same key gives the same catalogue.
+    - `population`: its `log_n` is the log10 of the expected number of clusters, catalogued or not.
+    - `selection`: what is catalogued of them.
     - `sigma`: Gaussian errors of (log_mass [dex], log_age [dex], a_v [mag]). A
-        `RecordedSelection` brings its own; giving others is an error.
+      `RecordedSelection` brings its own; giving others is an error.
+    - `source`: name of the catalogue.
 
     Raises `ValueError` if the population is too large to draw, or if `selection` does not say how
     detection and noise are tied; `SelectionDomainError` if the population's bounds leave the domain
     of an operator that refuses to extrapolate.
+
+    ```python
+    mock = mock_catalogue(
+        jax.random.key(1), population, with_acts_on(operator, "truth"), sigma=(0.1, 0.1, 0.1)
+    )
+    len(mock.catalogue), mock.n_drawn
+    ```
     """
     selection.check_covers(population.box)
     recorded_rule = selection.base if isinstance(selection, RecordedSelection) else None

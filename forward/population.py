@@ -17,7 +17,21 @@ from .priors import Uniform
 class Population(AbstractPart):
     """Rate density λ(θ) = N p(log_mass, log_age) p(a_v | log_age) inside `box`.
 
-    `log_n` is log10 of the expected number of clusters inside the bounds, catalogued or not.
+    **Arguments:**
+
+    - `mass_age`: law of mass and age, `Separable` or a joint one.
+    - `extinction`: law of the extinction, which may depend on age.
+    - `log_n`: log10 of the expected number of clusters inside the bounds, catalogued or not.
+
+    ```python
+    population = Population(
+        mass_age=Separable(Schechter((3.0, 6.0)), PowerLawAge((6.0, 9.0))),
+        extinction=HalfNormal((0.0, 2.0)),
+        log_n=2.5,
+    )
+    theta = population.sample(jax.random.key(0), 100)  # (100, 3)
+    steeper = population.with_values({"alpha_m": -2.3})
+    ```
     """
 
     mass_age: AbstractMassAge
@@ -77,7 +91,12 @@ class Population(AbstractPart):
 
 
 def flat_names(parameters: tuple[Parameter, ...]) -> list[str]:
-    """One name per scalar: a vector parameter `p_av` of length k gives p_av_0 ... p_av_{k−1}."""
+    """One name per scalar: a vector parameter `p_av` of length k gives p_av_0 … p_av_{k−1}.
+
+    ```python
+    flat_names(population.parameters())  # ["alpha_m", "log_m_break", …, "log_n"]
+    ```
+    """
     names = []
     for p in parameters:
         names += [f"{p.name}_{i}" for i in range(p.size)] if p.size else [p.name]
@@ -85,7 +104,12 @@ def flat_names(parameters: tuple[Parameter, ...]) -> list[str]:
 
 
 def flat_values(population: Population) -> dict[str, float]:
-    """The population's parameters as scalars, by flat name."""
+    """The population's parameters as scalars, by flat name.
+
+    ```python
+    flat_values(population)["log_n"]  # 2.0
+    ```
+    """
     flat = {}
     for p in population.parameters():
         value = np.asarray(population.values()[p.name])

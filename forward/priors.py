@@ -66,6 +66,8 @@ class AbstractPrior(abc.ABC):
 
         def distribution(self, size: int = 0) -> dist.Distribution:
             return dist.LogUniform(self.low, self.high)
+
+    LogUniform(0.1, 10.0).limits()
     ```
     """
 
@@ -155,7 +157,14 @@ PRIORS = Registry[type[AbstractPrior]]("prior")
 @PRIORS.register("uniform")
 @dataclasses.dataclass(frozen=True)
 class Uniform(AbstractPrior):
-    """Flat between `low` and `high`."""
+    """Flat between `low` and `high`, in the parameter's unit.
+
+    Raises `ValueError` for limits that are not finite or not in order.
+
+    ```python
+    Uniform(-3.0, -1.0).words()  # "flat, −3 to −1"
+    ```
+    """
 
     low: float
     high: float
@@ -186,7 +195,19 @@ class Uniform(AbstractPrior):
 @PRIORS.register("normal")
 @dataclasses.dataclass(frozen=True)
 class Normal(AbstractPrior):
-    """Gaussian, truncated to [`low`, `high`] where these are given."""
+    """Gaussian, truncated to [`low`, `high`] where these are given.
+
+    **Arguments:**
+
+    - `mean`, `sd`: mean and standard deviation, before truncation, in the parameter's unit.
+    - `low`, `high`: lower and upper limit.
+
+    Raises `ValueError` for an `sd` that is not positive, or limits that are not in order.
+
+    ```python
+    Normal(-2.0, 0.5, low=-4.0, high=0.0).density(np.array([-2.0, 1.0]))
+    ```
+    """
 
     mean: float
     sd: float
@@ -231,7 +252,15 @@ class Normal(AbstractPrior):
 @PRIORS.register("dirichlet")
 @dataclasses.dataclass(frozen=True)
 class Dirichlet(AbstractPrior):
-    """Symmetric Dirichlet on a simplex; `concentration` 1 is flat over the simplex."""
+    """Symmetric Dirichlet on a simplex.
+
+    `concentration`: 1 is flat over the simplex, more prefers equal shares. Raises `ValueError` for
+    one that is not positive.
+
+    ```python
+    Dirichlet(2.0).distribution(4)
+    ```
+    """
 
     concentration: float = 1.0
 
@@ -261,7 +290,14 @@ class Dirichlet(AbstractPrior):
 @PRIORS.register("fixed")
 @dataclasses.dataclass(frozen=True)
 class Fixed(AbstractPrior):
-    """Not fitted: held at `value` (the population's own value if that is None)."""
+    """Not fitted: held at `value`, or at the population's own value if that is None.
+
+    Raises `ValueError` for a value that is not finite.
+
+    ```python
+    Fixed(7.5).words()  # "fixed at 7.5"
+    ```
+    """
 
     value: float | None = None
 
@@ -286,7 +322,12 @@ class Fixed(AbstractPrior):
 @PRIORS.register("tied")
 @dataclasses.dataclass(frozen=True)
 class Tied(AbstractPrior):
-    """Not fitted: always equal to the parameter named `to`."""
+    """Not fitted: always equal to the parameter named `to`.
+
+    ```python
+    Tied("alpha_m").words()  # "equal to alpha_m"
+    ```
+    """
 
     to: str
 
@@ -305,7 +346,16 @@ class Tied(AbstractPrior):
 class MultivariateNormal(AbstractPrior):
     """Joint Gaussian of several parameters, in their order.
 
-    `mean`: shape (n,). `covariance`: shape (n, n), symmetric and positive definite.
+    **Arguments:**
+
+    - `mean`: `(n,)`, in the parameters' units.
+    - `covariance`: `(n, n)`, symmetric and positive definite.
+
+    Raises `ValueError` for shapes that do not fit, or a covariance that is none.
+
+    ```python
+    MultivariateNormal((0.65, 7.5), ((0.01, 0.0), (0.0, 0.25)))
+    ```
     """
 
     mean: tuple[float, ...]
@@ -342,7 +392,12 @@ class MultivariateNormal(AbstractPrior):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Given(AbstractPrior):
-    """Any NumPyro distribution; `as_prior` makes it of one that no kind of `PRIORS` says."""
+    """Any NumPyro distribution; `as_prior` makes it of one that no kind of `PRIORS` says.
+
+    ```python
+    as_prior(dist.StudentT(4.0, -2.0, 0.3)).words()
+    ```
+    """
 
     given: "numpyro.distributions.Distribution"
 
@@ -505,7 +560,14 @@ def member_record(prior: AbstractPrior, names: tuple[str, ...], index: int) -> d
 
 
 def prior_words(record: Mapping[str, Any]) -> str:
-    """A recorded prior in words, plain text; the kind where nothing else is known."""
+    """A recorded prior in words, plain text; the kind where nothing else is known.
+
+    `record` is what `PopulationModel.record` gave, as posteriors keep it.
+
+    ```python
+    prior_words({"kind": "uniform", "low": -3.0, "high": -1.0})  # "flat, −3 to −1"
+    ```
+    """
     if "words" in record:
         return str(record["words"])
     prior = _recorded(record)
@@ -520,7 +582,12 @@ def prior_density(
     **Arguments:**
 
     - `record`: what `PopulationModel.record` gave, as posteriors keep it.
-    - `at`: values of the scalar, or of one element of a simplex vector of `size` elements.
+    - `at`: `(n,)`, values of the scalar, or of one element of a simplex vector.
+    - `size`: number of the vector's elements, 0 for a scalar.
+
+    ```python
+    prior_density({"kind": "uniform", "low": -3.0, "high": -1.0}, np.linspace(-4.0, 0.0, 9))
+    ```
     """
     if "density" in record:
         return np.interp(at, record["at"], record["density"], left=0.0, right=0.0)

@@ -30,8 +30,12 @@ class QuadratureSettings:
 
     **Arguments:**
 
-    - `mass_panel_dex`, `age_panel_dex`: width of a panel, dex. `a_v_panel_mag`: likewise, mag.
-    - `mass_order`, `age_order`, `a_v_order`: nodes in a panel.
+    - `mass_panel_dex`, `age_panel_dex`, `a_v_panel_mag`: widest panel on each axis.
+    - `mass_order`, `age_order`, `a_v_order`: Gauss-Legendre nodes in a panel.
+
+    ```python
+    selection_grid(operator, population, QuadratureSettings(mass_order=16))
+    ```
     """
 
     mass_panel_dex: float = 0.5
@@ -43,7 +47,14 @@ class QuadratureSettings:
 
 
 class SelectionGrid(eqx.Module):
-    """p_sel at the fixed nodes of a tensor rule over a population's bounds."""
+    """p_sel at the fixed nodes of a tensor rule over a population's bounds, as `selection_grid`
+    makes it.
+
+    **Arguments:**
+
+    - `mass_rule`, `age_rule`, `a_v_rule`: nodes and weights of each axis.
+    - `p_sel`: `(log_mass, log_age, a_v)`, the operator at the nodes.
+    """
 
     mass_rule: PanelRule
     age_rule: PanelRule
@@ -72,9 +83,20 @@ def selection_grid(
 ) -> SelectionGrid:
     """Evaluate an operator once at the quadrature nodes of a population's bounds.
 
-    `member`: use one member of the operator's ensemble; the default is the ensemble mean.
+    **Arguments:**
+
+    - `selection`: the operator.
+    - `population`: its bounds and the corners of its extinction law count, its parameters do not.
+    - `settings`: panels and orders.
+    - `member`: one member of the operator's ensemble; by default the ensemble's mean.
+
     Raises `SelectionDomainError` when the bounds leave the domain of an operator that refuses to
-    extrapolate.
+    extrapolate, `ValueError` for an operator that gives no probabilities.
+
+    ```python
+    grid = selection_grid(operator, population)
+    grid.p_sel.shape
+    ```
     """
     settings = settings or QuadratureSettings()
     box = population.box
@@ -96,14 +118,31 @@ def selection_grid(
 
 
 def expected_count(population: Population, grid: SelectionGrid) -> Float[Array, ""]:
-    """Expected number of catalogued clusters."""
+    """Expected number of catalogued clusters, ∫ p_sel(θ) λ(θ) dθ.
+
+    **Arguments:**
+
+    - `population`: inside the bounds of which `grid` was made.
+    - `grid`: the operator at the nodes, of `selection_grid`.
+
+    ```python
+    expected_count(population, selection_grid(operator, population))
+    ```
+    """
     number = jnp.exp(LN10 * jnp.asarray(population.log_n, float))
     return number * grid.detected_fraction(population)
 
 
 @dataclasses.dataclass(frozen=True)
 class MonteCarloEstimate:
-    """A Monte Carlo number with what is needed to judge it."""
+    """A Monte Carlo number with what is needed to judge it.
+
+    **Arguments:**
+
+    - `value`: the estimate.
+    - `variance`: its variance.
+    - `effective_sample_size`: (Σ p_sel)² / Σ p_sel² of the draws.
+    """
 
     value: float
     variance: float
@@ -119,8 +158,20 @@ def expected_count_monte_carlo(
 ) -> MonteCarloEstimate:
     """Expected number of catalogued clusters from draws of the population.
 
+    **Arguments:**
+
+    - `key`: JAX random key.
+    - `population`, `selection`: what is drawn, and what is catalogued of it.
+    - `n_draws`: number of draws of θ.
+    - `max_relative_error`: largest relative standard error that is accepted.
+
     The effective sample size is (Σ p_sel)² / Σ p_sel². Raises `ValueError` when the relative
-    standard error exceeds `max_relative_error`.
+    standard error exceeds `max_relative_error`, `SelectionDomainError` as `selection_grid`.
+
+    ```python
+    estimate = expected_count_monte_carlo(jax.random.key(0), population, operator, n_draws=10_000)
+    estimate.value, estimate.variance**0.5
+    ```
     """
     selection.check_covers(population.box)
     theta = population.sample(key, n_draws)
@@ -142,7 +193,17 @@ def marginal_densities(
 ) -> dict[str, tuple[Float[np.ndarray, "n"], Float[Array, "n"]]]:
     """dN/dx of the whole population along each axis, at the grid's nodes.
 
+    **Arguments:**
+
+    - `population`: catalogued or not; the grid's probabilities do not count.
+    - `grid`: its nodes, of `selection_grid`.
+
     Returns {axis: (nodes, clusters per dex or mag)}.
+
+    ```python
+    grid = selection_grid(operator, population)
+    nodes, density = marginal_densities(population, grid)["log_mass"]
+    ```
     """
     mass_age = population.mass_age.quadrature(grid.mass_rule, grid.age_rule)
     a_v = population.extinction.quadrature(grid.a_v_rule, grid.age_rule.nodes)

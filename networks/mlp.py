@@ -14,7 +14,7 @@ _CHUNK_ROWS = 8192
 
 
 class MLP(eqx.Module):
-    """A fully connected network, `(n, n_in)` inputs to `(n,)` logits.
+    """A fully connected network, `(n, n_in)` inputs to `(n,)` logits, with exact GELU.
 
     Parameters are held as NumPy arrays and take the dtype of the inputs when the network is
     evaluated, so that one stored network serves sessions of either precision.
@@ -26,6 +26,11 @@ class MLP(eqx.Module):
     - `mean`, `scale`: `(n_in,)`; the network sees `(x - mean) / scale`. Default 0 and 1.
 
     Raises `ValueError` naming the layer whose shape does not fit, or an unusable `scale`.
+
+    ```python
+    network = MLP([np.array([[1.0, -2.0]])], [np.array([0.5])])  # one layer, two inputs
+    network(jnp.asarray([[3.0, 1.0]]))  # 1.5
+    ```
     """
 
     weights: tuple[Float[Array, "_ _"] | Float[np.ndarray, "_ _"], ...]
@@ -70,6 +75,7 @@ class MLP(eqx.Module):
 
     @property
     def n_in(self) -> int:
+        """Number of inputs."""
         return self.weights[0].shape[-1]
 
     def __call__(self, x: Float[Array, "n n_in"]) -> Float[Array, "n"]:
@@ -118,10 +124,22 @@ def random_mlp(
     mean: np.ndarray | None = None,
     scale: np.ndarray | None = None,
 ) -> MLP:
-    """An untrained network of layer widths `(n_in, hidden, …)`, plus the output of width 1.
+    """An untrained network.
 
     Weights and biases are uniform within ±1/√(fan-in), the rule of Torch's and Equinox's linear
-    layers. `key` is a JAX random key.
+    layers.
+
+    **Arguments:**
+
+    - `widths`: `(n_in, hidden, …)`; the output, of width 1, is added.
+    - `key`: JAX random key.
+    - `mean`, `scale`: `(n_in,)`, of the standardisation; see `MLP`.
+
+    Raises `ValueError` for no widths, or one below 1.
+
+    ```python
+    network = random_mlp((3, 16, 16), key=jax.random.key(0))
+    ```
     """
     sizes = [*widths, 1]
     if len(sizes) < 2 or min(sizes) < 1:

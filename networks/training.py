@@ -37,19 +37,28 @@ MASKED_DROPOUT = 0.2
 
 @dataclasses.dataclass(frozen=True)
 class TrainSettings:
-    """How an ensemble is trained; architecture and schedule are C-4's (section 3.3, appendix D).
+    """How an ensemble is trained; architecture and schedule are those of C-4 (Tang et al.,
+    arXiv:2604.05291, section 3.3 and appendix D).
 
     **Arguments:**
 
-    - `widths`: of the hidden layers.
-    - `n_members`: networks, each with its own start and order of rows.
-    - `epochs`, `batch_size`; the rows that do not fill a last batch sit out, others each epoch.
-    - `max_rate`: largest learning rate, reached linearly in the first `warm_up` of all steps, then
-      falling as a cosine to zero. `weight_decay`: of AdamW; biases have none.
+    - `widths`: widths of the hidden layers.
+    - `n_members`: number of networks, each with its own start and order of rows.
+    - `epochs`: passes over the rows.
+    - `batch_size`: rows in a step; those that do not fill a last batch sit out, others each epoch.
+    - `max_rate`: largest learning rate, which then falls as a cosine to zero.
+    - `weight_decay`: decay of AdamW; biases have none.
+    - `warm_up`: share of all steps in which the rate rises linearly to `max_rate`.
     - `validation`: share of the rows held out from every member, stratified by label.
     - `dropout`: chance that a band is hidden in a row of a batch, for inputs with a mask. By
       default 0.2 for these and 0 for others.
-    - `seed`: of everything random.
+    - `seed`: seed of everything random.
+
+    Raises `ValueError` for numbers out of their ranges.
+
+    ```python
+    TrainSettings(widths=(64, 64), n_members=3, epochs=20)
+    ```
     """
 
     widths: tuple[int, ...] = (512, 512)
@@ -93,7 +102,8 @@ class Trained:
 
     **Arguments:**
 
-    - `networks`: the members. `held_out`: rows that no member saw.
+    - `networks`: the members.
+    - `held_out`: `(v,)`, the rows that no member saw.
     - `train_loss`, `validation_loss`: `(member, epoch)`, mean cross-entropy in nats.
     """
 
@@ -141,15 +151,24 @@ def train_ensemble(
 
     **Arguments:**
 
-    - `x`: finite features. `label`: the outcomes. Their rows belong together.
-    - `mean`, `scale`: of the standardisation; by default of the rows trained on.
+    - `x`: `(n, k)`, finite features, a row for each example.
+    - `label`: `(n,)`, the outcomes of the rows.
+    - `settings`: how the ensemble is trained.
+    - `mean`, `scale`: `(k,)`, of the standardisation; by default of the rows trained on.
     - `n_masked`: the first so many columns may be hidden; the last so many say which are there
       (1) or hidden (0), and a hidden value has to be the column's `mean`.
-    - `weight`: of each row in the loss; by default 1.
-    - `progress`: told member, epoch and the two losses.
+    - `weight`: `(n,)`, weight of each row in the loss; by default 1.
+    - `progress`: called after each epoch with member, epoch, training and held-out loss.
 
     Raises `ValueError` for shapes, values or labels that cannot be trained on, and
     `TrainingDiverged`.
+
+    ```python
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(200, 2))
+    trained = train_ensemble(x, x[:, 0] > rng.normal(size=200), short)
+    trained.validation_loss[:, -1]
+    ```
     """
     _check(x, label, weight)
     dropout = settings.with_dropout(n_masked > 0).dropout or 0.0
@@ -215,7 +234,25 @@ def search_grid(
 ) -> tuple[TrainSettings, Float[np.ndarray, "rate decay"]]:
     """The settings of least final validation loss on a grid, and all losses; one member each.
 
-    A combination whose loss is not finite has the loss infinity. `options` as of `train_ensemble`.
+    The default grid is that of C-4 (Tang et al., arXiv:2604.05291, appendix D).
+
+    **Arguments:**
+
+    - `x`: `(n, k)`, features; `label`: `(n,)`, outcomes; as of `train_ensemble`.
+    - `settings`: everything but the two that are searched.
+    - `rates`: values of `max_rate`.
+    - `decays`: values of `weight_decay`.
+    - `options`: further arguments of `train_ensemble`.
+
+    Returns the settings and the losses `(rate, decay)`, nats; a combination that diverges has the
+    loss infinity. Raises as `train_ensemble`.
+
+    ```python
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(200, 2))
+    label = x[:, 0] > rng.normal(size=200)
+    best, losses = search_grid(x, label, short, rates=(1e-3, 1e-2), decays=(0.0,))
+    ```
     """
     losses = np.full((len(rates), len(decays)), np.inf)
     one = dataclasses.replace(settings, n_members=1)

@@ -43,15 +43,29 @@ NOT_RUN = {
     "selection.pipeline.run_pipeline": "needs four bands",
 }
 # Public names without an example, by the reason; for the pages that are whole.
-WHOLE = ("ground",)
+WHOLE = ("ground", "networks", "forward")
 NO_EXAMPLE = {
     "a constant": ("theta.AXES", "theta.AXIS_UNITS", "bands.BANDS", "extras.EXTRAS"),
+    "kinds by name; the abstract class says how one is added": (
+        "forward.MASS_FUNCTIONS",
+        "forward.AGE_FUNCTIONS",
+        "forward.MASS_AGE",
+        "forward.EXTINCTIONS",
+        "forward.PRIORS",
+    ),
     "an error, which only our own code raises": (
         "runs.RunError",
         "files.FileError",
         "extras.MissingExtraError",
+        "networks.TrainingDiverged",
     ),
-    "what only another function returns": ("shards.Done",),
+    "what only another function returns": (
+        "shards.Done",
+        "networks.Trained",
+        "forward.SelectionGrid",
+        "forward.MonteCarloEstimate",
+        "forward.Mock",
+    ),
     "words of an error's message": ("files.reason",),
 }
 
