@@ -66,8 +66,6 @@ class AbstractPrior(abc.ABC):
 
         def distribution(self, size: int = 0) -> dist.Distribution:
             return dist.LogUniform(self.low, self.high)
-
-    LogUniform(0.1, 10.0).limits()
     ```
     """
 
@@ -160,10 +158,6 @@ class Uniform(AbstractPrior):
     """Flat between `low` and `high`, in the parameter's unit.
 
     Raises `ValueError` for limits that are not finite or not in order.
-
-    ```python
-    Uniform(-3.0, -1.0).words()  # "flat, −3 to −1"
-    ```
     """
 
     low: float
@@ -203,10 +197,6 @@ class Normal(AbstractPrior):
     - `low`, `high`: lower and upper limit.
 
     Raises `ValueError` for an `sd` that is not positive, or limits that are not in order.
-
-    ```python
-    Normal(-2.0, 0.5, low=-4.0, high=0.0).density(np.array([-2.0, 1.0]))
-    ```
     """
 
     mean: float
@@ -256,10 +246,6 @@ class Dirichlet(AbstractPrior):
 
     `concentration`: 1 is flat over the simplex, more prefers equal shares. Raises `ValueError` for
     one that is not positive.
-
-    ```python
-    Dirichlet(2.0).distribution(4)
-    ```
     """
 
     concentration: float = 1.0
@@ -290,14 +276,7 @@ class Dirichlet(AbstractPrior):
 @PRIORS.register("fixed")
 @dataclasses.dataclass(frozen=True)
 class Fixed(AbstractPrior):
-    """Not fitted: held at `value`, or at the population's own value if that is None.
-
-    Raises `ValueError` for a value that is not finite.
-
-    ```python
-    Fixed(7.5).words()  # "fixed at 7.5"
-    ```
-    """
+    """Not fitted: held at a finite `value`, or at the population's own value if that is None."""
 
     value: float | None = None
 
@@ -322,12 +301,7 @@ class Fixed(AbstractPrior):
 @PRIORS.register("tied")
 @dataclasses.dataclass(frozen=True)
 class Tied(AbstractPrior):
-    """Not fitted: always equal to the parameter named `to`.
-
-    ```python
-    Tied("alpha_m").words()  # "equal to alpha_m"
-    ```
-    """
+    """Not fitted: always equal to the parameter named `to`."""
 
     to: str
 
@@ -352,10 +326,6 @@ class MultivariateNormal(AbstractPrior):
     - `covariance`: `(n, n)`, symmetric and positive definite.
 
     Raises `ValueError` for shapes that do not fit, or a covariance that is none.
-
-    ```python
-    MultivariateNormal((0.65, 7.5), ((0.01, 0.0), (0.0, 0.25)))
-    ```
     """
 
     mean: tuple[float, ...]
@@ -392,12 +362,7 @@ class MultivariateNormal(AbstractPrior):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Given(AbstractPrior):
-    """Any NumPyro distribution; `as_prior` makes it of one that no kind of `PRIORS` says.
-
-    ```python
-    as_prior(dist.StudentT(4.0, -2.0, 0.3)).words()
-    ```
-    """
+    """Any NumPyro distribution; `as_prior` makes it of one that no kind of `PRIORS` says."""
 
     given: "numpyro.distributions.Distribution"
 

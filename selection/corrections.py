@@ -37,18 +37,29 @@ def marginal_completeness(
     bounds: dict[str, tuple[float, float]] | None = None,
     n_nodes: int = 64,
 ) -> Float[np.ndarray, "n"]:
-    """Mean p_sel at the values `at` of one axis, over the densities of the two others (eq. 16).
+    """Mean p_sel at values of one axis, over the densities of the two others (Tang et al.,
+    arXiv:2604.05291, equation 16).
 
     **Arguments:**
 
-    - `..._density`: unnormalised density per dex (per mag for a_v) of an axis that is averaged;
-      `None` is uniform. The density of `axis` itself must be `None`.
+    - `selection`: the operator.
+    - `axis`: `"log_mass"`, `"log_age"` or `"a_v"`, which is not averaged.
+    - `at`: `(n,)`, values of that axis, in dex, dex or mag.
+    - `log_mass_density`, `log_age_density`, `a_v_density`: unnormalised density per dex (per mag
+      for a_v) of an axis that is averaged; `None` is uniform. The density of `axis` itself must be
+      `None`.
     - `bounds`: limits of an averaged axis; by default the domain's. They must lie inside it.
     - `n_nodes`: Gauss–Legendre nodes on each averaged axis; for densities with steps, such as a
       histogram, take several hundred.
 
     Raises `SelectionDomainError` where the operator refuses, `ValueError` for a density that is
     negative, not finite or zero everywhere.
+
+    ```python
+    marginal_completeness(
+        operator, "log_mass", np.array([3.5, 4.5]), log_age_density=lambda log_age: 10**log_age
+    )
+    ```
     """
     if axis not in AXES:
         raise ValueError(f"axis is {axis!r}; expected one of {', '.join(AXES)}")
@@ -95,7 +106,8 @@ def extinction_density(
     least: float = 0.5,
     min_clusters: int = 30,
 ) -> Density:
-    """p(A_V) from the catalogued clusters that would be catalogued at any extinction (C-4, 4.4).
+    """p(A_V) from the catalogued clusters that would be catalogued at any extinction (Tang et al.,
+    arXiv:2604.05291, section 4.4).
 
     Those are the clusters of whose mass and age p_sel exceeds `least` at the last of `edges`. Among
     them extinction decides little of what is catalogued, at most a factor 1/`least`, so their
@@ -103,9 +115,21 @@ def extinction_density(
 
     **Arguments:**
 
-    - `edges`: of the histogram, mag, from 0 or more up; inside the operator's domain.
+    - `selection`: the operator.
+    - `log_mass` (log10 M_sun), `log_age` (log10 yr), `a_v` (mag): `(n,)`, of the catalogue.
+    - `edges`: edges of the histogram, mag, from 0 or more up; inside the operator's domain.
+    - `least`: p_sel that a cluster needs behind the most dust.
+    - `min_clusters`: the fewest such clusters.
 
-    Raises `ValueError` for fewer than `min_clusters` such clusters, and `SelectionDomainError`.
+    Returns a function from A_V to the density per mag. Raises `ValueError` for fewer than
+    `min_clusters` such clusters, and `SelectionDomainError` where the operator refuses.
+
+    ```python
+    density = extinction_density(
+        operator, *catalogue.theta.T, np.array([0.0, 0.5, 1.0, 2.0]), least=0.2, min_clusters=5
+    )
+    density(np.array([0.3, 1.5]))
+    ```
     """
     x, t, a, borders = (np.asarray(each, float) for each in (log_mass, log_age, a_v, edges))
     if not (x.shape == t.shape == a.shape and x.ndim == 1):
@@ -141,8 +165,15 @@ def extinction_density(
 class CorrectedCounts:
     """Counts per bin, as observed and corrected.
 
-    `edges` `(bin + 1,)`; the others `(bin,)`. A bin without clusters has 0 counts and NaN `mean_p`;
-    a masked bin has NaN corrected counts.
+    A bin without clusters has 0 counts and NaN `mean_p`; a masked bin has NaN corrected counts.
+
+    **Arguments:**
+
+    - `edges`: `(bin + 1,)`, edges of the bins.
+    - `n_raw`: `(bin,)`, the clusters that there are.
+    - `n_corrected`: `(bin,)`, their number divided by `mean_p`.
+    - `n_low`, `n_high`: `(bin,)`, divided by the 84th and 16th percentile of the completeness.
+    - `mean_p`: `(bin,)`, mean completeness of the bin's clusters.
     """
 
     edges: Float[np.ndarray, "edge"]
@@ -161,12 +192,29 @@ def corrected_counts(
     clip: float = CLIP_LOG_MASS,
     mask_below: float = 0.0,
 ) -> CorrectedCounts:
-    """Counts of `values` in bins, divided by the mean completeness of each bin (eqs 17 and 18).
+    """Counts in bins, divided by the mean completeness of each bin (Tang et al., arXiv:2604.05291,
+    equations 17 and 18).
 
-    `p_values` are the clusters' marginal completenesses, clipped from below at `clip`; bins whose
-    mean is under `mask_below` are masked. The paper's choices are clip 1e-3 for masses, and clip
-    1e-10 with mask 1e-3 for ages (`CLIP_LOG_MASS`; `CLIP_LOG_AGE`, `MASK_LOG_AGE`). Bins include
-    their lower edge, the last one also its upper; values outside all bins are left out.
+    The paper's choices are clip 1e-3 for masses, and clip 1e-10 with mask 1e-3 for ages
+    (`CLIP_LOG_MASS`; `CLIP_LOG_AGE`, `MASK_LOG_AGE`). Bins include their lower edge, the last one
+    also its upper; values outside all bins are left out.
+
+    **Arguments:**
+
+    - `values`: `(n,)`, log_mass or log_age of the clusters.
+    - `p_values`: `(n,)`, their marginal completenesses, of `marginal_completeness`.
+    - `edges`: edges of the bins, increasing.
+    - `clip`: smaller completenesses count as this one.
+    - `mask_below`: bins whose mean completeness is smaller are masked.
+
+    Raises `ValueError` for shapes that differ, completenesses outside [0, 1], or edges that do not
+    increase.
+
+    ```python
+    log_mass = catalogue.theta[:, 0]
+    p = marginal_completeness(operator, "log_mass", log_mass)
+    corrected_counts(log_mass, p, np.array([3.0, 4.0, 5.0, 6.0])).n_corrected
+    ```
     """
     x, p, borders = (np.asarray(a, float) for a in (values, p_values, edges))
     if x.ndim != 1 or x.shape != p.shape:

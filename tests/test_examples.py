@@ -30,6 +30,7 @@ PLACED = tuple(
 )
 # What cannot run here, and why.
 NOT_RUN = {
+    "selection.import_c4": "reads a package that is not ours",
     "selection.catalogue.apply_cuts": "reads a table of MAST's archive",
     "inference.fit": "samples for a minute",
     "inference.PublishedValues": "samples for a minute",
@@ -43,21 +44,42 @@ NOT_RUN = {
     "selection.pipeline.run_pipeline": "needs four bands",
 }
 # Public names without an example, by the reason; for the pages that are whole.
-WHOLE = ("ground", "networks", "forward")
+WHOLE = ("ground", "networks", "forward", "operators")
 NO_EXAMPLE = {
     "a constant": ("theta.AXES", "theta.AXIS_UNITS", "bands.BANDS", "extras.EXTRAS"),
+    "a number of the paper that `corrected_counts` takes": (
+        "selection.CLIP_LOG_MASS",
+        "selection.CLIP_LOG_AGE",
+        "selection.MASK_LOG_AGE",
+    ),
+    "a prior, of which its module and `as_prior` have examples": (
+        "forward.Uniform",
+        "forward.Normal",
+        "forward.MultivariateNormal",
+        "forward.Dirichlet",
+        "forward.Fixed",
+        "forward.Tied",
+        "forward.Given",
+    ),
+    "a type": ("selection.ActsOn", "selection.Outside"),
+    "what its one maker has an example of": ("selection.CompleteSelection",),
+    "functions by name, which `operator_from_settings` calls": ("selection.SOURCES",),
     "kinds by name; the abstract class says how one is added": (
         "forward.MASS_FUNCTIONS",
         "forward.AGE_FUNCTIONS",
         "forward.MASS_AGE",
         "forward.EXTINCTIONS",
         "forward.PRIORS",
+        "selection.OPERATORS",
     ),
     "an error, which only our own code raises": (
         "runs.RunError",
         "files.FileError",
         "extras.MissingExtraError",
         "networks.TrainingDiverged",
+        "selection.SelectionDomainError",
+        "selection.SelectionFileError",
+        "selection.UnsafePickleError",
     ),
     "what only another function returns": (
         "shards.Done",
@@ -65,6 +87,8 @@ NO_EXAMPLE = {
         "forward.SelectionGrid",
         "forward.MonteCarloEstimate",
         "forward.Mock",
+        "selection.Marginalised",
+        "selection.CorrectedCounts",
     ),
     "words of an error's message": ("files.reason",),
 }

@@ -47,6 +47,10 @@ class SelectionDomainError(ValueError):
 class AbstractSelection(eqx.Module):
     """An operator of θ: p_sel with its domain, its uncertainty and its place in the likelihood.
 
+    ```python
+    operator.p_sel(4.0, np.array([6.5, 8.5]), 0.3)  # (2,)
+    ```
+
     A subclass of one's own gives `n_members` and `_members_inside`. Registered, it is saved,
     loaded, made part of others, and named in files of settings:
 
@@ -64,6 +68,8 @@ class AbstractSelection(eqx.Module):
 
         def _members_inside(self, log_mass, log_age, a_v):
             return jax.nn.sigmoid((log_mass - self.limit) / 0.1)[None]
+
+    MassLimit(box).p_sel(4.0, 7.0, 0.0)
     ```
 
     Its constructor's parameters must be fields of the same names, with types that say what they
@@ -87,11 +93,15 @@ class AbstractSelection(eqx.Module):
 
     @classmethod
     def from_settings(cls, options: Mapping[str, Any], box: Box) -> "AbstractSelection":
-        """The operator that a file of settings describes; raises `ValueError`.
+        """The operator that a file of settings describes.
 
-        `options`: arguments of the constructor by their names; arrays are lists of numbers there.
-        `box`: bounds of the population, the `domain` of an operator that takes one and is given
-        none.
+        **Arguments:**
+
+        - `options`: arguments of the constructor by their names; arrays are lists of numbers there.
+        - `box`: bounds of the population, the `domain` of an operator that takes one and is given
+          none.
+
+        Raises `ValueError` for options that are missing, unknown or of another type.
         """
         bounds = {"domain": box} if "domain" in arguments(cls) else {}
         try:
@@ -102,11 +112,13 @@ class AbstractSelection(eqx.Module):
     def members(
         self, log_mass: ArrayLike, log_age: ArrayLike, a_v: ArrayLike
     ) -> Float[Array, "member *n"]:
-        """p_sel of each ensemble member; arguments broadcast.
+        """p_sel of each ensemble member, `(member, …)`.
 
         Outside the domain the value is 0 if `outside` is `"zero"`, NaN if it is `"refuse"`, that
         of the nearest θ of the domain if it is `"clip"`. Differentiable, and safe under `jit` and
         `vmap`.
+
+        `log_mass` in log10 M_sun, `log_age` in log10 yr, `a_v` in mag; arguments broadcast.
         """
         theta = jnp.broadcast_arrays(*(jnp.asarray(x, float) for x in (log_mass, log_age, a_v)))
         shape = theta[0].shape
@@ -136,7 +148,10 @@ class AbstractSelection(eqx.Module):
     def on_tensor_grid(
         self, log_mass: np.ndarray, log_age: np.ndarray, a_v: np.ndarray
     ) -> Float[Array, "member m t a"]:
-        """Every member's p_sel on the tensor grid of three sets of nodes."""
+        """Every member's p_sel on the tensor grid of three sets of nodes.
+
+        `log_mass` in log10 M_sun, `log_age` in log10 yr, `a_v` in mag: increasing nodes.
+        """
         nodes = [np.asarray(x, float) for x in (log_mass, log_age, a_v)]
         inside = self.domain.contains(*np.meshgrid(*nodes, indexing="ij"))
         if self.outside == "clip":
@@ -156,7 +171,10 @@ class AbstractSelection(eqx.Module):
         return self.members(*(jnp.asarray(x, float) for x in mesh))
 
     def check_covers(self, box: Box, what: str = "the population's bounds") -> None:
-        """Raise `SelectionDomainError` if `box` leaves the domain of an operator that refuses."""
+        """Raise `SelectionDomainError` if `box` leaves the domain of an operator that refuses.
+
+        `what` names the box in the message.
+        """
         complaints = box.exceeds(self.domain) if self.outside == "refuse" else []
         if complaints:
             raise SelectionDomainError(

@@ -24,8 +24,20 @@ class GridSelection(AbstractSelection):
 
     **Arguments:**
 
-    - `log_mass`, `log_age`, `a_v`: increasing nodes of each axis, at least two.
+    - `log_mass`, `log_age`, `a_v`: increasing nodes of each axis (log10 M_sun, log10 yr, mag), at
+      least two.
     - `logit`: `(member, log_mass, log_age, a_v)`.
+    - `domain`: where the operator is known, inside the nodes.
+    - `outside`: `"refuse"`, `"zero"` or `"clip"`, what it says beyond its domain.
+    - `acts_on`: `"data"` or `"truth"`, what the survey's selection looked at.
+
+    Raises `ValueError` for nodes, logits or a domain that do not fit each other.
+
+    ```python
+    nodes = (np.array([3.0, 4.0, 5.0]), np.array([6.0, 9.0]), np.array([0.0, 2.0]))
+    p = np.broadcast_to(np.array([0.1, 0.5, 0.9])[:, None, None], (3, 2, 2))
+    GridSelection.from_probabilities(nodes, p).p_sel(4.5, 7.0, 0.3)
+    ```
     """
 
     log_mass: Float[Array, "i"] | Float[np.ndarray, "i"]
@@ -65,10 +77,16 @@ class GridSelection(AbstractSelection):
         outside: Outside = "refuse",
         acts_on: ActsOn = "data",
     ) -> "GridSelection":
-        """From `nodes` = (log_mass, log_age, a_v) and `p` `(i, j, k)` or `(member, i, j, k)`.
+        """From probabilities at the nodes of a grid.
 
-        Raises `ValueError` if a probability is NaN or outside [0, 1]. `domain` is by default the
-        whole grid.
+        **Arguments:**
+
+        - `nodes`: (log_mass, log_age, a_v), increasing nodes of each axis.
+        - `p`: `(log_mass, log_age, a_v)`, or with a leading axis of the ensemble's members.
+        - `domain`: by default the whole grid.
+        - `outside`, `acts_on`: as of the class.
+
+        Raises `ValueError` if a probability is NaN or outside [0, 1].
         """
         axes = [np.array(n, float) for n in nodes]
         values = np.array(p, float)
@@ -119,9 +137,14 @@ class GridSelection(AbstractSelection):
 def tabulate(
     selection: AbstractSelection, log_mass: ArrayLike, log_age: ArrayLike, a_v: ArrayLike
 ) -> GridSelection:
-    """`selection` on the grid of the given nodes, every member of it.
+    """An operator on the grid of the given nodes, every member of it.
 
-    Raises `SelectionDomainError` where the operator refuses a node.
+    `log_mass` in log10 M_sun, `log_age` in log10 yr, `a_v` in mag: increasing nodes. Raises
+    `SelectionDomainError` where the operator refuses a node.
+
+    ```python
+    tabulate(operator, np.linspace(3.0, 6.0, 31), np.linspace(6.0, 9.0, 31), np.arange(0.0, 3.0))
+    ```
     """
     nodes = [np.asarray(n, float) for n in (log_mass, log_age, a_v)]
     mesh = np.meshgrid(*nodes, indexing="ij")

@@ -34,12 +34,27 @@ class MagnitudeLimit(AbstractSelection):
 
     **Arguments:**
 
-    - `log_age`, `abs_mag`: nodes (log10 yr) of M_1 and its values (mag).
+    - `log_age`: `(k,)`, increasing nodes of M_1, log10 yr.
+    - `abs_mag`: `(k,)`, M_1 at the nodes, mag.
     - `limit_mag`: apparent magnitude at which half the clusters are catalogued.
     - `width_mag`: scale of the logistic. 10 % to 90 % takes 4.4 widths; photometric errors of
       standard deviation s blur a sharp cut to about width_mag = 0.6 s; the 0.2 mag of `default`
       stands for errors of 0.3 mag at the limit. It must be positive.
-    - `distance_modulus`: mag. `extinction_ratio`: A_band / A_V.
+    - `distance_modulus`: mag.
+    - `extinction_ratio`: A_band / A_V.
+    - `domain`: where the operator is known; by default the ages of the table, masses of 1 to 10^9
+      M_sun and extinctions up to 10 mag.
+    - `band`: name of the band.
+    - `outside`: `"refuse"`, `"zero"` or `"clip"`, what it says beyond its domain.
+    - `acts_on`: `"data"` or `"truth"`, what the survey's cut looked at.
+
+    Raises `ValueError` for nodes that do not increase or magnitudes that are not finite, a width
+    that is not positive, and a domain beyond the nodes.
+
+    ```python
+    operator = MagnitudeLimit.default("ACS_F555W", limit_mag=24.0, distance_modulus=29.98)
+    operator.p_sel(3.5, np.array([6.5, 8.5]), 0.3)
+    ```
     """
 
     log_age: Float[np.ndarray, "k"]
@@ -111,10 +126,16 @@ class MagnitudeLimit(AbstractSelection):
     ) -> "MagnitudeLimit":
         """With the carried table of a solar-metallicity population (BC03, Kroupa IMF, Vega).
 
-        `band` is a column such as `"WFC3_UVIS_F814W"`, or a bare filter name for the camera LEGUS
-        used in NGC 628 (ACS for F435W, F555W, F814W). The default limit is the M_V = −6 of LEGUS
-        at NGC 628 (Adamo et al. 2017), and the extinction ratio that of the Milky Way at the band's
-        pivot wavelength. Raises `ValueError` naming the bands for one that is not carried.
+        **Arguments:**
+
+        - `band`: a column such as `"WFC3_UVIS_F814W"`, or a bare filter name for the camera LEGUS
+          used in NGC 628 (ACS for F435W, F555W, F814W).
+        - `limit_mag`, `distance_modulus`: by default the M_V = −6 of LEGUS at NGC 628 (Adamo et al.
+          2017).
+        - `extinction_ratio`: by default that of the Milky Way at the band's pivot wavelength.
+        - the others: arguments of the class.
+
+        Raises `ValueError` naming the bands for one that is not carried.
         """
         table = _carried_table()
         name = full_name(band)

@@ -47,9 +47,13 @@ class Photometric(Protocol):
 class Marginalised:
     """An operator of θ with the figures that say how well the library determines it.
 
-    `selection`: its members are bootstrap replicates of the library, centred so that their mean
-    logit is that of the whole library. `standard_error` of p, `n_effective` clusters and
-    `bandwidth` (in units of `marginalise`'s `widths`) are `(log_mass, log_age, a_v)`.
+    **Arguments:**
+
+    - `selection`: its members are bootstrap replicates of the library, centred so that their mean
+      logit is that of the whole library.
+    - `standard_error`: `(log_mass, log_age, a_v)`, of p at each node.
+    - `n_effective`: `(log_mass, log_age, a_v)`, effective number of clusters at each node.
+    - `bandwidth`: `(log_mass, log_age, a_v)`, reach of the kernel, in units of `widths`.
     """
 
     selection: GridSelection
@@ -75,23 +79,40 @@ def marginalise(
 ) -> Marginalised:
     """p_sel(θ) on the grid of the given nodes, from a library of simulated clusters.
 
+    A local logistic regression of the operator's probabilities, see the head of the module.
+
     **Arguments:**
 
     - `photometric`: operator of apparent Vega magnitudes, such as `PhotometricNetwork`.
     - `library`: clusters with absolute Vega magnitudes, at the same extinction law and filters as
       the operator's training data.
+    - `log_mass` (log10 M_sun), `log_age` (log10 yr), `a_v` (mag): increasing nodes.
     - `key`: JAX random key of the bootstrap.
     - `bands`: the library's columns that stand for `photometric.bands`, in that order; by default
       its columns as they come.
     - `widths`: dex, dex and mag that count as equal distances.
     - `n_neighbours`: the kernel (tricube) reaches to this neighbour, or to `max_bandwidth` times
       the widths where neighbours are farther.
+    - `max_bandwidth`: the farthest reach of the kernel, in units of `widths`.
     - `min_effective`: (Σ K)² / Σ K² must reach this at every node.
     - `n_members`: bootstrap replicates, at least 5.
 
     Raises `SelectionDomainError` naming the node with the fewest clusters if there are too few, and
     `ValueError` for bands that do not match, or a library whose clusters were chosen by their
     light (it has the column `inclusion`), which is not that of all clusters of their θ.
+
+    ```python
+    from starcensus.networks import random_mlp
+
+    networks = (random_mlp((2, 8), key=jax.random.key(0)),)
+    limits = np.array([[10.0, 40.0], [10.0, 40.0]])
+    photometric = PhotometricNetwork(networks, bands, limits, distance_modulus=29.98)
+    nodes = np.array([4.0, 5.0]), np.array([7.0, 8.0]), np.array([1.0, 2.0])
+    made = marginalise(
+        photometric, library, *nodes, key=jax.random.key(1), max_bandwidth=8.0, min_effective=10.0
+    )
+    made.selection.p_sel(4.5, 7.5, 1.5), made.standard_error.max()
+    ```
     """
     from scipy.spatial import KDTree
 

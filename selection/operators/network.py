@@ -27,7 +27,17 @@ class NetworkSelection(AbstractSelection):
       for `outside` is `"refuse"`.
     - `inputs`: what the networks were trained on: `"log"` for (log10 mass/M_sun, log10 age/yr,
       A_V), `"linear"` for (mass in M_sun, age in yr, A_V). Callers always pass θ in logs.
+    - `outside`: `"refuse"`, `"zero"` or `"clip"`, what it says beyond its domain.
+    - `acts_on`: `"data"` or `"truth"`, what the survey's selection looked at.
     - `nuisance`: distribution of the further inputs, over which the probability is averaged.
+
+    Raises `ValueError` for networks of other numbers of inputs.
+
+    ```python
+    from starcensus.networks import random_mlp
+
+    NetworkSelection((random_mlp((3, 8), key=jax.random.key(0)),), box).p_sel(4.0, 7.0, 0.5)
+    ```
     """
 
     networks: tuple[MLP, ...]

@@ -20,13 +20,18 @@ class Nuisance(eqx.Module):
 
     **Arguments:**
 
-    - `names`: of the properties, of `NUISANCES`: log10 of the half-light radius in pc, and log10 of
-      the local sky in V in electrons/s/pixel.
-    - `values`: `(node, property)`. `weights`: `(node,)`, positive, normalised here.
+    - `names`: names of the properties: `log_r_eff_pc`, log10 of the half-light radius in pc, and
+      `log_background`, log10 of the local sky in V in electrons/s/pixel.
+    - `values`: `(node, property)`, the nodes.
+    - `weights`: `(node,)`, positive, normalised here.
     - `mass_radius`: None, or slope and scatter (dex) of log r = slope log M + N(0, scatter); the
       weights then are those of the measure to which this density is applied, at every mass anew.
 
     Raises `ValueError` for shapes or weights that do not fit.
+
+    ```python
+    Nuisance(("log_r_eff_pc",), np.log10([[1.0], [3.0], [10.0]]), np.array([0.2, 0.6, 0.2]))
+    ```
     """
 
     names: tuple[str, ...] = eqx.field(static=True)
@@ -73,11 +78,16 @@ def radius_distribution(
 
     **Arguments:**
 
+    - `radius`: the law of the radii, which must state `low` and `high`.
     - `known`: smallest and largest radius (pc) of the network's training data.
     - `n_nodes`: Gauss-Legendre nodes, where radii are not whole numbers of pc.
 
     Raises `ValueError` for radii that the network does not know. A `MassRadius` needs both `low`
     and `high`; radii beyond them are cut off here and not moved to the limits.
+
+    ```python
+    radius_distribution(FlatRadius(1.0, 10.0, whole=True), known=(1.0, 10.0))
+    ```
     """
     low, high = radius.low, radius.high
     if low is None or high is None or low < known[0] - 1e-9 or high > known[1] + 1e-9:
@@ -103,14 +113,32 @@ def radius_distribution(
 
 
 def background_distribution(log_background: Float[np.ndarray, "n"], n_nodes: int = 12) -> Nuisance:
-    """The distribution of local skies of a sample, as nodes at the middles of equal shares."""
+    """The distribution of local skies of a sample, as nodes at the middles of equal shares.
+
+    **Arguments:**
+
+    - `log_background`: `(n,)`, log10 of electrons/s/pixel in V.
+    - `n_nodes`: number of shares.
+
+    ```python
+    background_distribution(np.log10(table.background))
+    ```
+    """
     shares = (np.arange(n_nodes) + 0.5) / n_nodes
     nodes = np.quantile(log_background, shares)
     return Nuisance((BACKGROUND,), nodes[:, None], np.ones(n_nodes))
 
 
 def independent(*parts: Nuisance) -> Nuisance:
-    """The joint distribution of independent ones: every combination of their nodes."""
+    """The joint distribution of independent ones: every combination of their nodes.
+
+    ```python
+    independent(
+        radius_distribution(FlatRadius(1.0, 10.0), known=(1.0, 10.0)),
+        background_distribution(np.log10(table.background)),
+    )
+    ```
+    """
     values, weights = parts[0].values, np.asarray(parts[0].weights)
     for part in parts[1:]:
         n, m = len(weights), len(part.weights)

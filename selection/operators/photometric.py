@@ -38,7 +38,7 @@ class PhotometricNetwork(eqx.Module):
       `nuisance`, then, if `masked`, one per band that is 1 where its magnitude is there, else 0.
     - `bands`: names of the bands, in the order of the columns of `mags`.
     - `limits`: `(band, 2)`, the brightest and faintest magnitude at which the network is known.
-    - `distance_modulus`: of the galaxy of its training data, mag.
+    - `distance_modulus`: distance modulus of the galaxy of its training data, mag.
     - `mag_system`: `"Vega"` or `"AB"`.
     - `outside`: beyond `limits`, `"zero"`, `"refuse"` or `"clip"`, as of every operator.
     - `nuisance`: distribution of the further inputs, over which the probability is averaged.
@@ -49,6 +49,15 @@ class PhotometricNetwork(eqx.Module):
 
     Without `masked` a magnitude that is not there cannot be passed: NaN raises `ValueError`, as do
     sentinels unless `simulation` is said, because a network reads them as a very faint cluster.
+
+    ```python
+    from starcensus.networks import random_mlp
+
+    networks = (random_mlp((2, 8), key=jax.random.key(0)),)
+    limits = np.array([[18.0, 27.0], [18.0, 27.0]])
+    photometric = PhotometricNetwork(networks, bands, limits, distance_modulus=29.98)
+    photometric.p_sel(np.array([[23.1, 22.8]]))
+    ```
     """
 
     networks: tuple[MLP, ...]
@@ -82,6 +91,7 @@ class PhotometricNetwork(eqx.Module):
 
     @property
     def n_members(self) -> int:
+        """Number of networks."""
         return len(self.networks)
 
     def simulated(self, outside: Outside = "clip") -> "PhotometricNetwork":
@@ -131,10 +141,15 @@ class PhotometricNetwork(eqx.Module):
     def members(
         self, mags: ArrayLike, further: Float[ArrayLike, "n k"] | None = None
     ) -> Float[Array, "member n"]:
-        """Each network's probability for the rows of `mags`, `(n, band)`; differentiable.
+        """Each network's probability for the rows of `mags`; differentiable.
 
-        `further`: values of the nuisance properties, in the order of `nuisance.names`; None
-        averages over their distribution. Under `jit` nothing can be raised: rows with NaN, or
+        **Arguments:**
+
+        - `mags`: `(n, band)`, apparent magnitudes.
+        - `further`: `(n, k)`, values of the nuisance properties, in the order of `nuisance.names`;
+          None averages over their distribution.
+
+        Raises `ValueError` as `check_mags`. Under `jit` nothing can be raised: rows with NaN, or
         outside `limits` where that is refused, are NaN there.
         """
         if not isinstance(mags, Tracer):

@@ -25,6 +25,11 @@ class ProductSelection(AbstractSelection):
 
     Raises `ValueError` for stages that act on different things, domains that do not overlap, or
     ensembles of different sizes above one.
+
+    ```python
+    limits = complete(Box((3.5, 6.0), (6.0, 9.0), (0.0, 2.0)))
+    ProductSelection(operator, RecordedSelection(limits, sigma=(0.1, 0.2, 0.0)))
+    ```
     """
 
     first: AbstractSelection

@@ -28,16 +28,25 @@ _CHUNK_POINTS = 1 << 18
 
 @OPERATORS.register("recorded")
 class RecordedSelection(AbstractSelection):
-    """The base operator applied to recorded quantities with Gaussian errors.
+    """The base operator applied to recorded quantities with Gaussian errors (Loredo & Hendry,
+    arXiv:1911.12337).
 
     **Arguments:**
 
     - `base`: operator of the recorded θ'. Nothing recorded outside its domain is catalogued, so
       its `outside` must be `"zero"` (see `with_outside`).
     - `sigma`: standard deviations in log_mass (dex), log_age (dex) and a_v (mag); 0 for none.
-    - `domain`: of the true θ; by default the base's, widened by 6σ, beyond which p_sel < 1e-8.
+    - `domain`: box of the true θ; by default the base's, widened by 6σ, beyond which p_sel < 1e-8.
     - `order`: nodes of the quadrature on each axis that has errors. With the default 24 a logistic
       base as narrow as σ/2 is good to about 1e-4; steps inside the base's domain need more.
+    - `outside`, `acts_on`: as of every operator.
+
+    Raises `ValueError` for a base that refuses beyond its domain, or errors that are negative.
+
+    ```python
+    limits = complete(Box((3.5, 6.0), (6.0, 9.0), (0.0, 2.0)))
+    RecordedSelection(limits, sigma=(0.1, 0.2, 0.0)).p_sel(3.5, 7.0, 0.5)  # 0.5
+    ```
     """
 
     base: AbstractSelection
@@ -130,12 +139,26 @@ class RecordedSelection(AbstractSelection):
 
 
 def with_acts_on[Operator: AbstractSelection](operator: Operator, acts_on: ActsOn) -> Operator:
-    """The same operator, stated to act on the `"data"` or on the `"truth"`."""
+    """The same operator, stated to act on the `"data"` or on the `"truth"`.
+
+    Raises `ValueError` for another word.
+
+    ```python
+    with_acts_on(operator, "truth").acts_on  # "truth"
+    ```
+    """
     return _restate(operator, "acts_on", acts_on, ("data", "truth"))
 
 
 def with_outside[Operator: AbstractSelection](operator: Operator, outside: Outside) -> Operator:
-    """The same operator, with `"zero"`, `"refuse"` or `"clip"` outside its domain."""
+    """The same operator, with `"zero"`, `"refuse"` or `"clip"` outside its domain.
+
+    Raises `ValueError` for another word.
+
+    ```python
+    with_outside(operator, "zero").p_sel(2.0, 7.0, 0.5)  # 0, below the domain
+    ```
+    """
     return _restate(operator, "outside", outside, ("zero", "refuse", "clip"))
 
 

@@ -23,13 +23,23 @@ SOURCES = Registry[Source]("source of operators")
 
 
 def operator_kinds() -> tuple[str, ...]:
-    """What the `kind` of an operator may be in a file of settings."""
+    """What the `kind` of an operator may be in a file of settings.
+
+    ```python
+    operator_kinds()  # ("complete", "magnitude", …)
+    ```
+    """
     of_theta = [name for name, cls in OPERATORS.items() if issubclass(cls, AbstractSelection)]
     return tuple(dict.fromkeys([*SOURCES, *of_theta]))
 
 
 def check_operator_kind(kind: str) -> str:
-    """The kind; raises `ValueError` naming those that there are for one that there is not."""
+    """The kind; raises `ValueError` naming those that there are for one that there is not.
+
+    ```python
+    check_operator_kind("magnitude")
+    ```
+    """
     if kind not in operator_kinds():
         raise ValueError(
             f"{kind!r} is no {OPERATORS.what}; expected one of {', '.join(operator_kinds())}, or "
@@ -46,6 +56,7 @@ def operator_from_settings(kind: str, options: Mapping[str, Any], box: Box) -> A
     - `kind`: `complete` (inside `box`), `magnitude` (options as of `MagnitudeLimit.default`),
       `c4_physical` (options as of `import_c4`), `file` (`path`, of `save_selection`), or the name
       of a class in `OPERATORS`, whose `from_settings` takes the options.
+    - `options`: arguments of what makes the operator, by name.
     - `box`: bounds of the population.
 
     Raises `ValueError` for a kind that there is not, options that do not fit, or an operator of

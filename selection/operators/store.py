@@ -77,6 +77,10 @@ def load_selection(path: Path) -> Operator:
     Raises `SelectionFileError` for a file that is not there, is no operator, is of a newer version
     or damaged, or whose kind is not in the registry: the message names the kinds that are. A kind
     of one's own is there once the module that registers it was imported.
+
+    ```python
+    load_selection("operator.h5").p_sel(4.0, 7.0, 0.3)
+    ```
     """
     with _open(path) as file:
         try:
@@ -95,7 +99,13 @@ def load_selection(path: Path) -> Operator:
 
 
 def selection_provenance(path: Path) -> dict[str, Any]:
-    """The facts saved with an operator; empty where there are none. Raises as `load_selection`."""
+    """The facts saved with an operator; empty where there are none. Raises as `load_selection`.
+
+    ```python
+    save_selection(operator, "mine.h5", {"survey": "LEGUS"})
+    selection_provenance("mine.h5")["survey"]  # "LEGUS"
+    ```
+    """
     with _open(path) as file:
         return read_json_attribute(file, "provenance") if "provenance" in file.attrs else {}
 

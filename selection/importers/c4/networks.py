@@ -44,7 +44,7 @@ SHA256 = {
 def import_c4(
     source: str | os.PathLike[str] | None = None, *, allow_other: bool = False
 ) -> tuple[NetworkSelection, PhotometricNetwork]:
-    """The physical and the photometric C-4 network of NGC 628.
+    """The physical and the photometric C-4 network of NGC 628 (Tang et al., arXiv:2604.05291).
 
     **Arguments:**
 
@@ -61,6 +61,11 @@ def import_c4(
 
     Raises `FileNotFoundError`, `ValueError` for a wrong checksum or an unexpected architecture, and
     `UnsafePickleError` for a file that names anything else than arrays.
+
+    ```python
+    physical, photometric = import_c4("cluster_completeness_pipeline-0.1.0-py3-none-any.whl")
+    physical.p_sel(4.0, 7.0, 0.3)
+    ```
     """
     read = _reader(source)
     contents = {}
