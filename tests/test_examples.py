@@ -31,7 +31,8 @@ PLACED = tuple(
 # What cannot run here, and why.
 NOT_RUN = {
     "selection.import_c4": "reads a package that is not ours",
-    "selection.catalogue.apply_cuts": "reads a table of MAST's archive",
+    "selection.catalogue.read_legus": "reads a table of MAST's archive",
+    "selection.catalogue.read_literature": "reads a table of VizieR's archive",
     "inference.fit": "samples for a minute",
     "inference.PublishedValues": "samples for a minute",
     "inference.PosteriorDraws": "samples for a minute",
@@ -44,13 +45,27 @@ NOT_RUN = {
     "selection.pipeline.run_pipeline": "needs four bands",
 }
 # Public names without an example, by the reason; for the pages that are whole.
-WHOLE = ("ground", "networks", "forward", "operators")
+WHOLE = ("ground", "networks", "forward", "operators", "catalogues")
 NO_EXAMPLE = {
     "a constant": ("theta.AXES", "theta.AXIS_UNITS", "bands.BANDS", "extras.EXTRAS"),
     "a number of the paper that `corrected_counts` takes": (
         "selection.CLIP_LOG_MASS",
         "selection.CLIP_LOG_AGE",
         "selection.MASK_LOG_AGE",
+    ),
+    "a word of `meta`": ("selection.catalogue.GAUSSIAN",),
+    "a part of a column map, whose example has it": (
+        "selection.catalogue.Quantity",
+        "selection.catalogue.PhotometryColumns",
+    ),
+    "a cut, of which `apply_cuts` and `CUTS` have examples": (
+        "selection.catalogue.Cut",
+        "selection.catalogue.LegusStage2",
+        "selection.catalogue.Classes",
+        "selection.catalogue.Concentration",
+        "selection.catalogue.AbsoluteMagnitude",
+        "selection.catalogue.PhotometricErrors",
+        "selection.catalogue.WithEstimates",
     ),
     "a prior, of which its module and `as_prior` have examples": (
         "forward.Uniform",
@@ -71,6 +86,7 @@ NO_EXAMPLE = {
         "forward.EXTINCTIONS",
         "forward.PRIORS",
         "selection.OPERATORS",
+        "selection.catalogue.READERS",
     ),
     "an error, which only our own code raises": (
         "runs.RunError",
@@ -78,11 +94,13 @@ NO_EXAMPLE = {
         "extras.MissingExtraError",
         "networks.TrainingDiverged",
         "selection.SelectionDomainError",
+        "selection.catalogue.CatalogueError",
         "selection.SelectionFileError",
         "selection.UnsafePickleError",
     ),
     "what only another function returns": (
         "shards.Done",
+        "selection.catalogue.Step",
         "networks.Trained",
         "forward.SelectionGrid",
         "forward.MonteCarloEstimate",

@@ -17,7 +17,11 @@ class CatalogueError(FileError):
 class Step:
     """One cut or skip on the way from the file to the catalogue.
 
-    `reason` is a sentence for the report; `n_before` and `n_after` count rows.
+    **Arguments:**
+
+    - `name`: the cut.
+    - `n_before`, `n_after`: rows before and after it.
+    - `reason`: a sentence for the report.
     """
 
     name: str
@@ -34,16 +38,23 @@ class Catalogue:
 
     - `source`: the file (or generator) it came from, for messages and provenance.
     - `ids`: unique identifier of each cluster.
-    - `theta`: best values, shape (n, 3): log10 mass (M_sun), log10 age (yr), a_v (mag). Rows
-        without an estimate are NaN in all three.
-    - `theta_low`, `theta_high`: central 68% limits, same shape and units. NaN: no error published.
-    - `bands`, `mags`, `mag_errors`: photometry, Vega mag, shape (n, band); a band that was not
-        observed or not detected is NaN.
+    - `theta`: `(n, 3)`, best values: log10 mass (M_sun), log10 age (yr), a_v (mag). Rows without an
+      estimate are NaN in all three.
+    - `theta_low`, `theta_high`: `(n, 3)`, central 68% limits. NaN: no error published.
+    - `bands`: names of the columns of the photometry.
+    - `mags`, `mag_errors`: `(n, band)`, Vega mag; a band that was not observed or not detected is
+      NaN.
     - `columns`: further per-cluster columns by name (`class_mode`, `concentration_index`,
-        `n_filters`, `x`, `y`, `ra`, `dec`, ...), each of length n.
+      `n_filters`, `x`, `y`, `ra`, `dec`, …), each of length n.
     - `steps`: what was done to the rows so far.
     - `meta`: distance modulus and other facts about the whole catalogue. `recorded = "gaussian"`
-        says that θ is the truth plus Gaussian noise of the given errors; a_v may then be negative.
+      says that θ is the truth plus Gaussian noise of the given errors; a_v may then be negative.
+
+    ```python
+    theta = np.array([[4.2, 7.0, 0.3], [3.8, 8.1, 0.1]])
+    mine = Catalogue("mine", np.array(["a", "b"]), theta, theta - 0.1, theta + 0.1)
+    check(mine).theta[:, 0]
+    ```
     """
 
     source: str
@@ -62,7 +73,17 @@ class Catalogue:
         return len(self.ids)
 
     def keep(self, mask: Bool[np.ndarray, "n"], name: str, reason: str) -> "Catalogue":
-        """The rows where `mask` holds, with the step recorded under `name`."""
+        """The rows where `mask` holds, with the step recorded under `name`.
+
+        **Arguments:**
+
+        - `mask`: `(n,)`, which rows are left.
+        - `name`, `reason`: name of the step, and a sentence for the report.
+
+        ```python
+        catalogue.keep(catalogue.theta[:, 0] > 4.0, "massive", "more than 10,000 M_sun").steps[-1]
+        ```
+        """
         step = Step(name, len(self), int(mask.sum()), reason)
 
         def rows(array: np.ndarray | None) -> np.ndarray | None:

@@ -53,7 +53,12 @@ def published(cat: Catalogue) -> Bool[np.ndarray, " 3"]:
 
 
 def has_estimate(cat: Catalogue) -> Bool[np.ndarray, " n"]:
-    """Rows whose published θ columns are all finite."""
+    """Which rows, `(n,)`, have a finite number in every θ column that is published.
+
+    ```python
+    catalogue.theta[has_estimate(catalogue)]
+    ```
+    """
     columns = published(cat)
     return np.isfinite(cat.theta[:, columns]).all(axis=1) & bool(columns.any())
 
@@ -193,8 +198,12 @@ def check(cat: Catalogue) -> Catalogue:
     log_mass is in 0 to 9, log_age in 4 to 10.3, a_v not below -0.001 mag; limits come in pairs
     and enclose the best value (to 1e-5, float32 rounding); errors are not negative.
 
-    **Raises** `CatalogueError` with file, row, column, what was received, what was expected and
+    Raises `CatalogueError` with file, row, column, what was received, what was expected and
     what to do.
+
+    ```python
+    check(catalogue)
+    ```
     """
     _check_rows(cat)
     _check_theta(cat)

@@ -49,9 +49,14 @@ class Bright:
 @CUTS.register("photometric_errors")
 @dataclasses.dataclass(frozen=True)
 class PhotometricErrors:
-    """Sources measured to `max_error` (mag) or better in at least `n_bands` bands.
+    """Sources measured well enough in enough bands.
 
     A band without a magnitude or an error does not count.
+
+    **Arguments:**
+
+    - `n_bands`: the fewest such bands.
+    - `max_error`: the largest error of one, mag.
     """
 
     n_bands: int = 4
@@ -78,10 +83,13 @@ class PhotometricErrors:
 @CUTS.register("absolute_magnitude")
 @dataclasses.dataclass(frozen=True)
 class AbsoluteMagnitude:
-    """Sources with absolute magnitude at or brighter than `limit` in `band`.
+    """Sources at or brighter than an absolute magnitude.
 
-    `band` is a full name, the filter alone (`F555W`), or `V`: whichever V band the catalogue has.
-    `distance_modulus` (mag) is by default the catalogue's own.
+    **Arguments:**
+
+    - `band`: a full name, the filter alone (`F555W`), or `V`: whichever V band the catalogue has.
+    - `limit`: the faintest absolute magnitude, mag.
+    - `distance_modulus`: mag, by default the catalogue's own.
     """
 
     band: str = "V"
@@ -181,7 +189,14 @@ class ThetaRange:
     """Sources whose best θ lies in the given ranges, both ends included.
 
     Published ages sit on a grid: a boundary on a grid age (such as 2e8 yr) decides about every
-    source piled up there. Raises `CatalogueError` for no range, or an empty one.
+    source piled up there.
+
+    `log_mass` (log10 M_sun), `log_age` (log10 yr), `a_v` (mag): (low, high), or None for no limit.
+    Raises `CatalogueError` for no range, or an empty one.
+
+    ```python
+    apply_cuts(catalogue, [ThetaRange(log_mass=(3.7, 6.0))]).steps[-1].reason
+    ```
     """
 
     log_mass: Pair | None = None
@@ -213,14 +228,13 @@ class ThetaRange:
 
 
 def apply_cuts(catalogue: Catalogue, cuts: Sequence[Cut]) -> Catalogue:
-    """The catalogue after each cut in turn.
+    """The catalogue after each cut in turn; raises what the cuts raise.
 
     ```python
-    catalogue = read_catalogue("hlsp_legus_…_avgapcor.tab", "legus")
-    inspected = apply_cuts(catalogue, [LegusStage2(), Classes((1, 2)), WithEstimates()])
+    cuts = [PhotometricErrors(n_bands=1), AbsoluteMagnitude(), Classes((1, 2)), WithEstimates()]
+    left = apply_cuts(catalogue, cuts)
+    [(step.name, step.n_before, step.n_after) for step in left.steps]
     ```
-
-    **Raises** what the cuts raise.
     """
     for cut in cuts:
         catalogue = cut(catalogue)
@@ -234,8 +248,12 @@ def cuts_of(tables: Sequence[Mapping[str, object]]) -> tuple[Cut, ...]:
 
     - `tables`: such as `{name = "classes", keep = [1, 2, 3]}`, in order.
 
-    **Raises** `CatalogueError` for an unknown cut or argument, with the allowed ones, and for a
+    Raises `CatalogueError` for an unknown cut or argument, with the allowed ones, and for a
     value of the wrong type.
+
+    ```python
+    cuts_of([{"name": "classes", "keep": [1, 2]}, {"name": "with_estimates"}])
+    ```
     """
     return tuple(_cut(number, table) for number, table in enumerate(tables, 1))
 

@@ -291,23 +291,29 @@ def read_legus(
     - `path`: the `.tab` file; its name gives the galaxy.
     - `r_v`: a_v = r_v · E(B-V); the tables publish E(B-V).
     - `distance_modulus`: mag. Default: from Calzetti et al. 2015, table 1 (29.98 for NGC 628, as
-        in its description); absent from `meta` for other galaxies, and cuts on absolute
-        magnitude then ask for it. Masses in the table keep the distance they were fitted with.
+      in its description); absent from `meta` for other galaxies, and cuts on absolute
+      magnitude then ask for it. Masses in the table keep the distance they were fitted with.
     - `bands`: five names in column order. Defaults: five WFC3/UVIS bands (F275W F336W F438W F555W
-        F814W) for `wfc3` tables and for NGC 3351 (all WFC3 images, Whitmore et al. 2021, despite
-        its name); ACS F435W F555W F814W for NGC 628-c (its description) and NGC 5253; ACS F555W
-        F814W for NGC 7793-w and UGC 4305; ACS F606W F814W for IC 4247; ACS F435W F606W for
-        NGC 4485. Cameras agree with which bands share a footprint (66.666). That NGC 4485's V is
-        F606W rests on its colours (V-I is a third smaller at a given B-I than in every F555W
-        table), not on its description: pass `bands` if you know better.
+      F814W) for `wfc3` tables and for NGC 3351 (all WFC3 images, Whitmore et al. 2021, despite
+      its name); ACS F435W F555W F814W for NGC 628-c (its description) and NGC 5253; ACS F555W
+      F814W for NGC 7793-w and UGC 4305; ACS F606W F814W for IC 4247; ACS F435W F606W for
+      NGC 4485. Cameras agree with which bands share a footprint (66.666). That NGC 4485's V is
+      F606W rests on its colours (V-I is a third smaller at a given B-I than in every F555W
+      table), not on its description: pass `bands` if you know better.
 
-    **Returns** a `Catalogue`: θ is NaN where no fit was done (number of filters 0 or 200); limits
+    Returns a `Catalogue`: θ is NaN where no fit was done (number of filters 0 or 200); limits
     are NaN where the table gives 0 for them. Missing magnitudes are NaN in `mags` and
     `mag_errors`, and each kind of sentinel is counted by band in `meta`. `columns`: `row` (line),
     `class_mode` (0: not inspected), `class_mean` where published, `concentration_index`,
     `n_filters`, `x`, `y` (pix), `ra`, `dec` (deg), `chi2`, `q` and what else the layout has.
 
-    **Raises** `CatalogueError` for a missing, binary, ragged or unrecognised table.
+    Raises `CatalogueError` for a missing, binary, ragged or unrecognised table.
+
+    ```python
+    catalogue = read_legus(
+        "hlsp_legus_hst_acs-wfc3_ngc628-c_multiband_v1_padagb-mwext-avgapcor.tab"
+    )
+    ```
     """
     path = existing_file(path)
     source = str(path)

@@ -126,23 +126,26 @@ def read_literature(path: Path, *, photometry: Path | None = None) -> Catalogue:
     """A published table, recognised by its columns.
 
     - M83: Ryon et al. 2015 (MNRAS 452, 525, table 3). log mass and log age with `b_…` the minimum
-        and `b_…_lc` the maximum, as the columns' comments say and every row obeys. No extinction.
+      and `b_…_lc` the maximum, as the columns' comments say and every row obeys. No extinction.
     - NGC 628: Ryon et al. 2017 (ApJ 841, 92, table 3). `E_…` are positive and `e_…_lc` negative
-        errors of log values. No extinction; radii as extra columns.
+      errors of log values. No extinction; radii as extra columns.
     - M31: Fouesneau et al. 2014 (ApJ 786, 117, table 2), best values with the 16th and 84th
-        percentiles; one source has no estimate and stays as NaN.
+      percentiles; one source has no estimate and stays as NaN.
 
     **Arguments:**
 
     - `path`: the FITS file.
     - `photometry`: for M31, Johnson et al. 2012 (ApJ 752, 95), six Vega magnitudes joined on PCID;
-        by default `johnson2012_m31.fits` beside `path`, where there is one. It publishes no
-        errors of magnitudes: `mag_errors` is NaN.
+      by default `johnson2012_m31.fits` beside `path`, where there is one. It publishes no
+      errors of magnitudes: `mag_errors` is NaN.
 
-    **Returns** a checked `Catalogue`; where no extinction is published a_v is NaN and
-    `meta["not_published"]` is `("a_v",)`.
+    Returns a checked `Catalogue`; where no extinction is published a_v is NaN and
+    `meta["not_published"]` is `("a_v",)`. Raises `CatalogueError` for a damaged file or unknown
+    columns.
 
-    **Raises** `CatalogueError` for a damaged file or unknown columns.
+    ```python
+    m31 = read_literature("fouesneau2014_m31.fits", photometry="johnson2012_m31.fits")
+    ```
     """
     path = existing_file(path)
     kind = _kind(path, set(read_fits_table(path).colnames))

@@ -40,13 +40,17 @@ def _tuples(value: object) -> object:
 
 
 def write_catalogue(cat: Catalogue, path: Path) -> None:
-    """Writes a catalogue as ECSV, whole or not at all; `read_catalogue` returns it exactly.
+    """Write a catalogue as ECSV, whole or not at all; `read_catalogue` returns it exactly.
 
     θ, limits, ids, magnitudes, further columns, steps and metadata survive bit for bit; lists in
     `meta` come back as tuples.
 
-    **Raises** `FileError` if the folder cannot be written, the suffix is not `.ecsv`, or `meta` or
+    Raises `FileError` if the folder cannot be written, the suffix is not `.ecsv`, or `meta` or
     a column cannot be represented.
+
+    ```python
+    write_catalogue(catalogue, "mine.ecsv")
+    ```
     """
     from astropy.table import Table
 
@@ -166,9 +170,15 @@ def read_catalogue(path: Path, format: str, **options: object) -> Catalogue:
 
     - `path`: the file.
     - `format`: `legus` (options `r_v`, `distance_modulus`, `bands`), `literature` (`photometry`),
-        `table` (`column_map`, a `ColumnMap` or the path of its TOML file), or `starcensus`.
+      `table` (`column_map`, a `ColumnMap` or the path of its TOML file), `starcensus` (what
+      `write_catalogue` wrote), or one of your own in `READERS`.
+    - `options`: of that format's reader, by name.
 
-    **Raises** `CatalogueError` for an unknown format or option, and what the reader raises.
+    Raises `CatalogueError` for an unknown format or option, and what the reader raises.
+
+    ```python
+    read_catalogue("catalogue.ecsv", "starcensus").theta
+    ```
     """
     if format not in READERS:
         raise CatalogueError(f"{path}: format {format!r}, expected one of {', '.join(READERS)}")

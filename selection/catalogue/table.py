@@ -33,11 +33,20 @@ class _Strict(pydantic.BaseModel):
 class Quantity(_Strict):
     """Where one parameter stands in the table.
 
-    - `column`, `unit`, `scale`: its column; the unit; `log10` if the column holds logarithms.
-    - Errors, in the scale and unit of the column, one of: `sigma` (symmetric); `lower` and `upper`
-        (limits of the central 68%); `minus` and `plus` (positive differences from the best value).
+    Errors are in the scale and unit of the column, and of one kind.
+
+    **Arguments:**
+
+    - `column`: its column.
+    - `unit`: `Msun`, `yr`, `Myr`, `Gyr`, `mag` or `E(B-V)`.
+    - `scale`: `log10` if the column holds logarithms.
+    - `sigma`: column of symmetric errors.
+    - `lower`, `upper`: columns of the limits of the central 68%.
+    - `minus`, `plus`: columns of positive differences from the best value.
     - `missing`: values that mark "no estimate".
     - `r_v`: for the unit `E(B-V)`, a_v = r_v · E(B-V).
+
+    Raises `ValueError` for errors of two kinds, or half of one.
     """
 
     column: str
@@ -63,7 +72,15 @@ class Quantity(_Strict):
 
 
 class PhotometryColumns(_Strict):
-    """One band of photometry: Vega `column`, 1σ `error` column, values that mean `missing`."""
+    """One band of photometry.
+
+    **Arguments:**
+
+    - `name`: name of the band in the catalogue, `ACS_F555W`.
+    - `column`: column of the Vega magnitudes.
+    - `error`: column of their 1σ errors, mag.
+    - `missing`: values that mark "no measurement".
+    """
 
     name: str
     column: str
@@ -72,14 +89,27 @@ class PhotometryColumns(_Strict):
 
 
 class ColumnMap(_Strict):
-    """How to read a table: see `docs/how-to/catalogues.md` for a worked example.
+    """How to read a table; docs/how-to/catalogues.md has a worked example.
 
-    - `id`: identifier column; row numbers from 1 if not given.
+    **Arguments:**
+
     - `mass`, `age`, `a_v`: where the parameters are; without `a_v` it is NaN throughout and named
-        in the catalogue's `meta["not_published"]`.
-    - `bands`: photometry. `extra`: further columns to keep under their own names.
+      in the catalogue's `meta["not_published"]`.
+    - `id`: identifier column; row numbers from 1 if not given.
+    - `bands`: the photometry.
+    - `extra`: further columns to keep under their own names.
     - `allow_missing`: whether rows without an estimate (NaN or blank) are expected.
     - `distance_modulus`: mag.
+
+    Raises `ValueError` for units that do not fit the parameter, or bands of the same name.
+
+    ```python
+    ColumnMap(
+        mass=Quantity(column="mass", unit="Msun"),
+        age=Quantity(column="age", unit="Myr", lower="age_16", upper="age_84"),
+        bands=(PhotometryColumns(name="ACS_F555W", column="V", error="e_V", missing=(99.99,)),),
+    )
+    ```
     """
 
     mass: Quantity
@@ -105,7 +135,7 @@ class ColumnMap(_Strict):
 
     @classmethod
     def from_toml(cls, path: Path) -> "ColumnMap":
-        """The map in a TOML file. **Raises** `FileError` naming the key that is wrong."""
+        """The map in a TOML file; raises `FileError` naming the key that is wrong."""
         tables, _ = read_toml(path, "column map")
         try:
             return cls.model_validate(tables)
@@ -320,18 +350,25 @@ def _quantity(reader: _Reader, q: Quantity) -> tuple[np.ndarray, np.ndarray, np.
 
 
 def read_table(path: Path, column_map: ColumnMap) -> Catalogue:
-    """Clusters from an ECSV, CSV, FITS or Parquet table.
+    r"""Clusters from an ECSV, CSV, FITS or Parquet table.
 
     **Arguments:**
 
     - `path`: the table; its suffix decides the format.
     - `column_map`: which columns hold what, in which unit.
 
-    **Returns** a checked `Catalogue`. Rows without an estimate are kept as NaN and counted in
+    Returns a checked `Catalogue`. Rows without an estimate are kept as NaN and counted in
     `meta["n_no_estimate"]`; lower limits of extinction below 0 become 0.
 
-    **Raises** `CatalogueError` for missing columns, units that disagree with the file's own,
+    Raises `CatalogueError` for missing columns, units that disagree with the file's own,
     NaN without `allow_missing`, negative errors, duplicate ids and implausible values.
+
+    ```python
+    rows = ["mass,age", "12000,8.5", "34000,120"]
+    write_text("mine.csv", "\n".join(rows))
+    mass, age = Quantity(column="mass", unit="Msun"), Quantity(column="age", unit="Myr")
+    read_table("mine.csv", ColumnMap(mass=mass, age=age)).theta
+    ```
     """
     path = existing_file(path)
     reader = _Reader(path)
