@@ -12,7 +12,7 @@ from starcensus.theta import AXES, Box
 
 from ...networks import Trained, TrainSettings, search_grid, train_ensemble
 from ...networks.training import Progress, checksum
-from ...simulate.library.radius import FlatRadius, MassRadius
+from ...simulate.library.radius import AbstractRadiusLaw
 from ..injection import InjectionTable
 from ..operators.network import NetworkSelection
 from ..operators.nuisance import Nuisance, background_distribution, independent, radius_distribution
@@ -139,7 +139,7 @@ def learn(
     tables: Tables,
     settings: LearnSettings = LearnSettings(),
     *,
-    radius: FlatRadius | MassRadius | None = None,
+    radius: AbstractRadiusLaw | None = None,
     distance_modulus: float | None = None,
     progress: Progress = lambda member, epoch, train, validation: None,
 ) -> Learned:
@@ -246,7 +246,7 @@ def _domain(table: InjectionTable) -> Box:
 
 
 def _nuisance(
-    table: InjectionTable, inputs: Inputs, radius: FlatRadius | MassRadius | None
+    table: InjectionTable, inputs: Inputs, radius: AbstractRadiusLaw | None
 ) -> Nuisance | None:
     parts = []
     if inputs.r_eff:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ...simulate.library.radius import FlatRadius, MassRadius
+from ...simulate.library.radius import AbstractRadiusLaw, FlatRadius, MassRadius
 
 R_EFF, BACKGROUND = "log_r_eff_pc", "log_background"
 NUISANCES = (R_EFF, BACKGROUND)
@@ -72,23 +72,27 @@ class Nuisance(eqx.Module):
 
 
 def radius_distribution(
-    radius: FlatRadius | MassRadius, known: tuple[float, float], n_nodes: int = 16
+    radius: AbstractRadiusLaw, known: tuple[float, float], n_nodes: int = 16
 ) -> Nuisance:
     """A distribution of half-light radii as nodes and weights.
 
     **Arguments:**
 
-    - `radius`: the law of the radii, which must state `low` and `high`.
+    - `radius`: the law of the radii. A `MassRadius` needs both `low` and `high`; radii beyond them
+      are cut off here and not moved to the limits. Of a law of one's own, which must not depend
+      on mass, the nodes are the middles of 4 `n_nodes` equal shares.
     - `known`: smallest and largest radius (pc) of the network's training data.
     - `n_nodes`: Gauss-Legendre nodes, where radii are not whole numbers of pc.
 
-    Raises `ValueError` for radii that the network does not know. A `MassRadius` needs both `low`
-    and `high`; radii beyond them are cut off here and not moved to the limits.
+    Raises `ValueError` for radii that the network does not know, and for a law of one's own that
+    depends on mass.
 
     ```python
     radius_distribution(FlatRadius(1.0, 10.0, whole=True), known=(1.0, 10.0))
     ```
     """
+    if not isinstance(radius, FlatRadius | MassRadius):
+        return _of_own_law(radius, known, 4 * n_nodes)
     low, high = radius.low, radius.high
     if low is None or high is None or low < known[0] - 1e-9 or high > known[1] + 1e-9:
         raise ValueError(
@@ -110,6 +114,23 @@ def radius_distribution(
     if isinstance(radius, MassRadius):
         relation = (radius.slope, radius.scatter)
     return Nuisance((R_EFF,), np.log10(nodes)[:, None], weights, relation)
+
+
+def _of_own_law(radius: AbstractRadiusLaw, known: tuple[float, float], n_nodes: int) -> Nuisance:
+    shares = (np.arange(n_nodes) + 0.5) / n_nodes
+    nodes, heavy = (radius.draw(shares, np.full(n_nodes, log_mass)) for log_mass in (2.0, 7.0))
+    if not np.array_equal(nodes, heavy):
+        raise ValueError(
+            f"radii of {type(radius).__name__} depend on mass; the average over radii of a law of "
+            "one's own is that of one distribution: expected a law that leaves log_mass alone, or "
+            "`mass_radius`"
+        )
+    if nodes.min() < known[0] - 1e-9 or nodes.max() > known[1] + 1e-9:
+        raise ValueError(
+            f"radii from {nodes.min():g} to {nodes.max():g} pc; the network knows {known[0]:g} to "
+            f"{known[1]:g} pc: narrow the law"
+        )
+    return Nuisance((R_EFF,), np.log10(nodes)[:, None], np.ones(n_nodes))
 
 
 def background_distribution(log_background: Float[np.ndarray, "n"], n_nodes: int = 12) -> Nuisance:

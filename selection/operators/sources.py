@@ -90,14 +90,6 @@ def _magnitude(options: Mapping[str, Any], box: Box) -> AbstractSelection:
     return MagnitudeLimit.default(**options)
 
 
-@SOURCES.register("c4_physical")
-def _c4_physical(options: Mapping[str, Any], box: Box) -> AbstractSelection:
-    # Reading another project's checkpoints is rare, and its reader is not loaded before.
-    from ..importers.c4.networks import import_c4
-
-    return import_c4(**options)[0]
-
-
 @SOURCES.register("file")
 def _file(options: Mapping[str, Any], box: Box) -> AbstractSelection | PhotometricNetwork:
     return load_selection(**options)

@@ -12,7 +12,7 @@ import os
 import pathlib
 import zipfile
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from starcensus.theta import Box
 from ....networks import MLP
 from ...operators.network import NetworkSelection
 from ...operators.photometric import PhotometricNetwork
+from ...operators.sources import SOURCES
 from .pickles import UnsafePickleError as UnsafePickleError
 from .pickles import read_checkpoint, read_scaler
 
@@ -165,3 +166,8 @@ def _network(contents: dict[str, bytes], which: str, n_in: int) -> MLP:
     if network.n_in != n_in:
         raise ValueError(f"{name} has {network.n_in} inputs; expected {n_in}")
     return network
+
+
+@SOURCES.register("c4_physical")
+def _physical(options: Mapping[str, Any], box: Box) -> NetworkSelection:
+    return import_c4(**options)[0]

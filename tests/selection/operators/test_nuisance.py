@@ -1,5 +1,7 @@
 """Operators that average over radius and surroundings, against explicit sums and quadrature."""
 
+import dataclasses
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ from starcensus.selection import (
     independent,
     radius_distribution,
 )
-from starcensus.simulate import FlatRadius, MassRadius
+from starcensus.simulate import AbstractRadiusLaw, FlatRadius, MassRadius
 
 BOX = Box((2.0, 7.0), (6.0, 10.0), (0.0, 3.0))
 KNOWN = (1.0, 10.0)
@@ -59,6 +61,31 @@ def test_radii_that_grow_with_mass_are_integrated_at_each_mass():
         law = norm(0.14 * theta[0], 0.21)
         expected = quad(lambda s, t=theta, d=law: p_linear(*t, s) * d.pdf(s), 0, 1)[0]
         assert found[i] == pytest.approx(expected / (law.cdf(1) - law.cdf(0)), rel=1e-4)
+
+
+@dataclasses.dataclass(frozen=True)
+class LogFlat(AbstractRadiusLaw):
+    low: float = 1.0
+    high: float = 10.0
+    slope: float = 0.0
+
+    def draw(self, u, log_mass):
+        return self.low * (self.high / self.low) ** u * 10 ** (self.slope * log_mass)
+
+
+def test_radii_of_a_law_of_ones_own_are_integrated():
+    found = operator(radius_distribution(LogFlat(2.0, 8.0), KNOWN)).p_sel(*THETA)
+    low, high = np.log10([2.0, 8.0])
+    for i, theta in enumerate(zip(*THETA, strict=True)):
+        expected = quad(lambda s, t=theta: p_linear(*t, s), low, high)[0] / (high - low)
+        assert found[i] == pytest.approx(expected, rel=1e-3)
+
+
+def test_a_law_of_ones_own_that_depends_on_mass_or_goes_too_far_is_refused():
+    with pytest.raises(ValueError, match="depend on mass"):
+        radius_distribution(LogFlat(2.0, 3.0, slope=0.05), KNOWN)
+    with pytest.raises(ValueError, match="the network knows 1 to 10 pc"):
+        radius_distribution(LogFlat(0.5, 8.0), KNOWN)
 
 
 def test_radius_and_sky_together():
