@@ -49,7 +49,7 @@ def draw_population(
     beyond the ages of the stars.
 
     ```python
-    stars = StellarPopulation(StellarGrid.default(), Kroupa())
+    stars = StellarPopulation(StellarGrid.default().select(("ACS_F555W",)), Kroupa())
     clusters = draw_population(population, stars, MassRadius(), seed=1)
     ```
     """

@@ -30,6 +30,8 @@ PLACED = tuple(
 )
 # What cannot run here, and why.
 NOT_RUN = {
+    "simulate.read_slug2": "reads files of SLUG",
+    "simulate.read_slug3": "reads a file of SLUG",
     "selection.import_c4": "reads a package that is not ours",
     "selection.catalogue.read_legus": "reads a table of MAST's archive",
     "selection.catalogue.read_literature": "reads a table of VizieR's archive",
@@ -45,7 +47,7 @@ NOT_RUN = {
     "selection.pipeline.run_pipeline": "needs four bands",
 }
 # Public names without an example, by the reason; for the pages that are whole.
-WHOLE = ("ground", "networks", "forward", "operators", "catalogues")
+WHOLE = ("ground", "networks", "forward", "operators", "catalogues", "clusters")
 NO_EXAMPLE = {
     "a constant": ("theta.AXES", "theta.AXIS_UNITS", "bands.BANDS", "extras.EXTRAS"),
     "a number of the paper that `corrected_counts` takes": (
@@ -67,6 +69,12 @@ NO_EXAMPLE = {
         "selection.catalogue.PhotometricErrors",
         "selection.catalogue.WithEstimates",
     ),
+    "a protocol, with an example in what takes it": ("simulate.Engine",),
+    "an interface, of which each kind has an example": (
+        "simulate.Profile",
+        "simulate.AbstractRadiusLaw",
+    ),
+    "a segment, with an example in `AbstractImf`": ("simulate.PowerLaw", "simulate.Lognormal"),
     "a prior, of which its module and `as_prior` have examples": (
         "forward.Uniform",
         "forward.Normal",
@@ -86,10 +94,13 @@ NO_EXAMPLE = {
         "forward.EXTINCTIONS",
         "forward.PRIORS",
         "selection.OPERATORS",
+        "simulate.IMFS",
+        "simulate.RADIUS_LAWS",
         "selection.catalogue.READERS",
     ),
     "an error, which only our own code raises": (
         "runs.RunError",
+        "simulate.RunError",
         "files.FileError",
         "extras.MissingExtraError",
         "networks.TrainingDiverged",
@@ -100,6 +111,9 @@ NO_EXAMPLE = {
     ),
     "what only another function returns": (
         "shards.Done",
+        "simulate.DrawnClusters",
+        "simulate.DrawnStars",
+        "simulate.ResolvedCluster",
         "selection.catalogue.Step",
         "networks.Trained",
         "forward.SelectionGrid",

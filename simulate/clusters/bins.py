@@ -233,8 +233,14 @@ class StellarPopulation:
 
     **Arguments:**
 
-    - `grid`: light of the stars. `imf`: their masses; stars below the grid's lightest are dark.
+    - `grid`: light of the stars.
+    - `imf`: their masses; stars below the grid's lightest are dark.
     - `binning`: how finely they are binned.
+
+    ```python
+    stars = StellarPopulation(StellarGrid.default().select(("ACS_F555W",)), Chabrier())
+    stars.bands
+    ```
     """
 
     grid: StellarGrid

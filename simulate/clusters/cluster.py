@@ -31,11 +31,19 @@ class DrawSettings:
 
     **Arguments:**
 
-    - `rule`: `"stop_nearest"`, `"poisson"` or `"number"`, see `sampling`.
-    - `nebular`: whether gas shines. `covering`: fraction of ionising photons that the gas absorbs.
+    - `rule`: how many stars a mass makes, `"stop_nearest"`, `"poisson"` or `"number"`; see
+      docs/explain/clusters.md.
+    - `nebular`: whether gas shines.
+    - `covering`: fraction of the ionising photons that the gas absorbs.
     - `nebular_extinction`: how many times more than starlight nebular light is reddened. Calzetti
       et al. (1994) find 1/0.44 for starburst galaxies; 2.1 is SLUG's.
     - `nebular_max_log_age`: log10 yr; older clusters have no gas.
+
+    Raises `ValueError` for numbers out of their ranges.
+
+    ```python
+    StarcensusEngine(bands, settings=DrawSettings(nebular=False))
+    ```
     """
 
     rule: Rule = "stop_nearest"
@@ -60,12 +68,15 @@ class DrawnClusters:
     **Arguments:**
 
     - `abs_mags`: `(n, band)`, absolute Vega magnitudes, extinguished; inf where no star shines.
-    - `log_lum`: log10 of the stars' bolometric luminosity in L_sun, before extinction; -inf where
-      none shines. `q_h`: ionising photons per second that the stars emit.
-    - `birth_mass`: M_sun, sum of the initial masses of all stars drawn. `live_mass`: current mass
-      of those that live. `n_stars`: how many were drawn.
-    - `max_mass`: initial mass of the most massive star, M_sun. `max_live_mass`: the same among
-      those that live, to the width of a bin. 0 where there is none.
+    - `log_lum`: `(n,)`, log10 of the stars' bolometric luminosity in L_sun, before extinction; -inf
+      where none shines.
+    - `q_h`: `(n,)`, ionising photons per second that the stars emit.
+    - `birth_mass`: `(n,)`, M_sun, sum of the initial masses of all stars drawn.
+    - `live_mass`: `(n,)`, M_sun, current mass of those that live.
+    - `n_stars`: `(n,)`, how many were drawn.
+    - `max_mass`: `(n,)`, initial mass of the most massive star, M_sun.
+    - `max_live_mass`: `(n,)`, the same among those that live, to the width of a bin; 0 where there
+      is none.
     """
 
     abs_mags: Float[np.ndarray, "n band"]
@@ -87,7 +98,8 @@ class DrawnStars:
 
     **Arguments:**
 
-    - `masses`: initial masses, M_sun. `alive`: which of the stars live.
+    - `masses`: `(star,)`, initial masses, M_sun.
+    - `alive`: `(star,)`, which of the stars live.
     - `abs_mags`: `(star, band)`, absolute Vega magnitudes, extinguished; inf for dead and
       dark stars.
     """
@@ -112,10 +124,20 @@ def draw_clusters(
 
     **Arguments:**
 
-    - `log_mass` (log10 M_sun, the target of `settings.rule`), `log_age` (log10 yr), `a_v` (mag).
-    - `seeds`: whole numbers from 0 to 2⁶⁴ - 1; a row depends on its own and on nothing else.
+    - `population`: stars and their light.
+    - `log_mass`: `(n,)`, log10 M_sun, the target of `settings.rule`.
+    - `log_age`: `(n,)`, log10 yr.
+    - `a_v`: `(n,)`, mag.
+    - `seeds`: `(n,)`, whole numbers from 0 to 2⁶⁴ - 1; a row depends on its own and on nothing
+      else.
+    - `settings`: gas, and how stars are drawn.
 
     Raises `ValueError` for θ outside the grid or not finite, and for seeds below 0.
+
+    ```python
+    log_mass, log_age, a_v = np.array([3.0, 4.0]), np.array([6.8, 7.5]), np.array([0.5, 0.2])
+    draw_clusters(stars, log_mass, log_age, a_v, seeds=np.array([1, 2])).abs_mags
+    ```
     """
     settings = settings or DrawSettings()
     keys = _checked(population, log_mass, log_age, a_v, seeds, settings)
@@ -172,6 +194,18 @@ def draw_stars(
     belongs to no star, is not theirs): exactly at the knots of extinction, elsewhere to the error
     of interpolation between these. A star has the mean light of its bin. Masses of stars that were
     drawn in blocks are drawn within their bins, given the sum.
+
+    **Arguments:**
+
+    - `population`: stars and their light.
+    - `log_mass` (log10 M_sun), `log_age` (log10 yr), `a_v` (mag), `seed`: of one cluster.
+    - `settings`: gas, and how stars are drawn.
+
+    Raises `ValueError` as `draw_clusters`.
+
+    ```python
+    draw_stars(stars, 3.0, 6.8, 0.5, seed=1).masses[:3]
+    ```
     """
     settings = settings or DrawSettings()
     row = [np.array([float(value)]) for value in (log_mass, log_age, a_v)]
@@ -202,6 +236,19 @@ def ssp_abs_mags(
     """Absolute Vega magnitudes of the mean light of a population, per M_sun at birth.
 
     The limit of a massive cluster: its magnitudes less 2.5 log10(mass) tend to these.
+
+    **Arguments:**
+
+    - `population`: stars and their light.
+    - `log_age`: `(n,)`, log10 yr.
+    - `a_v`: `(n,)`, mag.
+    - `settings`: whether gas shines, and how.
+
+    Raises `ValueError` for ages outside the grid.
+
+    ```python
+    ssp_abs_mags(stars, np.array([6.8, 8.0]), np.zeros(2)) - 2.5 * 4.0  # of 10,000 M_sun
+    ```
     """
     settings = settings or DrawSettings()
     light = population.mean_light(log_age)

@@ -31,7 +31,7 @@ Values = np.ndarray | np.floating
 
 @dataclasses.dataclass(frozen=True)
 class PowerLaw:
-    """A segment m^-alpha."""
+    """A segment of an IMF, m^-alpha; `segments` of an IMF of your own returns such."""
 
     alpha: float
 
@@ -56,7 +56,13 @@ class PowerLaw:
 
 @dataclasses.dataclass(frozen=True)
 class Lognormal:
-    """A segment that is normal in log10 m: `centre` in M_sun, standard deviation `dex`."""
+    """A segment of an IMF that is normal in log10 m.
+
+    **Arguments:**
+
+    - `centre`: M_sun.
+    - `dex`: standard deviation, dex.
+    """
 
     centre: float
     dex: float
@@ -100,6 +106,8 @@ class AbstractImf(abc.ABC):
 
         def segments(self):
             return (0.5, PowerLaw(1.3)), (np.inf, PowerLaw(self.alpha))
+
+    StellarPopulation(grid, TopHeavy()).imf.mean_mass
     ```
     """
 
@@ -203,11 +211,13 @@ class AbstractImf(abc.ABC):
 @IMFS.register("kroupa")
 @dataclasses.dataclass(frozen=True)
 class Kroupa(AbstractImf):
-    """Kroupa (2001, MNRAS 322, 231, Equation 2): slopes -0.3, -1.3, -2.3, broken at 0.08 and 0.5.
+    """Kroupa (2001, MNRAS 322, 231, equation 2): slopes -0.3, -1.3, -2.3, broken at 0.08 and 0.5.
 
-    **Arguments:**
+    `low`, `high`: limits, M_sun. Raises `ValueError` for limits that are not in order.
 
-    - `low`, `high`: limits, M_sun.
+    ```python
+    Kroupa(high=150.0).mean_mass, Kroupa().ppf(np.array([0.5, 0.99]))
+    ```
     """
 
     low: float = 0.08
@@ -220,12 +230,19 @@ class Kroupa(AbstractImf):
 @IMFS.register("chabrier")
 @dataclasses.dataclass(frozen=True)
 class Chabrier(AbstractImf):
-    """Chabrier (2005, ASSL 327, 41, Equation 1): lognormal up to 1 M_sun, slope -2.35 above.
+    """Chabrier (2005, ASSL 327, 41, equation 1): lognormal up to 1 M_sun, slope -2.35 above.
 
     **Arguments:**
 
     - `low`, `high`: limits, M_sun.
-    - `centre`: centre of the lognormal, M_sun. `dex`: its standard deviation, dex.
+    - `centre`: centre of the lognormal, M_sun.
+    - `dex`: standard deviation of the lognormal, dex.
+
+    Raises `ValueError` for limits that are not in order.
+
+    ```python
+    Chabrier().cdf(np.array([1.0]))
+    ```
     """
 
     low: float = 0.08
@@ -244,7 +261,14 @@ class Salpeter(AbstractImf):
 
     **Arguments:**
 
-    - `low`, `high`: limits, M_sun. `alpha`: minus the slope of dN/dm.
+    - `low`, `high`: limits, M_sun.
+    - `alpha`: minus the slope of dN/dm.
+
+    Raises `ValueError` for limits that are not in order.
+
+    ```python
+    Salpeter(low=0.1).moment(1.0)
+    ```
     """
 
     low: float = 0.08

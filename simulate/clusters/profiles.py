@@ -116,6 +116,11 @@ class EFF(_Truncated):
     - `axis_ratio`, `position_angle_deg`: see `Profile`.
 
     Raises `ValueError` for parameters that describe no profile.
+
+    ```python
+    profile = EFF.from_half_light(3.0, gamma=3.0, truncation_pc=50.0)
+    profile.enclosed(np.array([1.0, 3.0]))  # the second is 0.5
+    ```
     """
 
     core_radius_pc: float
@@ -171,6 +176,10 @@ class Moffat(_Truncated):
     - `truncation_pc`, `axis_ratio`, `position_angle_deg`: as in `EFF`.
 
     Raises `ValueError` for parameters that describe no profile.
+
+    ```python
+    Moffat(fwhm_pc=2.0, eta=1.5).half_light_radius
+    ```
     """
 
     fwhm_pc: float
@@ -223,6 +232,10 @@ class King(Profile):
     - `axis_ratio`, `position_angle_deg`: see `Profile`.
 
     Raises `ValueError` for parameters that describe no profile.
+
+    ```python
+    King.from_half_light(3.0, concentration=30.0).tidal_radius_pc
+    ```
     """
 
     core_radius_pc: float

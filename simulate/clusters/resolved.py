@@ -128,6 +128,7 @@ def resolve(
 
     **Arguments:**
 
+    - `population`: stars and their light.
     - `log_mass` (log10 M_sun), `log_age` (log10 yr), `a_v` (mag), `seed`, `settings`: as one row of
       `draw_clusters`; nebular light becomes part of the smooth component.
     - `profile`: where stars and gas lie; no part in what the stars are.
@@ -135,6 +136,11 @@ def resolve(
 
     `total_abs_mags` agree with those of `draw_clusters` to the error of its interpolation in a_v,
     some 1e-5 mag. Raises `ValueError` for what `draw_clusters` and `place_stars` refuse.
+
+    ```python
+    cluster = resolve(stars, 3.0, 6.8, 0.5, EFF.from_half_light(3.0), seed=1, faint_limit_mag=0.0)
+    cluster.apparent(29.98), cluster.pixel_positions(29.98, 0.0396)
+    ```
     """
     settings = settings or DrawSettings()
     stars = draw_stars(population, log_mass, log_age, a_v, seed, settings)
@@ -168,6 +174,8 @@ def place_stars(
 
     - `stars`: pairs of masses `(star,)`, M_sun, and absolute magnitudes `(star, band)`; the places
       do not depend on how the stars are cut into chunks.
+    - `bands`: names of the columns of the magnitudes.
+    - `profile`: the distribution of the places.
     - `seed`: the cluster's seed, at least 0; places come from a stream of their own.
     - `unresolved_flux`: `(band,)`, more light for the smooth component, 10^(−0.4 M).
     - `faint_limit_mag`, `faint_limit_band`: stars fainter than this absolute magnitude in this band
@@ -175,6 +183,11 @@ def place_stars(
       star that has any light.
 
     Raises `ValueError` for an unknown band, a seed below 0 and chunks of the wrong shape.
+
+    ```python
+    drawn = draw_stars(stars, 3.0, 6.8, 0.5, seed=1)
+    place_stars([(drawn.masses, drawn.abs_mags)], bands, EFF.from_half_light(3.0), seed=1).x_pc
+    ```
     """
     column = _limit_column(bands, faint_limit_mag, faint_limit_band)
     rng = np.random.default_rng(np.random.SeedSequence(_whole(seed), spawn_key=(_PLACES,)))

@@ -35,6 +35,12 @@ class BoxTheta:
     - `mass_slope`: dN/dM ∝ M^mass_slope; -1 is uniform in log_mass.
     - `sequence`: `"random"`, or `"sobol"`, a scrambled Sobol sequence, whose points cover the box
       more evenly; n best is a power of two.
+
+    Raises `ValueError` for limits that are not in order, or negative extinctions.
+
+    ```python
+    BoxTheta(log_mass=(2.0, 7.0), mass_slope=-1.5, sequence="sobol").bounds()
+    ```
     """
 
     log_mass: Pair = (2.0, 6.0)
@@ -84,13 +90,20 @@ class BoxTheta:
 class TableTheta:
     """θ from a table; fewer rows than it has are taken at random without repeats.
 
+    A whole table keeps its order.
+
     **Arguments:**
 
     - `columns`: `log_mass`, `log_age`, `a_v` (dex, dex, mag) and, if known, `log_density`
       (natural logarithm, per dex, dex and mag) and `r_eff_pc` (pc), each `(row,)`.
     - `source`: the name of the table, for messages.
 
-    A whole table keeps its order.
+    Raises `ValueError` for columns that are missing, differ in length or are not finite.
+
+    ```python
+    theta = {"log_mass": np.array([3.0, 4.0]), "log_age": np.array([7.0, 8.0]), "a_v": np.zeros(2)}
+    Design(2, theta=TableTheta(theta)).rows(0, 2)["log_age"]
+    ```
     """
 
     columns: dict[str, Float[np.ndarray, "row"]]
@@ -190,11 +203,17 @@ class Design:
 
     **Arguments:**
 
-    - `n`: number of clusters. `seed`: of everything random.
-    - `theta`: how θ is chosen. `radius`: how radii are; None leaves them out, unless the table of
-      θ has them.
+    - `n`: number of clusters.
+    - `seed`: seed of everything random.
+    - `theta`: how θ is chosen.
+    - `radius`: how radii are; None leaves them out, unless the table of θ has them.
 
     Raises `ValueError` for n below 1, above 2^30 with a Sobol sequence, or above a table's rows.
+
+    ```python
+    design = Design(1000, seed=1, theta=BoxTheta(log_mass=(3.0, 6.0)), radius=MassRadius())
+    design.rows(0, 3)["log_mass"]
+    ```
     """
 
     n: int

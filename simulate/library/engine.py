@@ -22,6 +22,12 @@ class StarcensusEngine:
 
     - `bands`: some of the grid's.
     - `grid`: path of a stellar grid; None takes the one that the package carries.
+    - `imf`: masses of the stars.
+    - `settings`: gas, and how stars are drawn.
+
+    ```python
+    StarcensusEngine(("ACS_F435W", "ACS_F555W"), imf=Chabrier()).limits()
+    ```
     """
 
     bands: tuple[str, ...]
@@ -68,7 +74,12 @@ class StarcensusEngine:
 
 @functools.lru_cache(maxsize=2)
 def load_grid(path: str | None) -> StellarGrid:
-    """The stellar grid of a path, or the package's; read once in a process."""
+    """The stellar grid of a path, or the package's where it is None; read once in a process.
+
+    ```python
+    load_grid(None).bands
+    ```
+    """
     return StellarGrid.default() if path is None else StellarGrid.load(path)
 
 

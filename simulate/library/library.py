@@ -53,27 +53,39 @@ _DTYPE = {"n_stars": "int64", "n_live": "int64", "seed": "uint64"}
 class ClusterLibrary:
     """Simulated clusters of known θ, with stochastic light.
 
+    The columns from `birth_mass` on are None where the source has none.
+
     **Arguments:**
 
     - `log_mass`: `(n,)`, log10 M_sun, the mass that was asked for (SLUG's target mass).
-    - `log_age`: `(n,)`, log10 yr. `a_v`: `(n,)`, mag.
+    - `log_age`: `(n,)`, log10 yr.
+    - `a_v`: `(n,)`, mag.
     - `bands`: names of the columns of `abs_mags`.
     - `abs_mags`: `(n, band)`, absolute Vega magnitudes; infinite for a cluster that gives no light.
     - `log_density`: `(n,)`, natural logarithm of the density π(θ) from which θ was drawn, per dex,
       dex and mag; NaN where unknown. An axis on which all clusters have one value does not count.
     - `birth_mass`, `live_mass`: `(n,)`, M_sun, of the stars that were drawn, at birth and of those
-      alive now. `n_stars`: how many were drawn; `max_mass`: M_sun, the heaviest at birth.
-      `n_live`: how many are alive; `max_live_mass`: M_sun, the heaviest of them.
-    - `q_h`: `(n,)`, hydrogen-ionising photons per second. `log_lum`: log10 of L_sun.
-    - `r_eff_pc`: `(n,)`, half-light radius, pc. `seed`: `(n,)`, from which the cluster was drawn.
+      alive now.
+    - `n_stars`, `n_live`: `(n,)`, how many stars were drawn, and how many of them are alive.
+    - `max_mass`, `max_live_mass`: `(n,)`, initial mass of the heaviest star, and of the heaviest
+      that is alive, M_sun.
+    - `q_h`: `(n,)`, hydrogen-ionising photons per second.
+    - `log_lum`: `(n,)`, log10 of the bolometric luminosity in L_sun.
+    - `r_eff_pc`: `(n,)`, half-light radius, pc.
+    - `seed`: `(n,)`, from which the cluster was drawn.
     - `inclusion`: `(n,)`, of a library that was chosen from a larger one: the probability with
       which each cluster was. A choice may depend on light and radius, and no density of θ can
       undo that: `log_density` is NaN then, and the weights 1 / inclusion make the clusters stand
       for those that they were chosen from.
     - `meta`: the design, the engine and whom to cite; JSON.
 
-    The columns from `birth_mass` on are None where the source has none. Raises `ValueError`
-    for shapes that differ or θ that is not finite.
+    Raises `ValueError` for shapes that differ or θ that is not finite.
+
+    ```python
+    library = ClusterLibrary.load("library.h5", bands=("ACS_F555W",))
+    massive = library.take(library.log_mass > 4.0)
+    massive.apparent(29.98)  # (n, 1), mag
+    ```
     """
 
     log_mass: Float[np.ndarray, "n"]

@@ -52,9 +52,18 @@ class AbstractRadiusLaw(abc.ABC):
 @RADIUS_LAWS.register("flat")
 @dataclasses.dataclass(frozen=True)
 class FlatRadius(AbstractRadiusLaw):
-    """Half-light radii uniform between `low` and `high`, pc.
+    """Half-light radii uniform between two limits.
 
-    `whole` takes whole numbers of pc from low to high with equal probability, which must be whole.
+    **Arguments:**
+
+    - `low`, `high`: pc.
+    - `whole`: whole numbers of pc alone, each as probable as the other; the limits must be whole.
+
+    Raises `ValueError` for limits that are not in order, or not whole where they have to be.
+
+    ```python
+    FlatRadius(1.0, 10.0, whole=True).draw(np.array([0.05, 0.95]), np.array([4.0, 4.0]))
+    ```
     """
 
     low: float = 1.0
@@ -82,13 +91,20 @@ class FlatRadius(AbstractRadiusLaw):
 @dataclasses.dataclass(frozen=True)
 class MassRadius(AbstractRadiusLaw):
     """log10(r / pc) = slope log10(M / M_sun) + N(0, scatter), the rough relation through the
-    clusters of Krumholz+19 (ARA&A 57, figure 9) that tests with artificial clusters use.
+    clusters of Krumholz et al. (2019, ARA&A 57, figure 9) that tests with artificial clusters use.
 
     **Arguments:**
 
-    - `slope`: dex per dex. `scatter`: dex.
-    - `low`, `high`: pc; radii are cut to these limits where they are given.
-    - `whole`: round to whole numbers of pc, between 1 and 10 where there are no limits.
+    - `slope`: dex per dex.
+    - `scatter`: standard deviation of log10 of the radius, dex.
+    - `low`, `high`: pc; radii beyond these limits are cut to them, where they are given.
+    - `whole`: round to whole numbers of pc between `low` and `high`.
+
+    Raises `ValueError` for numbers that are not finite, or limits that are not in order.
+
+    ```python
+    MassRadius(low=0.5, high=20.0).draw(np.array([0.5]), np.array([4.0]))  # 3.6 pc
+    ```
     """
 
     slope: float = 0.14

@@ -81,7 +81,7 @@ def run_library(
     belong to another design, cannot be written, or are being written, or when workers are lost.
 
     ```python
-    engine = StarcensusEngine(("WFC3_UVIS_F336W", "ACS_F555W"))
+    engine = StarcensusEngine(("ACS_F435W", "ACS_F555W"))
     run_library(Design(n=1000, seed=1), engine, "mine.h5")
     ```
     """
@@ -123,6 +123,10 @@ def library_run(design: Design, engine: Engine) -> Run:
     """All that a library depends on; `run_library` writes its key into the library.
 
     Raises `RunError` when the design leaves the engine's range.
+
+    ```python
+    library_run(design, engine).key
+    ```
     """
     _check_limits(design, engine.limits())
     settings = {

@@ -30,8 +30,14 @@ def read_slug2(
 ) -> ClusterLibrary:
     """A library from SLUG v2's FITS files in `phot_mode VEGA`.
 
+    `log_mass` is the target mass, `log_age` is Time − FormTime, and `a_v` is 0 where the file has
+    no `A_V`. Masses at birth and now, the number of stars alive and the heaviest of them, Q(H) and
+    the bolometric luminosity, both of the stars without dust, come along where the files have
+    them.
+
     **Arguments:**
 
+    - `prop_path`, `phot_path`: the files of the clusters' properties and photometry.
     - `bands`: SLUG's names, such as `"WFC3_UVIS_F336W"`; the columns come in this order.
     - `kind`: light of the `"stars"`, with nebular emission (`"neb"`), extinction (`"ex"`) or both.
     - `zeropoints`: band → (AB − Vega of SLUG's Vega, AB − Vega wanted). SLUG scales an A0V Kurucz
@@ -40,11 +46,13 @@ def read_slug2(
     - `log_density`: natural logarithm of the density from which θ was drawn; by default NaN, as
       SLUG does not record it (`log_uniform_density` gives it for the usual design).
 
-    `log_mass` is the target mass, `log_age` is Time − FormTime, and `a_v` is 0 where the file has
-    no `A_V`. Masses at birth and now, the number of stars alive and the heaviest of them, Q(H) and
-    the bolometric luminosity, both of the stars without dust, come along where the files have
-    them. Raises `ValueError` for missing columns, rows of the two files that are not the same
+    Raises `ValueError` for missing columns, rows of the two files that are not the same
     clusters, magnitudes that are not in Vega, not finite, and files that are not there or none.
+
+    ```python
+    density = log_uniform_density((2.0, 8.0), (5.0, 10.18), (0.0, 3.0))
+    library = read_slug2("clusters_prop.fits", "clusters_phot.fits", bands, log_density=density)
+    ```
     """
     if kind not in _SUFFIX:
         raise ValueError(f"kind is {kind!r}; expected one of {', '.join(_SUFFIX)}")
@@ -106,7 +114,13 @@ def read_slug2(
 
 
 def read_zeropoints(path: str | os.PathLike[str]) -> dict[str, float]:
-    """Band → AB − Vega, from a text file of two columns with `#` comments."""
+    """Band → AB − Vega, mag, from a text file of two columns with `#` comments.
+
+    ```python
+    write_text("zeropoints.txt", "ACS_F555W -0.010")
+    read_zeropoints("zeropoints.txt")
+    ```
+    """
     with open(path) as lines:
         rows = [line.split("#")[0].split() for line in lines]
     return {row[0]: float(row[1]) for row in rows if row}
@@ -115,7 +129,15 @@ def read_zeropoints(path: str | os.PathLike[str]) -> dict[str, float]:
 def log_uniform_density(
     log_mass: tuple[float, float], log_age: tuple[float, float], a_v: tuple[float, float]
 ) -> float:
-    """ln π(θ) of a design uniform in log_mass (dex), log_age (dex) and a_v (mag)."""
+    """ln π(θ), per dex, dex and mag, of a design uniform in mass, age and extinction.
+
+    `log_mass` (log10 M_sun), `log_age` (log10 yr), `a_v` (mag): (low, high). Raises `ValueError`
+    for limits that are not in order.
+
+    ```python
+    log_uniform_density((2.0, 8.0), (5.0, 10.18), (0.0, 3.0))
+    ```
+    """
     widths = [high - low for low, high in (log_mass, log_age, a_v)]
     if min(widths) <= 0:
         raise ValueError(f"the design's widths are {widths}; expected three positive ones")

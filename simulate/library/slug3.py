@@ -33,8 +33,13 @@ def read_slug3(
 ) -> ClusterLibrary:
     """A library from SLUG v3's HDF5 file with `phot.system = "Vega"`.
 
+    `log_mass` is the target mass, `log_age` is time − form_time, `a_v` is 0 where the file has no
+    A_V; `log_lum` and `q_h`, both without extinction, come from the filters Lbol and Q(HI) where
+    they are; `birth_mass` only of runs that draw all stars, as SLUG counts no others in it.
+
     **Arguments:**
 
+    - `path`: the file.
     - `bands`: SLUG's filter names, such as `"HST.WFC3_UVIS1.F336W"`, or a mapping from the names
       wanted to SLUG's; the columns come in this order.
     - `kind`: light of the `"stars"`, with nebular emission (`"neb"`), extinction (`"ex"`) or both
@@ -43,12 +48,13 @@ def read_slug3(
     - `log_density`: natural logarithm of the density from which θ was drawn; by default NaN.
     - `time`: yr, of a run with several output times per cluster, which of them.
 
-    `log_mass` is the target mass, `log_age` is time − form_time, `a_v` is 0 where the file has no
-    A_V; `log_lum` and `q_h`, both without extinction, come from the filters Lbol and Q(HI) where
-    they are; `birth_mass` only of runs that draw all stars, as SLUG counts no others in it.
     Raises `ValueError` for files that are not there or not whole, runs that are not finished or
     not merged, filters that are missing, magnitudes that are not Vega's, several output times where
     `time` chooses none.
+
+    ```python
+    library = read_slug3("clusters.h5", {"WFC3_UVIS_F336W": "HST.WFC3_UVIS1.F336W"})
+    ```
     """
     names = dict(bands) if isinstance(bands, Mapping) else {band: band for band in bands}
     if not names:
