@@ -47,7 +47,7 @@ NOT_RUN = {
     "selection.pipeline.run_pipeline": "needs four bands",
 }
 # Public names without an example, by the reason; for the pages that are whole.
-WHOLE = ("ground", "networks", "forward", "operators", "catalogues", "clusters")
+WHOLE = ("ground", "networks", "forward", "operators", "catalogues", "clusters", "images")
 NO_EXAMPLE = {
     "a constant": ("theta.AXES", "theta.AXIS_UNITS", "bands.BANDS", "extras.EXTRAS"),
     "a number of the paper that `corrected_counts` takes": (
@@ -75,6 +75,7 @@ NO_EXAMPLE = {
         "simulate.AbstractRadiusLaw",
     ),
     "a segment, with an example in `AbstractImf`": ("simulate.PowerLaw", "simulate.Lognormal"),
+    "a part of `GalaxySettings`, whose example has it": ("simulate.Exposure",),
     "a prior, of which its module and `as_prior` have examples": (
         "forward.Uniform",
         "forward.Normal",
@@ -112,6 +113,7 @@ NO_EXAMPLE = {
     "what only another function returns": (
         "shards.Done",
         "simulate.DrawnClusters",
+        "simulate.Galaxy",
         "simulate.DrawnStars",
         "simulate.ResolvedCluster",
         "selection.catalogue.Step",

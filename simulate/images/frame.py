@@ -24,14 +24,21 @@ class BandImage:
     - `data`: `(row, col)`, electrons per second in each pixel, sky included. A copy is
       kept, read-only, as of `bad` and `weight`.
     - `exposure_s`: total exposure time, s.
-    - `zero_point`: Vega magnitude of 1 electron per second; `zero_point_ab`: the AB magnitude.
-    - `read_noise_e`: electrons rms of one read of a pixel; `n_exposures`: reads that were summed.
+    - `zero_point`: Vega magnitude of 1 electron per second.
+    - `read_noise_e`: electrons rms of one read of a pixel.
+    - `n_exposures`: number of reads that were summed.
+    - `zero_point_ab`: AB magnitude of 1 electron per second, or None.
     - `wcs`: an `astropy.wcs.WCS`, or None.
     - `bad`: `(row, col)`, True where there is no valid datum. Its pixels have any value.
     - `weight`: `(row, col)`, inverse variance, (electrons/s)⁻², or None.
 
     Raises `ValueError` for shapes that differ, numbers that are not positive, or data that are not
     finite outside `bad`.
+
+    ```python
+    image = BandImage("ACS_F555W", np.full((64, 64), 0.04), exposure_s=858.0, zero_point=25.731)
+    image.electrons(np.array([24.0]))
+    ```
     """
 
     band: str
@@ -80,6 +87,7 @@ class BandImage:
 
     @property
     def shape(self) -> tuple[int, int]:
+        """(rows, columns)."""
         return self.data.shape[0], self.data.shape[1]
 
     def rate(self, mag: Float[np.ndarray, "*n"]) -> Float[np.ndarray, "*n"]:
@@ -108,10 +116,15 @@ class Frame:
     **Arguments:**
 
     - `images`: at least one, all of one shape, of distinct bands.
-    - `distance_modulus`: of the galaxy, mag.
-    - `pixel_scale_arcsec`: of all bands.
+    - `distance_modulus`: distance modulus of the galaxy, mag.
+    - `pixel_scale_arcsec`: side of a pixel, arcsec, the same in all bands.
 
     Raises `ValueError` for shapes that differ, bands named twice, or no image.
+
+    ```python
+    image = BandImage("ACS_F555W", np.full((64, 64), 0.04), exposure_s=858.0, zero_point=25.731)
+    Frame((image,), distance_modulus=29.98).pc_per_pixel
+    ```
     """
 
     images: tuple[BandImage, ...]
@@ -135,6 +148,7 @@ class Frame:
 
     @property
     def bands(self) -> tuple[str, ...]:
+        """Names of the bands, in the order of the images."""
         return tuple(image.band for image in self.images)
 
     @property
@@ -144,6 +158,7 @@ class Frame:
 
     @property
     def pc_per_pixel(self) -> float:
+        """Side of a pixel at the galaxy's distance, pc."""
         return pc_per_pixel(self.distance_modulus, self.pixel_scale_arcsec)
 
     @property
@@ -162,6 +177,7 @@ class Frame:
         return self.bands.index(band)
 
     def image(self, band: str) -> BandImage:
+        """The image of a band; `ValueError` naming those that are there."""
         return self.images[self.index(band)]
 
     def select(self, bands: tuple[str, ...]) -> "Frame":

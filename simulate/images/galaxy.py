@@ -45,7 +45,9 @@ class Exposure:
 
     **Arguments:**
 
-    - `band`; `exposure_s`; `zero_point`: Vega magnitude of 1 electron/s.
+    - `band`: name of the band.
+    - `exposure_s`: total exposure time, s.
+    - `zero_point`: Vega magnitude of 1 electron/s.
     - `sky`: electrons/s in a pixel, of the order of zodiacal light.
     - `read_noise_e`, `n_exposures`: as in `BandImage`.
     """
@@ -74,21 +76,32 @@ class GalaxySettings:
 
     **Arguments:**
 
-    - `shape`: (rows, columns). `exposures`: the bands. `distance_modulus`, mag;
-      `pixel_scale_arcsec`.
-    - `centre`: of the galaxy, as fractions of (columns, rows).
+    - `shape`: (rows, columns).
+    - `exposures`: the bands, by default those of LEGUS's NGC 628-C (Calzetti et al. 2015).
+    - `distance_modulus`: mag.
+    - `pixel_scale_arcsec`: side of a pixel, arcsec.
+    - `centre`: centre of the galaxy, as fractions of (columns, rows).
     - `disc_mu_v`, `disc_scale_kpc`: central V surface brightness (mag/arcsec²) and scale length.
-    - `bulge_mu_v`, `bulge_r_eff_kpc`, `bulge_n`: at the effective radius; Sérsic index.
-    - `young_mu_v`: mean over the frame of the light of stars of 4 to 160 Myr.
-    - `pitch_deg`, `arm_width`: of two logarithmic arms; width in radians of phase.
+    - `bulge_mu_v`, `bulge_r_eff_kpc`, `bulge_n`: V surface brightness (mag/arcsec²) at the
+      effective radius, that radius, and the Sérsic index.
+    - `young_mu_v`: mean over the frame of the light of stars of 4 to 160 Myr, V mag/arcsec².
+    - `pitch_deg`, `arm_width`: pitch of two logarithmic arms; width in radians of phase.
     - `clumping_dex`: scatter of the surface density of young stars, at scales of 40 and 160 pc.
-    - `lane_a_v`: V extinction in the middle of a lane. `behind`: share of the stars behind it. Own
-      clusters have the extinction of the library alone.
+    - `lane_a_v`: V extinction in the middle of a lane, mag.
+    - `behind`: share of the stars behind it. Own clusters have the extinction of the library alone.
     - `star_limit_m_v`: stars brighter than this absolute V magnitude are drawn one by one.
     - `galaxies_per_arcmin2`: background galaxies with V between 19 and 25.
     - `noise_correlation_pix`: σ of a Gaussian over which noise is shared among pixels as drizzling
       does, its variance kept; 0 for independent pixels.
-    - `margin_pix`, `smoothing_pc`: of the placement of clusters, see `placement_density`.
+    - `margin_pix`, `smoothing_pc`: border that clusters keep from, and smoothing of the light that
+      they follow.
+
+    Raises `ValueError` for fewer than 64 rows or columns, or numbers out of their ranges.
+
+    ```python
+    v = Exposure("ACS_F555W", 858.0, 25.731, 0.035, n_exposures=2)
+    GalaxySettings(shape=(256, 256), exposures=(v,)).pc_per_pixel
+    ```
     """
 
     shape: tuple[int, int] = (2048, 2048)
@@ -124,10 +137,12 @@ class GalaxySettings:
 
     @property
     def pc_per_pixel(self) -> float:
+        """Side of a pixel at the galaxy's distance, pc."""
         return pc_per_pixel(self.distance_modulus, self.pixel_scale_arcsec)
 
     @property
     def bands(self) -> tuple[str, ...]:
+        """Names of the bands."""
         return tuple(exposure.band for exposure in self.exposures)
 
     @property
@@ -143,8 +158,10 @@ class Galaxy:
 
     **Arguments:**
 
-    - `frame`: its images, with noise. `expected`: `(band, row, col)`, electrons/s without noise.
-    - `clusters`: its own, with `r_eff_pc` as rendered, or None. `x`, `y`: their centres, pixels.
+    - `frame`: its images, with noise.
+    - `expected`: `(band, row, col)`, electrons/s without noise.
+    - `clusters`: its own clusters, with `r_eff_pc` as rendered, or None.
+    - `x`, `y`: `(n,)`, centres of the clusters, pixels.
     - `n_stars`: how many field stars were drawn one by one.
     """
 
@@ -170,17 +187,25 @@ def make_galaxy(
     The field, its noise and the clusters have random streams of their own, so with another
     `clusters` (or None) the field is the same to the bit: images differ by the clusters' photons.
     These are not drizzled, so `noise_correlation_pix` leaves their noise alone. Clusters are placed
-    in proportion to the field's smoothed white light (`placement_density`), whatever their
+    in proportion to the field's smoothed white light, whatever their
     properties, as artificial cluster tests place theirs.
 
     **Arguments:**
 
-    - `population`: of the field stars; must know the bands, and one that stands for V.
+    - `settings`: what the galaxy is made of.
+    - `population`: the field stars; must know the bands, and one that stands for V.
+    - `psfs`: one PSF for each band.
+    - `seed`: seed of everything random.
     - `clusters`: absolute magnitudes in the bands, with `r_eff_pc` and, if `resolved`, `seed`.
-    - `templates`: of the clusters' templates; by default one of `psfs`.
+    - `templates`: templates of the clusters; by default those of `psfs`.
     - `resolved`: render each cluster star by star from its seed. Else smooth EFF profiles.
 
     Raises `ValueError` for a band without PSF, or clusters without radii.
+
+    ```python
+    galaxy = make_galaxy(settings, stars, psfs, seed=2, clusters=library.take(slice(0, 10)))
+    galaxy.frame.image("ACS_F555W").data.mean(), galaxy.x
+    ```
     """
     missing = [band for band in settings.bands if band not in psfs]
     if missing:

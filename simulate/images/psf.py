@@ -39,11 +39,15 @@ class Optics:
 
     **Arguments:**
 
-    - `blur_arcsec`: σ of the Gaussian.
-    - `scattered`, `scatter_core_arcsec`, `scatter_slope`: share of the light that is convolved with
-      (1 + r²/core²)^(−slope).
-    - `native_pixel_arcsec`: over which light is integrated.
-    - `wavelength_angstrom`: of the diffraction pattern; None takes the band's pivot.
+    - `blur_arcsec`: σ of the Gaussian, arcsec.
+    - `scattered`: share of the light that is convolved with (1 + r²/core²)^(−slope).
+    - `scatter_core_arcsec`, `scatter_slope`: core (arcsec) and slope of that function.
+    - `native_pixel_arcsec`: side of the pixel over which light is integrated, arcsec.
+    - `wavelength_angstrom`: wavelength of the diffraction pattern, Å; None takes the band's pivot.
+
+    ```python
+    optical_psf("ACS_F606W", optics=Optics(0.0243, 0.77, 0.0188, 1.515, native_pixel_arcsec=0.05))
+    ```
     """
 
     blur_arcsec: float
@@ -73,12 +77,17 @@ class PSF:
 
     **Arguments:**
 
-    - `band`: of which. `image`: `(n, n)`, n odd, centred on its middle pixel; its sum is 1.
+    - `band`: the band that it is of.
+    - `image`: `(n, n)`, n odd, centred on its middle pixel; its sum is 1.
     - `oversampling`: image pixels per detector pixel, along an axis.
-    - `pixel_scale_arcsec`: of a detector pixel.
+    - `pixel_scale_arcsec`: side of a detector pixel, arcsec.
 
     Raises `ValueError` for an image of even or unequal sides, that is not finite, or does not sum
     to 1 within 10⁻³.
+
+    ```python
+    psfs["ACS_F555W"].encircled_energy(np.array([0.1, 0.5]))
+    ```
     """
 
     band: str
@@ -135,10 +144,17 @@ def optical_psf(
 
     **Arguments:**
 
+    - `band`: one of WFC3/UVIS or ACS, or any with `optics`.
+    - `pixel_scale_arcsec`: side of a detector pixel, arcsec.
+    - `oversampling`: image pixels per detector pixel, along an axis.
     - `radius_pix`: half the side of the image, detector pixels. All light is put inside.
-    - `optics`: other numbers than those in `OPTICS` of the band's camera and letter.
+    - `optics`: other numbers than those of the band's camera and letter.
 
     Raises `ValueError` for a band without numbers.
+
+    ```python
+    optical_psf("ACS_F814W", radius_pix=50).radius_pix
+    ```
     """
     import galsim
 
@@ -187,7 +203,15 @@ def optical_psf(
 
 
 def default_psfs(bands: tuple[str, ...], pixel_scale_arcsec: float = UVIS_PIXEL) -> dict[str, PSF]:
-    """The embedded model of each band."""
+    """The embedded model of each band, by name; see `optical_psf`.
+
+    `pixel_scale_arcsec`: side of a detector pixel, arcsec. Raises `ValueError` for a band without a
+    model.
+
+    ```python
+    default_psfs(("ACS_F435W", "ACS_F555W"))["ACS_F555W"].sha256()
+    ```
+    """
     return {band: optical_psf(band, pixel_scale_arcsec) for band in bands}
 
 
@@ -206,18 +230,29 @@ def read_psf(
 
     **Arguments:**
 
+    - `path`: the file.
+    - `band`: the band that it is of.
     - `oversampling`: image pixels per detector pixel. Images of even side lose the first row and
       column when the peak is at n/2 (counted from 0), as TinyTim's, and else the last.
+    - `pixel_scale_arcsec`: side of a detector pixel, arcsec.
+    - `extension`: number of the image's extension.
     - `plane`: which of a cube, such as Anderson's grid of positions on the detector.
     - `pixel_integrated`: False for a pattern that is not integrated over a detector pixel yet. What
       TinyTim writes without its charge diffusion stays without.
-    - `image_scale_arcsec`: of the file's pixels, if that is not `pixel_scale_arcsec` over
+    - `image_scale_arcsec`: side of the file's pixels, if that is not `pixel_scale_arcsec` over
       `oversampling`: the image is interpolated with splines to pixels of that size.
 
     Raises `ValueError`, with the file, for images that are not square, not finite, or negative by
     more than a hundredth of the peak (as the filler of planes that are not measured), for a
     brightest pixel that is not within a detector pixel of the centre, and for image pixels larger
     by more than 2% than a detector pixel, or smaller than those they are interpolated to.
+
+    ```python
+    from astropy.io import fits
+
+    fits.writeto("psf.fits", psfs["ACS_F555W"].image)
+    read_psf("psf.fits", "ACS_F555W", oversampling=4, pixel_scale_arcsec=0.0396)
+    ```
     """
     with opened(path, "FITS image of a PSF") as file:
         hdu: Any = file[extension] if extension < len(file) else None

@@ -20,11 +20,21 @@ def add_sources(
 
     **Arguments:**
 
-    - `x`, `y`: centres, pixels. `rate`: total, in the unit of the image.
-    - `negligible`: per pixel. A source whose template is below this at the border of the core gets
-      the core alone.
+    - `expected`: `(row, col)`, the image, in electrons/s or any other unit.
+    - `template`: shape of the sources, of `Templates.get` or `make_template`.
+    - `x`, `y`: `(n,)`, centres, pixels.
+    - `rate`: `(n,)`, total light of each, in the unit of the image.
+    - `negligible`: light in a pixel, in that unit. A source whose template is below this at the
+      border of the core gets the core alone.
 
     Raises `ValueError` for rates that are negative or not finite.
+
+    ```python
+    image = np.zeros((96, 96), np.float32)
+    add_sources(
+        image, templates.get("ACS_F555W", 3.0), np.array([40.3]), np.array([50.0]), np.array([12.0])
+    )
+    ```
     """
     fine = np.isfinite(rate) & (rate >= 0)
     if not fine.all():
@@ -58,6 +68,18 @@ def add_stars(
 
     Their light is shared among nodes of a grid of half pixels by cubic B-splines, and convolved
     with the PSF divided by the transform of that sharing. What lies outside the image is left out.
+
+    **Arguments:**
+
+    - `expected`: `(row, col)`, the image, in electrons/s or any other unit.
+    - `psf`: of its band.
+    - `x`, `y`: `(n,)`, centres, pixels.
+    - `rate`: `(n,)`, total light of each, in the unit of the image.
+
+    ```python
+    image = np.zeros((96, 96), np.float32)
+    add_stars(image, psfs["ACS_F555W"], np.array([40.3]), np.array([50.0]), np.array([12.0]))
+    ```
     """
     rows, cols = expected.shape
     pad = int(psf.radius_pix)
@@ -84,6 +106,15 @@ def convolve(image: Float[np.ndarray, "row col"], psf: PSF) -> Float[np.ndarray,
 
     It is dark beyond its borders. Transforms leave rounding errors, of either sign, of 1e-7 of the
     brightest pixel.
+
+    **Arguments:**
+
+    - `image`: `(row, col)`, in any unit.
+    - `psf`: of its band.
+
+    ```python
+    convolve(np.ones((96, 96), np.float32), psfs["ACS_F555W"])
+    ```
     """
     pad = int(psf.radius_pix)
     shape = (fast_length(image.shape[0] + pad), fast_length(image.shape[1] + pad))
@@ -129,6 +160,16 @@ def photon_noise(
 
     Pixels without light take no random number and stay 0. The frame has the noise of its own light
     already; the sum of two Poisson numbers is Poisson.
+
+    **Arguments:**
+
+    - `expected`: `(row, col)`, electrons/s.
+    - `exposure_s`: total exposure time, s.
+    - `rng`: a generator of NumPy.
+
+    ```python
+    photon_noise(np.full((96, 96), 0.04), 858.0, np.random.default_rng(0))
+    ```
     """
     observed = np.zeros_like(expected)
     lit = expected > 0

@@ -82,6 +82,16 @@ def make_template(psf: PSF, profile: Profile | None, pc_per_pixel: float) -> Tem
 
     Its pixels within the PSF's radius (but at least the core) are kept; they sum to 1 less the
     light beyond.
+
+    **Arguments:**
+
+    - `psf`: of the band.
+    - `profile`: distribution of the light.
+    - `pc_per_pixel`: side of a detector pixel, pc.
+
+    ```python
+    make_template(psfs["ACS_F555W"], EFF.from_half_light(3.0), pc_per_pixel=1.9).radius
+    ```
     """
     radius = max(int(psf.radius_pix), CORE_RADIUS)
     # Light may wrap around only from beyond the corners that are kept.
@@ -179,11 +189,16 @@ class ProfileSettings:
     **Arguments:**
 
     - `kind`: `"eff"`, (1 + r²/a²)^(−η) truncated at the radius of the PSF, or `"king"`.
-    - `eta`: η of EFF profiles, above 0.5. `concentration`: of King's, r_t/r_c, 0.5 or more.
+    - `eta`: η of EFF profiles, above 0.5.
+    - `concentration`: r_t/r_c of King's profiles, 0.5 or more.
     - `axis_ratio`, `position_angle_deg`: see `Profile`.
     - `step_dex`: radii are rounded to this step in log10; 0.02 dex is 2.3% in a radius at most.
 
     Raises `ValueError` for numbers outside these ranges, and for a number of the other kind.
+
+    ```python
+    Templates(psfs, pc_per_pixel=1.9, profile=ProfileSettings("king", concentration=20.0))
+    ```
     """
 
     kind: ProfileKind = "eff"
@@ -237,8 +252,9 @@ class Templates:
 
     **Arguments:**
 
-    - `psfs`: one PSF for each band. `pc_per_pixel`: of the images.
-    - `profile`: of the clusters. Its half-light radius counts the truncation, circularised.
+    - `psfs`: one PSF for each band.
+    - `pc_per_pixel`: side of a pixel of the images, pc.
+    - `profile`: profile of the clusters. Its half-light radius counts the truncation, circularised.
     - `exact`: radii in pc that are not rounded to `profile.step_dex`; by default whole parsecs
       from 1 to 10.
 
@@ -289,7 +305,10 @@ class Templates:
         return float(10 ** (step * round(np.log10(r_eff_pc) / step)))
 
     def get(self, band: str, r_eff_pc: float) -> Template:
-        """The template of a half-light radius in pc; of a point source for 0."""
+        """The template of a band and a half-light radius in pc; of a point source for 0.
+
+        Raises `ValueError` for a band without PSF, or a radius that is negative.
+        """
         if band not in self.psfs:
             raise ValueError(f"there is no PSF of {band}; there are {', '.join(self.psfs)}")
         radius = self.radius(r_eff_pc)

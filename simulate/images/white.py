@@ -20,7 +20,8 @@ SCALE_FACTORS: tuple[Mapping[str, float], ...] = (
 def white_light(
     frame: Frame, scale_factors: tuple[Mapping[str, float], ...] = SCALE_FACTORS
 ) -> Float[np.ndarray, "row col"]:
-    """Mean, over the sets of scale factors, of [Σ (f'/s)²]^½ / [Σ 1/s²]^½ (eq. 19).
+    """Mean, over the sets of scale factors, of [Σ (f'/s)²]^½ / [Σ 1/s²]^½ (Tang et al.,
+    arXiv:2604.05291, equation 19).
 
     f' is a band's image minus its median, clipped at zero. As light adds in quadrature, an image
     with clusters in it is not the sum of an image without and one of clusters: it has to be made
@@ -29,9 +30,14 @@ def white_light(
 
     **Arguments:**
 
+    - `frame`: the bands.
     - `scale_factors`: sets of s, by band, filter or letter of the broad band.
 
     Raises `ValueError` for a band without a scale factor.
+
+    ```python
+    white_light(frame, ({"B": 60.0, "V": 65.7},)).shape
+    ```
     """
     every = []
     for factors in scale_factors:

@@ -30,16 +30,23 @@ class ReadOptions:
 
     **Arguments:**
 
-    - `extension`: name or number of the image's. `unit`: as BUNIT.
-    - `exposure_s`: total, s, above 0. `gain`: electrons per count, above 0, of images in counts.
-    - `zero_point`: Vega magnitude of 1 electron/s. `ab_minus_vega`: mag, of bands of which
-      `starcensus.bands` does not know it.
-    - `read_noise_e`: electrons rms. `n_exposures`: how many were combined.
+    - `extension`: name or number of the image's extension.
+    - `unit`: unit of the pixels, as BUNIT says it.
+    - `exposure_s`: total exposure time, s, above 0.
+    - `gain`: electrons per count, above 0, of images in counts.
+    - `zero_point`: Vega magnitude of 1 electron/s.
+    - `ab_minus_vega`: mag, of bands of which `starcensus.bands` does not know it.
+    - `read_noise_e`: electrons rms of a read.
+    - `n_exposures`: how many exposures were combined.
     - `weight`: path of a file of weights, instead of an extension WHT.
     - `weight_kind`: `"inverse_variance"` keeps the weights; any other kind (exposure times, by
       AstroDrizzle's default) only says which pixels have no data. By default their BUNIT decides.
     - `zeros`: what pixels of exactly 0 are where there are no weights: `"bad"`, `"data"`, or
       `"refuse"`, which raises for more than one in a thousand.
+
+    ```python
+    read_band("images/ACS_F555W.fits", options=ReadOptions(exposure_s=900.0, zeros="bad"))
+    ```
     """
 
     extension: str | int | None = None
@@ -60,13 +67,20 @@ def read_band(
 ) -> BandImage:
     """One band from a FITS file, in electrons per second.
 
+    Pixels that are not finite, have no weight, or are not 0 in an extension BAD are `bad`; those
+    that are not finite become 0.
+
     **Arguments:**
 
+    - `path`: the file.
     - `band`: name as in `StellarGrid.bands`; by default from the header (filter, camera, detector).
+    - `options`: what to take instead of what the file says.
 
-    Pixels that are not finite, have no weight, or are not 0 in an extension BAD are `bad`; those
-    that are not finite become 0. Raises `ValueError` with file, extension,
-    keyword, what was found and what was expected.
+    Raises `ValueError` with file, extension, keyword, what was found and what was expected.
+
+    ```python
+    read_band("images/ACS_F555W.fits").zero_point
+    ```
     """
     return _read(path, band, options)[0]
 
@@ -82,13 +96,18 @@ def read_frame(
 
     **Arguments:**
 
-    - `paths`: of the files, or by the band's name. The order is kept.
-    - `distance_modulus`: mag. `pixel_scale_arcsec`. By default from the files: DISTMOD as
-      `write_frame` writes it, the scale from the WCS or PIXSCALE.
+    - `paths`: the files in order, or by the band's name.
+    - `distance_modulus`: mag, by default DISTMOD of the files, as `write_frame` writes it.
+    - `pixel_scale_arcsec`: arcsec, by default from the WCS or PIXSCALE of the files.
+    - `options`: what to take instead of what the files say.
     - `by_band`: options for some bands, instead of `options`.
 
     Raises `ValueError` as `read_band`, and for bands of different shapes, scales (relative 10⁻³) or
     places on the sky (half a pixel), of no files, or of `by_band` that is not there.
+
+    ```python
+    read_frame(["images/ACS_F435W.fits", "images/ACS_F555W.fits"]).distance_modulus
+    ```
     """
     files = list(paths.items()) if isinstance(paths, Mapping) else [(None, p) for p in paths]
     if not files:
@@ -135,6 +154,18 @@ def write_band(
 
     SCI is the image in electrons/s, WHT its weights and BAD its bad pixels where it has them. Zero
     points are ZPVEGA and ZPAB; PHOTFLAM and PHOTPLAM stand beside them for other programs.
+
+    **Arguments:**
+
+    - `image`: the band.
+    - `path`: the file, which is replaced where it is there.
+    - `pixel_scale_arcsec`, `distance_modulus`: arcsec and mag, for the header.
+
+    Raises `FileError` where it cannot be written.
+
+    ```python
+    write_band(frame.image("ACS_F555W"), "v.fits", pixel_scale_arcsec=0.0396)
+    ```
     """
     from astropy.io import fits
 
@@ -174,7 +205,14 @@ def write_band(
 
 
 def write_frame(frame: Frame, folder: str | os.PathLike[str]) -> list[pathlib.Path]:
-    """Write each band to `BAND.fits` in a folder that is there; returns the paths."""
+    """Write each band to `BAND.fits` in a folder that is there; returns the paths.
+
+    Raises `FileError` where that fails.
+
+    ```python
+    write_frame(frame, prepare_folder("mine"))
+    ```
+    """
     paths = []
     for image in frame:
         paths.append(pathlib.Path(folder) / f"{image.band}.fits")
