@@ -238,3 +238,38 @@ def test_a_band_of_ones_own(project, monkeypatch):
     assert wavelength_order("ACS_F435W") < wavelength_order("ACS_F475W")
     with pytest.raises(ValueError, match=r"'ACS_F475W' is the band .* already"):
         parse('kind = "survey"\n' + images + table.replace("4747", "4700"), "survey.toml")
+
+
+LAW = """
+import dataclasses
+
+from starcensus.simulate import RADIUS_LAWS, AbstractRadiusLaw
+
+
+@RADIUS_LAWS.register("NAME")
+@dataclasses.dataclass(frozen=True)
+class LogFlat(AbstractRadiusLaw):
+    low: float = 1.0
+    high: float = 10.0
+
+    def draw(self, u, log_mass):
+        return self.low * (self.high / self.low) ** u
+"""
+
+
+def test_a_radius_law_of_ones_own_in_a_library(tmp_path, monkeypatch):
+    from starcensus.simulate.library.radius import RADIUS_LAWS
+
+    monkeypatch.setattr("sys.path", [*sys.path])
+    monkeypatch.setattr(RADIUS_LAWS, "_known", dict(RADIUS_LAWS))
+    (tmp_path / "own_law_of_a_library.py").write_text(LAW.replace("NAME", "own_law_of_a_library"))
+    (tmp_path / "library.toml").write_text(
+        'kind = "library"\nn = 40\nbands = ["ACS_F555W"]\n[theta]\nkind = "log_uniform"\n'
+        'log_mass = [2, 4]\n[radius]\nkind = "own_law_of_a_library"\nlow = 2\nhigh = 4\n'
+    )
+    files = "simulate", "library", tmp_path / "library.toml", "--out", tmp_path / "a.h5"
+    assert run(monkeypatch, *files) == 2
+    own = "--allow-own", tmp_path / "own_law_of_a_library.py"
+    assert run(monkeypatch, *files, *own) == 0
+    radii = ClusterLibrary.load(tmp_path / "a.h5").column("r_eff_pc")
+    assert 2 <= radii.min() < 2.5 and 3.5 < radii.max() <= 4
