@@ -30,6 +30,18 @@ PLACED = tuple(
 )
 # What cannot run here, and why.
 NOT_RUN = {
+    "simulate.build_grid": "reads libraries that we do not carry",
+    "simulate.stars.read_cmd": "reads isochrones that we do not carry",
+    "simulate.stars.read_fsps": "reads isochrones that we do not carry",
+    "simulate.stars.read_mist": "reads isochrones that we do not carry",
+    "simulate.stars.read_slug": "reads SLUG's tracks",
+    "simulate.stars.read_atmospheres": "reads libraries that we do not carry",
+    "simulate.stars.read_ck04": "reads libraries that we do not carry",
+    "simulate.stars.read_wmbasic": "reads libraries that we do not carry",
+    "simulate.stars.read_cmfgen": "reads libraries that we do not carry",
+    "simulate.stars.read_post_agb": "reads libraries that we do not carry",
+    "simulate.stars.default_filters": "reads curves that we do not carry",
+    "simulate.stars.read_vega": "reads a spectrum that we do not carry",
     "simulate.read_slug2": "reads files of SLUG",
     "simulate.read_slug3": "reads a file of SLUG",
     "selection.import_c4": "reads a package that is not ours",
@@ -47,7 +59,7 @@ NOT_RUN = {
     "selection.pipeline.run_pipeline": "needs four bands",
 }
 # Public names without an example, by the reason; for the pages that are whole.
-WHOLE = ("ground", "networks", "forward", "operators", "catalogues", "clusters", "images")
+WHOLE = ("ground", "networks", "forward", "operators", "catalogues", "clusters", "images", "stars")
 NO_EXAMPLE = {
     "a constant": ("theta.AXES", "theta.AXIS_UNITS", "bands.BANDS", "extras.EXTRAS"),
     "a number of the paper that `corrected_counts` takes": (
@@ -76,6 +88,8 @@ NO_EXAMPLE = {
     ),
     "a segment, with an example in `AbstractImf`": ("simulate.PowerLaw", "simulate.Lognormal"),
     "a part of `GalaxySettings`, whose example has it": ("simulate.Exposure",),
+    "what `build_grid` makes on its way": ("simulate.stars.Photometry",),
+    "numbers by name": ("simulate.stars.Kind",),
     "a prior, of which its module and `as_prior` have examples": (
         "forward.Uniform",
         "forward.Normal",
@@ -113,6 +127,7 @@ NO_EXAMPLE = {
     "what only another function returns": (
         "shards.Done",
         "simulate.DrawnClusters",
+        "simulate.stars.Spectrum",
         "simulate.Galaxy",
         "simulate.DrawnStars",
         "simulate.ResolvedCluster",

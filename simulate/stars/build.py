@@ -45,6 +45,10 @@ class Resampling:
     - `jump`: dex; a fall in luminosity of more than this between neighbours is a helium flash,
       not a phase: the stars before it stay where they are up to the next point's mass.
     - `limit`: most points put between two neighbours.
+
+    ```python
+    Resampling(step=0.05).limit
+    ```
     """
 
     step: float = 0.15
@@ -146,6 +150,16 @@ def build_grid(
     - `progress`: called with a line per stage.
 
     Raises `ValueError` for ingredients that do not fit together.
+
+    ```python
+    ck04, hot = "ck04models", "Hot_spectra"
+    grid = build_grid(
+        read_fsps("isoc_z0.0190.dat"),
+        read_atmospheres(ck04, hot, z=0.019),
+        default_filters("filters"),
+        vega=read_vega("alpha_lyr_stis_011.fits"),
+    )
+    ```
     """
     if gas is None:
         # `nebular` itself needs the filters of this package, so it comes later.

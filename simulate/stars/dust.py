@@ -38,6 +38,10 @@ class ExtinctionCurve:
     - `r_v`: A(V)/E(B-V), or None where the curve has none.
 
     Calling it raises `ValueError` for wavelengths that are not positive and finite.
+
+    ```python
+    extinction_curve("F99")(np.array([2710.0, 5500.0]))
+    ```
     """
 
     name: str
@@ -79,6 +83,10 @@ def extinction_curve(name: str = "F99", *, r_v: float | None = None) -> Extincti
       4.05, and takes no other.
 
     Raises `ValueError` for other names or values.
+
+    ```python
+    extinction_curve("CCM89", r_v=4.0)(np.array([4330.0]))
+    ```
     """
     if name not in CURVES:
         raise ValueError(
@@ -136,6 +144,11 @@ def tabulated_curve(
     - `unity_at`: Å; the curve is scaled to 1 there. None takes the table as A(λ)/A(V).
 
     Raises `ValueError` for wavelengths that do not increase or ratios that are not positive.
+
+    ```python
+    wavelength, opacity = np.array([2000.0, 5500.0, 9000.0]), np.array([9.0, 4.0, 2.0])
+    tabulated_curve(wavelength, opacity, name="mine", unity_at=5500.0)(np.array([4000.0]))
+    ```
     """
     if len(wavelength) < 2 or not np.all(np.diff(wavelength) > 0) or wavelength[0] <= 0:
         raise ValueError(
@@ -244,9 +257,15 @@ def attenuate(log_flux: Any, knots: Float[np.ndarray, "knot"], a_v: Any) -> Any:
 
     **Arguments:**
 
-    - `log_flux`: `(..., knot)`, natural logarithms of flux. `knots`: `(knot,)`, mag.
+    - `log_flux`: `(..., knot)`, natural logarithms of flux.
+    - `knots`: `(knot,)`, mag.
     - `a_v`: `(...)`, mag, of the same rank and float type where they are JAX arrays.
 
     Returns `(...)`. Raises what `knot_weights` raises.
+
+    ```python
+    knots = np.array([0.0, 0.5, 1.0, 2.0])
+    attenuate(np.array([-0.9, -1.8])[:, None] * knots, knots, np.array([0.3, 1.2]))
+    ```
     """
     return (log_flux * knot_weights(knots, a_v)).sum(-1)

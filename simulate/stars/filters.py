@@ -37,6 +37,11 @@ class Filter:
     - `throughput`: `(wave,)`, total throughput, photons counted per photon; any scale.
 
     Raises `ValueError` for a curve that does not increase in wavelength or has no throughput.
+
+    ```python
+    wavelength = np.array([5000.0, 5200.0, 5500.0, 5700.0])
+    Filter("mine", wavelength, np.array([0.0, 0.3, 0.3, 0.0])).pivot
+    ```
     """
 
     name: str
@@ -134,16 +139,23 @@ class Filter:
 def read_filter(
     path: str | os.PathLike[str], name: str | None = None, *, floor: float = 0.0
 ) -> Filter:
-    """Read a curve from text: two columns, wavelength in Å and throughput, `#` comments.
+    r"""Read a curve from text: two columns, wavelength in Å and throughput, `#` comments.
 
     Commas separate as well as spaces, and a line of words (a heading) is passed over.
 
     **Arguments:**
 
-    - `path`: the file. `name`: of the band, by default the file's name without ending.
+    - `path`: the file.
+    - `name`: of the band, by default the file's name without ending.
     - `floor`: throughputs below this part of the peak count as zero.
 
     Raises `ValueError` for anything else, naming the line.
+
+    ```python
+    rows = "5000 0.0", "5200 0.3", "5500 0.3", "5700 0.0"
+    write_text("mine.dat", "\n".join(rows))
+    read_filter("mine.dat").pivot
+    ```
     """
     path = pathlib.Path(path)
     rows = []
@@ -173,6 +185,10 @@ def default_filters(folder: str | os.PathLike[str]) -> tuple[Filter, ...]:
     """The bands of `starcensus.bands` that have a curve, from a folder of sedpy's and EAZY's.
 
     Raises `FileNotFoundError` for curves that are not there.
+
+    ```python
+    [band.pivot for band in default_filters("filters")]
+    ```
     """
     curves = {name: band.curve for name, band in BANDS.items() if band.curve is not None}
     folder = pathlib.Path(folder)
@@ -184,7 +200,14 @@ def default_filters(folder: str | os.PathLike[str]) -> tuple[Filter, ...]:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Spectrum:
-    """A spectrum: `wavelength` in Å, `flux` in erg s⁻¹ cm⁻² Å⁻¹, `source`."""
+    """A spectrum.
+
+    **Arguments:**
+
+    - `wavelength`: `(n,)`, Å, increasing.
+    - `flux`: `(n,)`, erg s⁻¹ cm⁻² Å⁻¹.
+    - `source`: where it comes from.
+    """
 
     wavelength: Float[np.ndarray, "n"]
     flux: Float[np.ndarray, "n"]
@@ -196,6 +219,10 @@ def read_vega(path: str | os.PathLike[str]) -> Spectrum:
 
     Vega has magnitude 0 in every band by definition (STScI's VEGAMAG). Raises `FileError` for a
     file that is none.
+
+    ```python
+    read_vega("alpha_lyr_stis_011.fits").flux
+    ```
     """
     rows, columns = table(path, "spectrum of CALSPEC")
     if missing := {"WAVELENGTH", "FLUX"} - set(columns.names):
@@ -221,6 +248,12 @@ def zero_fluxes(
       as SLUG's). One of the two.
 
     Raises `ValueError` for both or neither, or a band that `ab_minus_vega` lacks.
+
+    ```python
+    wavelength = np.array([5000.0, 5200.0, 5500.0, 5700.0])
+    mine = Filter("mine", wavelength, np.array([0.0, 0.3, 0.3, 0.0]))
+    zero_fluxes((mine,), ab_minus_vega={"mine": -0.01})
+    ```
     """
     if (vega is None) == (ab_minus_vega is None):
         raise ValueError("give either the spectrum of Vega or ab_minus_vega, and not both")

@@ -48,12 +48,19 @@ class StellarGrid:
     - `a_v`: `(knot,)`, mag, knots of V-band extinction, the first of them 0.
     - `flux`: `(point, band, knot)`, 10^(-0.4 M), M the absolute Vega magnitude of the extinguished
       star.
-    - `nebular_a_v`: `(neb_knot,)`, mag. `nebular_flux`: `(band, neb_knot)`, flux of nebular light
-      in the same unit, per ionising photon per second that the gas absorbs.
+    - `nebular_a_v`: `(neb_knot,)`, mag, knots of extinction of nebular light.
+    - `nebular_flux`: `(band, neb_knot)`, flux of nebular light in the same unit, per ionising
+      photon per second that the gas absorbs.
     - `provenance`: what the grid was made of; JSON.
 
     Raises `ValueError` for shapes that differ, masses that do not increase, or fluxes that are
     negative or not finite.
+
+    ```python
+    grid = StellarGrid.default().select(("ACS_F555W",))
+    youngest = grid.isochrone(0)
+    grid.initial_mass[youngest], grid.flux[youngest, 0, 0]
+    ```
     """
 
     bands: tuple[str, ...]

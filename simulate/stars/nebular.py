@@ -55,6 +55,10 @@ class NebularSettings:
     - `helium_lines`: whether He I lines are emitted (SLUG v2 without metals has none).
     - `metal_lines`: further lines as (vacuum wavelength in Å, luminosity over Hβ's); none by
       default, because they depend on metallicity and ionisation parameter.
+
+    ```python
+    NebularSettings(temperature=8000.0, metal_lines=((5008.24, 3.0), (4960.3, 1.0)))
+    ```
     """
 
     temperature: float = 1e4
@@ -122,6 +126,10 @@ def nebular_spectrum(
 
     Dust inside the gas, photons that escape and helium's own share of the photons are the
     caller's: multiply by what hydrogen absorbs.
+
+    ```python
+    nebular_spectrum(np.linspace(3000.0, 9000.0, 601), NebularSettings(helium_lines=False))
+    ```
     """
     if wavelength.ndim != 1 or len(wavelength) < 2 or not (np.diff(wavelength) > 0).all():
         raise ValueError("wavelengths must increase, two or more, in Å")
@@ -149,11 +157,18 @@ def nebular_band_flux(
 
     **Arguments:**
 
-    - `filters`: the bands. `curve`: extinction curve.
+    - `filters`: the bands.
+    - `curve`: extinction curve.
     - `a_v`: `(knot,)`, mag of V-band extinction of the gas.
 
     Returns `(band, knot)`, erg s⁻¹ Å⁻¹. Lines enter at the throughput of their own wavelength, so
     narrow bands are as good as broad ones. Raises `ValueError` for bands outside 912 Å to 10 µm.
+
+    ```python
+    wavelength = np.array([5000.0, 5200.0, 5500.0, 5700.0])
+    mine = Filter("mine", wavelength, np.array([0.0, 0.3, 0.3, 0.0]))
+    nebular_band_flux((mine,), np.array([0.0, 1.0]), extinction_curve())
+    ```
     """
     spectrum = nebular_spectrum(_grid(settings), settings)
     dimming = 10 ** (-0.4 * a_v[:, None] * curve(spectrum.line_wavelength))

@@ -18,7 +18,8 @@ class SpectralLibrary:
 
     **Arguments:**
 
-    - `name`: what it is. `citations`: papers to cite.
+    - `name`: what it is.
+    - `citations`: papers to cite.
     - `wavelength`: `(wave,)`, Å, increasing.
     - `spectra`: `(model, wave)`, per Å; each integrates to 1.
     - `log_teff`: `(t,)`, log10 K; `log_g`: `(g,)`, log10 cm s⁻²; both increasing.
@@ -29,6 +30,10 @@ class SpectralLibrary:
       (σT⁴, or 1 for a normalised library), before this normalisation.
 
     Raises `ValueError` for shapes that differ, negative fluxes, or integrals that are not 1.
+
+    ```python
+    black_bodies().spectrum(np.array([3.76]), np.array([4.4])).shape
+    ```
     """
 
     name: str

@@ -28,6 +28,10 @@ def read_ck04(
 
     A model of zeros does not exist: its place takes the nearest gravity of the same temperature.
     Raises `FileNotFoundError` for a folder without models.
+
+    ```python
+    read_ck04("ck04models", metallicity=-0.5).log_teff
+    ```
     """
     folder = pathlib.Path(folder)
     found = {}

@@ -26,8 +26,13 @@ def read_wmbasic(
 
     **Arguments:**
 
-    - `folder`: where the files are. `z`: metal mass fraction.
+    - `folder`: where the files are.
+    - `z`: metal mass fraction.
     - `extend_hot`: make models hotter than 50,000 K, by ratios of Planck functions.
+
+    ```python
+    read_wmbasic("Hot_spectra", z=0.014).log_teff
+    ```
     """
     folder = pathlib.Path(folder)
     path = _nearest(folder, "WMBASIC", z)
@@ -52,11 +57,17 @@ def read_cmfgen(
 ) -> SpectralLibrary:
     """Read the CMFGEN Wolf-Rayet stars (`CMFGEN_WN_Zall.spec`, `CMFGEN_WN.teff`) of the nearest z.
 
+    The models have no gravity; temperatures outside theirs take the first or last model.
+
     **Arguments:**
 
-    - `folder`: where the files are. `sequence`: `"WN"` or `"WC"`. `z`: metal mass fraction.
+    - `folder`: where the files are.
+    - `sequence`: `"WN"` or `"WC"`.
+    - `z`: metal mass fraction.
 
-    The models have no gravity; temperatures outside theirs take the first or last model.
+    ```python
+    read_cmfgen("Hot_spectra", "WN", z=0.014).log_teff
+    ```
     """
     folder = pathlib.Path(folder)
     path = _existing(folder / f"CMFGEN_{sequence}_Zall.spec")
@@ -80,7 +91,12 @@ def read_cmfgen(
 
 
 def read_post_agb(folder: str | os.PathLike[str]) -> SpectralLibrary:
-    """Read the post-AGB stars of solar composition (`ipagb_solar.spec`, `ipagb.teff`)."""
+    """Read the post-AGB stars of solar composition (`ipagb_solar.spec`, `ipagb.teff`).
+
+    ```python
+    read_post_agb("Hot_spectra").log_teff
+    ```
+    """
     folder = pathlib.Path(folder)
     teff = np.loadtxt(_existing(folder / "ipagb.teff"))
     table = np.loadtxt(_existing(folder / "ipagb_solar.spec"))
@@ -90,7 +106,12 @@ def read_post_agb(folder: str | os.PathLike[str]) -> SpectralLibrary:
 
 
 def black_bodies() -> SpectralLibrary:
-    """Black bodies of 1,000 to 400,000 K."""
+    """Black bodies of 1,000 to 400,000 K.
+
+    ```python
+    black_bodies().ionising.max()  # photons per erg
+    ```
+    """
     log_teff = np.linspace(3.0, 5.6, 131)
     wavelength = np.geomspace(10.0, 1e7, 6001)
     spectra = {

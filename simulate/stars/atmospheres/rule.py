@@ -35,8 +35,15 @@ class Atmospheres:
     **Arguments:**
 
     - `cool`, `black_body`, `hot`, `wn`, `wc`, `post_agb`: the libraries.
-    - `hot_teff`: K, where `hot` takes over. `lowest_log_g`: cm s⁻² dex.
+    - `hot_teff`: K, where `hot` takes over.
+    - `lowest_log_g`: cm s⁻² dex.
     - `hottest`: K, above which stars that are not Wolf-Rayet or post-AGB are black bodies.
+
+    ```python
+    hot, cool = black_bodies(), black_bodies()
+    stars = Atmospheres(cool=cool, black_body=hot)
+    stars.assign(np.array([3.7, 4.6]), np.array([4.4, 4.0]), np.zeros(2, int))
+    ```
     """
 
     cool: SpectralLibrary
@@ -131,10 +138,18 @@ def read_atmospheres(
 
     **Arguments:**
 
-    - `ck04`: folder of the Castelli & Kurucz atlas. `hot`: folder of FSPS's hot spectra.
-    - `z`: metal mass fraction, for the hot libraries. `metallicity`: [M/H] of the cool ones, by
-      default log10(z / 0.017).
-    - `wolf_rayet`: read the Wolf-Rayet and post-AGB libraries. `black_body_above`: K.
+    - `ck04`: folder of the Castelli & Kurucz atlas.
+    - `hot`: folder of FSPS's hot spectra, or None for none.
+    - `z`: metal mass fraction, for the hot libraries.
+    - `metallicity`: [M/H] of the cool ones, by default log10(z / 0.017).
+    - `wolf_rayet`: read the Wolf-Rayet and post-AGB libraries.
+    - `black_body_above`: K, above which stars that are not Wolf-Rayet or post-AGB are black bodies.
+
+    Raises what `read_ck04`, `read_wmbasic` and `read_cmfgen` raise.
+
+    ```python
+    read_atmospheres("ck04models", "Hot_spectra", z=0.014).libraries
+    ```
     """
     if metallicity is None:
         metallicity = float(np.log10(z / Z_SUN))

@@ -37,6 +37,13 @@ class Isochrone:
 
     Raises `ValueError` for shapes that differ, values that are not finite, masses that do not
     increase.
+
+    ```python
+    mass = np.array([1.0, 2.0])
+    zeros, kind = np.zeros(2), np.zeros(2, int)
+    one = Isochrone(7.0, mass, mass, np.array([0.0, 1.2]), zeros + 3.8, zeros + 4.3, kind)
+    one.at(np.array([1.2, 1.5])).log_lum
+    ```
     """
 
     log_age: float
@@ -87,10 +94,19 @@ class IsochroneSet:
 
     **Arguments:**
 
-    - `isochrones`: in order of age. `z`: their metal mass fraction.
-    - `source`: what they are and where they came from. `citations`: papers to cite.
+    - `isochrones`: in order of age.
+    - `z`: their metal mass fraction.
+    - `source`: what they are and where they came from.
+    - `citations`: papers to cite.
 
     Raises `ValueError` if the ages do not increase.
+
+    ```python
+    mass = np.array([1.0, 2.0])
+    zeros, kind = np.zeros(2), np.zeros(2, int)
+    one = Isochrone(7.0, mass, mass, np.array([0.0, 1.2]), zeros + 3.8, zeros + 4.3, kind)
+    IsochroneSet((one,), z=0.014, source="made by hand", citations=()).log_age
+    ```
     """
 
     isochrones: tuple[Isochrone, ...]

@@ -25,6 +25,10 @@ def read_cmd(path: str | os.PathLike[str]) -> IsochroneSet:
     does. Rows that close an isochrone with a remnant (log L of -9) are dropped.
 
     Raises `ValueError` for a file without that header, or with several metallicities.
+
+    ```python
+    read_cmd("output123456789.dat").between(6.0, 9.0)
+    ```
     """
     path = pathlib.Path(path)
     header: list[str] = []

@@ -26,9 +26,14 @@ def read_fsps(path: str | os.PathLike[str], *, z: float | None = None) -> Isochr
 
     **Arguments:**
 
-    - `path`: the file. `z`: its metal mass fraction, by default that in its name.
+    - `path`: the file.
+    - `z`: its metal mass fraction, by default that in its name.
 
     Raises `ValueError` for a file with other columns, or without a z in its name or argument.
+
+    ```python
+    read_fsps("isoc_z0.0190.dat").log_age
+    ```
     """
     path = pathlib.Path(path)
     if z is None:

@@ -22,9 +22,14 @@ def read_mist(path: str | os.PathLike[str], *, pre_main_sequence: bool = True) -
 
     **Arguments:**
 
-    - `path`: the file. `pre_main_sequence`: keep stars of phase -1.
+    - `path`: the file.
+    - `pre_main_sequence`: keep stars of phase -1.
 
     Raises `ValueError` for another layout.
+
+    ```python
+    read_mist("MIST_v1.2_feh_p0.00_afe_p0.0_vvcrit0.4_full.iso", pre_main_sequence=False)
+    ```
     """
     path = pathlib.Path(path)
     lines = path.read_text().splitlines()

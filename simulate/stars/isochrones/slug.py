@@ -60,10 +60,15 @@ def read_slug(
     - `data`: SLUG's folder of data, the one that `SLUG_DIR` names (it holds `data/tracks`).
     - `log_age`: `(age,)`, log10 yr, increasing.
     - `tracks`, `spectra`: names in `tracks.toml` and `spectra.toml` (SLUG loads spectra even for
-      isochrones). `feh`: [Fe/H] of the tracks; `z`: the metal mass fraction that it stands for.
+      isochrones).
+    - `feh`: [Fe/H] of the tracks; `z`: the metal mass fraction that it stands for.
     - `low`, `high`: M_sun, range of initial masses.
 
     Raises `FileNotFoundError` where the data are absent and `ImportError` without slugpy.
+
+    ```python
+    read_slug("slug3", np.linspace(6.0, 9.0, 61))
+    ```
     """
     folder = pathlib.Path(data).resolve() / "data"
     for needed in ("tracks/tracks.toml", "spectra/spectra.toml"):
