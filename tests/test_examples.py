@@ -52,14 +52,22 @@ NOT_RUN = {
     "inference.PosteriorDraws": "samples for a minute",
     "inference.GridPosteriors": "samples for a minute",
     "inference.calibrate": "makes hundreds of fits",
-    "selection.injection.run_injections": "starts processes",
     "selection.learning.evaluate": "needs thousands of injections",
     "selection.learning.choose_clusters": "needs thousands of injections",
-    "selection.pipeline.Detections.write": "needs four bands",
-    "selection.pipeline.run_pipeline": "needs four bands",
 }
 # Public names without an example, by the reason; for the pages that are whole.
-WHOLE = ("ground", "networks", "forward", "operators", "catalogues", "clusters", "images", "stars")
+WHOLE = (
+    "ground",
+    "networks",
+    "forward",
+    "operators",
+    "catalogues",
+    "clusters",
+    "images",
+    "stars",
+    "pipelines",
+    "injections",
+)
 NO_EXAMPLE = {
     "a constant": ("theta.AXES", "theta.AXIS_UNITS", "bands.BANDS", "extras.EXTRAS"),
     "a number of the paper that `corrected_counts` takes": (
@@ -81,7 +89,11 @@ NO_EXAMPLE = {
         "selection.catalogue.PhotometricErrors",
         "selection.catalogue.WithEstimates",
     ),
-    "a protocol, with an example in what takes it": ("simulate.Engine",),
+    "a protocol, with an example in what takes it": (
+        "simulate.Engine",
+        "selection.pipeline.Pipeline",
+        "selection.injection.Build",
+    ),
     "an interface, of which each kind has an example": (
         "simulate.Profile",
         "simulate.AbstractRadiusLaw",
@@ -90,6 +102,10 @@ NO_EXAMPLE = {
     "a part of `GalaxySettings`, whose example has it": ("simulate.Exposure",),
     "what `build_grid` makes on its way": ("simulate.stars.Photometry",),
     "numbers by name": ("simulate.stars.Kind",),
+    "a pipeline, with an example of its settings": (
+        "selection.pipeline.PhangsPipeline",
+        "selection.pipeline.PhangsSurveySettings",
+    ),
     "a prior, of which its module and `as_prior` have examples": (
         "forward.Uniform",
         "forward.Normal",
@@ -99,7 +115,7 @@ NO_EXAMPLE = {
         "forward.Tied",
         "forward.Given",
     ),
-    "a type": ("selection.ActsOn", "selection.Outside"),
+    "a type": ("selection.ActsOn", "selection.Outside", "selection.injection.Clock"),
     "what its one maker has an example of": ("selection.CompleteSelection",),
     "functions by name, which `operator_from_settings` calls": ("selection.SOURCES",),
     "kinds by name; the abstract class says how one is added": (
@@ -127,6 +143,8 @@ NO_EXAMPLE = {
     "what only another function returns": (
         "shards.Done",
         "simulate.DrawnClusters",
+        "selection.pipeline.Apertures",
+        "selection.injection.Matches",
         "simulate.stars.Spectrum",
         "simulate.Galaxy",
         "simulate.DrawnStars",

@@ -42,11 +42,19 @@ class Injector:
 
     **Arguments:**
 
-    - `frame`: the untouched images. `library`: absolute magnitudes in at least its bands.
-    - `templates`: templates of the bands. `pipeline`: the survey. `plan`: of the test.
+    - `frame`: the untouched images.
+    - `library`: clusters with absolute magnitudes in at least the frame's bands.
+    - `templates`: templates of the bands.
+    - `pipeline`: the survey.
+    - `plan`: the plan of the test.
 
     Raises `ValueError` for a library that lacks a band, is too short for the plan, or has no radii
     where the plan takes them from it, and for a frame without a V band.
+
+    ```python
+    injector = Injector(frame, library, templates, pipeline, plan)
+    injector.run(0).catalogued.mean()  # of the first of injector.n_frames
+    ```
     """
 
     frame: Frame
@@ -212,6 +220,7 @@ class Injector:
 
         **Arguments:**
 
+        - `number`: of the frame, below `n_frames`.
         - `clock`: told the seconds of the stages `place`, `inject`, `pipeline` and `match`.
         """
         ticks = [time.perf_counter()]

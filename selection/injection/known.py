@@ -30,11 +30,19 @@ class KnownClusters:
     **Arguments:**
 
     - `x`, `y`: `(n,)`, pixels; the centre of the first pixel is (0, 0).
-    - `v_mag`: `(n,)`, apparent V magnitude of all light. `r_eff_pc`: `(n,)`, half-light radius.
+    - `v_mag`: `(n,)`, apparent V magnitude of all light.
+    - `r_eff_pc`: `(n,)`, half-light radius, pc.
     - `theta`: `(n, 3)`, true log_mass, log_age and a_v.
     - `truth`: parameters of the population that they were drawn from, JSON; for the catalogue.
 
     Raises `ValueError` for shapes that differ.
+
+    ```python
+    own = galaxy.clusters
+    v_mag = own.apparent(frame.distance_modulus, ["ACS_F555W"])[:, 0]
+    known = KnownClusters(galaxy.x, galaxy.y, v_mag, own.r_eff_pc, own.theta)
+    known.catalogue(found, frame, templates).theta
+    ```
     """
 
     x: Float[np.ndarray, "n"]
@@ -121,8 +129,19 @@ def catalogued_clusters(
 
     **Arguments:**
 
-    - `x`, `y`, `v_mag`, `r_eff_pc`: of the clusters: pixels, apparent magnitude, half-light radius.
-    - `found`: what the pipeline finds. `image`: in V. `light`: of the clusters' templates in V.
+    - `x`, `y`: `(n,)`, centres of the clusters, pixels.
+    - `v_mag`: `(n,)`, their apparent V magnitudes.
+    - `r_eff_pc`: `(n,)`, their half-light radii, pc.
+    - `found`: what the pipeline finds.
+    - `image`: the image in V.
+    - `light`: of the clusters' templates in V.
+
+    ```python
+    own, light = galaxy.clusters, ApertureLight(templates, "ACS_F555W")
+    v_mag = own.apparent(frame.distance_modulus, ["ACS_F555W"])[:, 0]
+    image = frame.image("ACS_F555W")
+    catalogued_clusters(galaxy.x, galaxy.y, v_mag, own.r_eff_pc, found, image, light)
+    ```
     """
     out = np.full(len(x), -1)
     sources = np.flatnonzero(found.catalogued)

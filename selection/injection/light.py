@@ -19,8 +19,13 @@ class ApertureLight:
 
     **Arguments:**
 
-    - `templates`: of the clusters' templates. `band`: one of its bands.
+    - `templates`: templates of the clusters.
+    - `band`: one of its bands.
     - `reach_pix`: farthest distance of an aperture from a cluster that will be asked for.
+
+    ```python
+    ApertureLight(templates, "ACS_F555W").fraction(np.array([1.0, 3.0]), np.array([0.0, 2.0]))
+    ```
     """
 
     templates: Templates
@@ -68,7 +73,17 @@ class ApertureLight:
 def source_light(
     image: BandImage, x: Float[np.ndarray, "n"], y: Float[np.ndarray, "n"]
 ) -> Float[np.ndarray, "n"]:
-    """Electrons/s in the same aperture of an image, less the sky; NaN over bad pixels."""
+    """Electrons/s in the aperture of `ApertureLight`, less the sky; NaN over bad pixels.
+
+    **Arguments:**
+
+    - `image`: the band.
+    - `x`, `y`: `(n,)`, centres, pixels.
+
+    ```python
+    source_light(frame.image("ACS_F555W"), found.x, found.y)
+    ```
+    """
     return aperture_photometry(image, x, y, (APERTURE_PIX,), SKY_PIX).flux[:, 0]
 
 
@@ -80,7 +95,12 @@ def owns(own: Float[np.ndarray, "n"], measured: Float[np.ndarray, "n"]) -> Bool[
 
     **Arguments:**
 
-    - `own`: the cluster's expected light in the aperture. `measured`: of the image, same unit.
+    - `own`: `(n,)`, the cluster's expected light in the aperture.
+    - `measured`: `(n,)`, light of the image in it, in the same unit.
+
+    ```python
+    owns(np.array([3.0, 1.0]), np.array([4.0, 4.0]))  # True, False
+    ```
     """
     with np.errstate(invalid="ignore"):
         return (measured > 0) & (own >= SHARE * measured)

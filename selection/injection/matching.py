@@ -52,7 +52,13 @@ def match_sources(
 
     **Arguments:**
 
-    - `x`, `y`: of the injections, pixels. `found`, `control`: with and without them.
+    - `x`, `y`: `(n,)`, positions of the injections, pixels.
+    - `found`, `control`: detections with and without them.
+    - `radius_pix`: radius within which a source belongs to an injection, pixels.
+
+    ```python
+    match_sources(galaxy.x, galaxy.y, found, found.take(np.array([], int)), radius_pix=3.0).source
+    ```
     """
     old = control.catalogued
     from_old = nearest_distance(found.x, found.y, control.x[old], control.y[old])
@@ -83,7 +89,15 @@ def match_one_to_one(
 ) -> Int[np.ndarray, "n"]:
     """Index of the source of each injection, -1 for none: the closest pairs first, each used once.
 
-    Pairs farther apart than `radius_pix` do not count; equal distances go to the lower index.
+    **Arguments:**
+
+    - `x`, `y`: `(n,)`, positions of the injections, pixels.
+    - `found_x`, `found_y`: `(m,)`, positions of the sources, pixels.
+    - `radius_pix`: pairs farther apart do not count; equal distances go to the lower index.
+
+    ```python
+    match_one_to_one(galaxy.x, galaxy.y, found.x, found.y, 3.0)
+    ```
     """
     out = np.full(len(x), -1)
     if not len(x) or not len(found_x):

@@ -31,18 +31,28 @@ class InjectionPlan:
       every repeat; a test set can begin where a training set ended. None takes all that follow.
     - `repeats`: how often, each time at new positions and with new noise.
     - `per_frame`: most clusters in a frame.
+    - `start_row`: first row of the library that is injected.
     - `group`: `"brightness"` sorts the rows by V magnitude before they are cut into frames, and a
       frame gets no more light than `max_light`; `"rows"` takes `per_frame` rows as they come.
-    - `max_light`: injected light in V over that of the frame above its darkest percent. At least
-      `min_per_frame` clusters are injected whatever their light.
-    - `radii_pc`: half-light radii; frames of each in turn have clusters of one radius. None takes
-      each cluster's own, from the library.
-    - `seed`: of positions and noise. A frame follows from the plan, the library and its number.
-    - `sigma_pc`, `margin_pix`, `scale_factors`: of `placement_density`. The last are sets of
-      weights of white light, by filter, as `LegusSettings` has for detection.
+    - `max_light`: injected light in V over that of the frame above its darkest percent.
+    - `min_per_frame`: at least so many clusters are injected whatever their light.
+    - `radii_pc`: half-light radii, pc; frames of each in turn have clusters of one radius. None
+      takes each cluster's own, from the library.
+    - `seed`: seed of positions and noise. A frame follows from the plan, the library and its
+      number.
+    - `sigma_pc`, `margin_pix`: smoothing (pc) of the light that positions follow, and border
+      (pixels) that they keep from.
+    - `scale_factors`: sets of weights of white light, by filter, as `LegusSettings` has for
+      detection.
     - `min_separation`, `min_separation_pix`: least distance of two injections in half-light radii,
       of the larger one, and in pixels; both hold.
-    - `match_pix`: radius within which a source belongs to an injection.
+    - `match_pix`: radius within which a source belongs to an injection, pixels.
+
+    Raises `ValueError` for numbers out of their ranges.
+
+    ```python
+    InjectionPlan(n_clusters=500, start_row=20_000, repeats=20, radii_pc=(3.0,), seed=4)
+    ```
     """
 
     n_clusters: int | None = None
@@ -136,10 +146,24 @@ def place(
     min_separation_pix: float,
     rng: np.random.Generator,
 ) -> tuple[Float[np.ndarray, "n"], Float[np.ndarray, "n"]]:
-    """Positions (x, y) drawn from the density, no two closer than they may be.
+    """Positions (x, y), pixels, drawn from a density, no two closer than they may be.
 
-    A position within `min_separation` times the larger half-light radius, or `min_separation_pix`,
-    of one that was drawn before is drawn again. Raises `ValueError` when there is no room.
+    A position that is too close to one that was drawn before is drawn again.
+
+    **Arguments:**
+
+    - `density`: `(row, col)`, probability of each pixel.
+    - `radii_pix`: `(n,)`, half-light radii, pixels.
+    - `min_separation`: least distance of two, in half-light radii of the larger.
+    - `min_separation_pix`: least distance of two, pixels.
+    - `rng`: a generator of NumPy.
+
+    Raises `ValueError` when there is no room.
+
+    ```python
+    everywhere = np.full((96, 96), 1 / 96**2)
+    x, y = place(everywhere, np.full(5, 1.6), 3.0, 10.0, np.random.default_rng(0))
+    ```
     """
     n = len(radii_pix)
     x, y = np.empty(n), np.empty(n)

@@ -42,6 +42,7 @@ def run_injections(
     **Arguments:**
 
     - `build`: makes the injector, once in each process.
+    - `out`: the file; shards lie beside it until it is whole.
     - `work`: processes, and frames between two files; the result is the same.
     - `progress`: called with the number of frames done so far and of all.
 
@@ -51,13 +52,13 @@ def run_injections(
     ```python
     @dataclasses.dataclass(frozen=True)
     class Test:
-        seed: int
+        n_clusters: int
 
         def __call__(self) -> Injector:
-            plan = InjectionPlan(seed=self.seed)
-            return Injector(frame(), library(), templates(), pipeline(), plan)
+            plan = InjectionPlan(n_clusters=self.n_clusters, min_separation=0.0)
+            return Injector(frame, library, templates, pipeline, plan)
 
-    run_injections(Test(seed=1), "table.h5", Work(workers=4))
+    run_injections(Test(25), "table.h5")  # Work(workers=4) where Test is in a module of yours
     ```
     """
     injector = _injector(build)

@@ -35,27 +35,37 @@ class InjectionTable:
 
     **Arguments:**
 
-    - `bands`: of the columns of the magnitudes.
+    - `bands`: names of the columns of the magnitudes.
     - `frame`, `cluster`, `repeat`: `(n,)`, number of the frame, row of the cluster library, and how
       often that row had been injected before.
-    - `log_mass`, `log_age`, `a_v`: `(n,)`, θ. `r_eff_pc`: `(n,)`, as rendered.
+    - `log_mass`, `log_age`, `a_v`: `(n,)`, θ: log10 M_sun, log10 yr, mag.
+    - `r_eff_pc`: `(n,)`, half-light radius as rendered, pc.
     - `true_mags`: `(n, band)`, apparent Vega magnitudes of all the light that was put in; infinite
       for a cluster without light in a band.
-    - `x`, `y`: `(n,)`, pixels. `background`: `(n,)`, local sky of the untouched frame in the V
-      band, electrons/s/pixel. `crowding`: `(n,)`, detections of the untouched frame within 25
-      pixels.
-    - `log_density`: `(n,)`, of the design, as in `ClusterLibrary`.
+    - `x`, `y`: `(n,)`, pixels.
+    - `background`: `(n,)`, local sky of the untouched frame in the V band, electrons/s/pixel.
+    - `crowding`: `(n,)`, detections of the untouched frame within 25 pixels.
+    - `log_density`: `(n,)`, density of the design, as in `ClusterLibrary`.
     - `detected`: `(n,)`, the pipeline detected something within the matching radius where it
-      detects nothing without injections. `already_there`: something there is in the catalogue of
-      the untouched frame. `catalogued`: the label; a source that passes every cut is matched to
-      this injection and to no other, and the injection gives at least half of its V light.
-    - `measured_mags`, `measured_errors` `(n, band)`, `ci` `(n,)`, `cuts` `(n,)` each: of the
-      matched source; NaN and False where there is none.
+      detects nothing without injections.
+    - `already_there`: `(n,)`, something there is in the catalogue of the untouched frame.
+    - `catalogued`: `(n,)`, the label; a source that passes every cut is matched to this injection
+      and to no other, and the injection gives at least half of its V light.
+    - `measured_mags`, `measured_errors`: `(n, band)`, of the matched source; NaN where there is
+      none.
+    - `ci`: `(n,)`, its concentration index, mag.
+    - `cuts`: for each cut, `(n,)`: whether the matched source passes; False where there is none.
     - `meta`: plan, pipeline, checksums; JSON.
     - `inclusion`: `(n,)`, as in `ClusterLibrary`, for clusters that were chosen from a pool; None
       where none were. In a joined table it is NaN for the rows of tables without it.
 
     Raises `ValueError` for shapes that differ.
+
+    ```python
+    table = InjectionTable.load("injections.h5")
+    massive = table.take(table.log_mass > 4.5)
+    massive.catalogued.mean()
+    ```
     """
 
     bands: tuple[str, ...]

@@ -59,9 +59,14 @@ class Field:
 
     **Arguments:**
 
-    - `frame`: the images. `psfs`: one PSF for each band.
+    - `frame`: the images.
+    - `psfs`: one PSF for each band.
     - `eta`: slope of model clusters, (1 + r²/a²)^(−eta).
     - `folder`: from which paths among the settings start.
+
+    ```python
+    Field(frame, psfs, eta=2.0)
+    ```
     """
 
     frame: Frame
@@ -74,6 +79,10 @@ def pipeline_settings(kind: str) -> type:
     """The dataclass of the settings of a kind of pipeline.
 
     Raises `ValueError` for an unknown kind, and for a class of the user's that is no dataclass.
+
+    ```python
+    pipeline_settings("legus")  # LegusSettings
+    ```
     """
     cls = PIPELINES.find(kind)
     settings = getattr(cls, "Settings", cls)
@@ -90,7 +99,8 @@ def make_pipeline(kind: str, settings: Any, field: Field) -> Pipeline:
 
     **Arguments:**
 
-    - `kind`: its name in `PIPELINES`. `settings`: as `pipeline_settings` says.
+    - `kind`: its name in `PIPELINES`.
+    - `settings`: as `pipeline_settings` says.
     - `field`: the survey's images and PSFs.
 
     Raises `ValueError` for an unknown kind, settings of another, what is no pipeline, and a
@@ -121,6 +131,10 @@ def describe_pipeline(pipeline: Pipeline) -> dict[str, Any]:
 
     These are of the file of its code, and of all its fields, whatever `describe` leaves out. Raises
     `ValueError` for what JSON cannot hold, and code that cannot be read.
+
+    ```python
+    describe_pipeline(pipeline)["detection_sigma"]
+    ```
     """
     cls = type(pipeline)
     try:
@@ -167,7 +181,12 @@ def _is_ours(cls: type) -> bool:
 
 
 def pipeline_source(kind: str) -> pathlib.Path | None:
-    """The file that defines a pipeline of the user's; None for ours, and for one in a notebook."""
+    """The file that defines a pipeline of the user's; None for ours, and for one in a notebook.
+
+    ```python
+    pipeline_source("legus")  # None
+    ```
+    """
     cls = PIPELINES.find(kind)
     if _is_ours(cls):
         return None
@@ -195,10 +214,16 @@ def _code_sha256(cls: type) -> str:
 def run_pipeline(pipeline: Pipeline, frame: Frame) -> Detections:
     """What a pipeline finds in a frame, with positions on the sky and what it was.
 
+    **Arguments:**
+
+    - `pipeline`: ours, or any function from a frame to `Detections` that describes itself.
+    - `frame`: the images.
+
     Raises as `find_with`.
 
     ```python
-    found = run_pipeline(LegusPipeline.for_field(frame, default_psfs(frame.bands)), frame)
+    found = run_pipeline(pipeline, frame)
+    found.counts, found.mags[found.catalogued]
     ```
     """
     found = find_with(pipeline, frame)
@@ -215,6 +240,10 @@ def find_with(pipeline: Pipeline, frame: Frame) -> Detections:
 
     Raises `ValueError` for what are no detections in the frame's bands, and where the pipeline
     gives up on the frame (its `RuntimeError`); and whatever else the pipeline raises.
+
+    ```python
+    find_with(pipeline, frame).x
+    ```
     """
     try:
         found = pipeline(frame)

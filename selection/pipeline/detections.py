@@ -32,7 +32,7 @@ class Detections:
 
     **Arguments:**
 
-    - `bands`: of the columns of `mags`.
+    - `bands`: names of the columns of `mags`.
     - `x`, `y`: `(n,)`, pixels; the centre of the first pixel is (0, 0).
     - `mags`, `mag_errors`: `(n, band)`, apparent Vega magnitudes as the survey publishes them
       (aperture-corrected), and their errors; NaN where there is no positive flux.
@@ -41,9 +41,17 @@ class Detections:
     - `columns`: further measurements, `(n,)` each.
     - `ids`: `(n,)`, identifiers; by default 1 to n.
     - `sky`: `(n, 2)`, right ascension and declination, deg; None where images have no WCS.
-    - `distance_modulus`: of the frame, mag. `pipeline`: its description; JSON.
+    - `distance_modulus`: distance modulus of the frame, mag.
+    - `pipeline`: the pipeline's description; JSON.
 
     Raises `ValueError` for shapes that differ, identifiers that repeat, or no cut.
+
+    ```python
+    x, mags = np.array([10.0, 52.3]), np.array([[22.1], [24.9]])
+    cuts = {"bright": mags[:, 0] < 24.0}
+    mine = Detections(("ACS_F555W",), x, x, mags, np.full((2, 1), 0.1), np.full(2, np.nan), cuts)
+    mine.catalogued
+    ```
     """
 
     bands: tuple[str, ...]
@@ -127,7 +135,7 @@ class Detections:
         name has another meaning in the file.
 
         ```python
-        found = run_pipeline(LegusPipeline(), frame)
+        found = run_pipeline(pipeline, frame)
         found.write("catalogue.ecsv")
         ```
         """

@@ -24,7 +24,7 @@ _SAME_PIX = 0.25
 
 @dataclasses.dataclass(frozen=True)
 class LegusSettings:
-    """Settings of the pipeline; the defaults are those of NGC 628-C.
+    """Settings of the pipeline; the defaults are those of NGC 628-C (Adamo et al. 2017).
 
     **Arguments:**
 
@@ -33,16 +33,28 @@ class LegusSettings:
       standard deviations of the background (SExtractor's DETECT_THRESH and DETECT_MINAREA).
     - `deblend_levels`, `deblend_contrast`, `clean`: as SExtractor's.
     - `back_size_pix`, `back_filter`: mesh of the background, and its median filter in meshes.
-    - `centroid_sigma_pix`: of the window of the centroids in V; 0 keeps barycentres of detection.
-      `centroid_shift_pix`: a source whose centroid is farther from its barycentre keeps that.
-    - `aperture_pix`, `sky_pix`: of the photometry. `ci_pix`: of the concentration index.
+    - `centroid_sigma_pix`: width of the window of the centroids in V; 0 keeps barycentres of
+      detection.
+    - `centroid_shift_pix`: a source whose centroid is farther from its barycentre keeps that.
+    - `aperture_pix`, `sky_pix`: radius of the aperture, and radii of the annulus of the sky,
+      pixels.
+    - `ci_pix`: radii of the two apertures of the concentration index, pixels.
     - `aperture_correction`: mag to add in each band, from the aperture to all light; negative. See
       `aperture_corrections`.
-    - `max_error`: mag, of both stages. `min_bands`: bands with that error or less.
-    - `ci_limit`: least concentration index. `ci_sky_slope`: its change per dex of local sky in V
-      above `ci_sky_reference` (electrons/s/pixel): in bright surroundings the sky's noise widens
-      the stars' distribution. 0 for one limit everywhere, as LEGUS used for NGC 628.
+    - `max_error`: largest error of both stages, mag.
+    - `min_bands`: number of bands with that error or less.
+    - `ci_limit`: least concentration index, mag.
+    - `ci_sky_slope`: its change per dex of local sky in V above `ci_sky_reference`: in bright
+      surroundings the sky's noise widens the stars' distribution. 0 for one limit everywhere, as
+      LEGUS used for NGC 628.
+    - `ci_sky_reference`: electrons/s/pixel.
     - `max_absolute_v`: faintest absolute V magnitude, with the distance modulus of the frame.
+
+    Raises `ValueError` for numbers out of their ranges.
+
+    ```python
+    LegusSettings(detection_sigma=10.0, min_bands=2, ci_limit=1.3)
+    ```
     """
 
     scale_factors: tuple[Mapping[str, float], ...] = SCALE_FACTORS
@@ -87,14 +99,15 @@ class LegusSettings:
 @PIPELINES.register("legus")
 @dataclasses.dataclass(frozen=True)
 class LegusPipeline:
-    """White light, detection, photometry, stage 1 and stage 2. Needs sep (extra `images`).
+    """The survey of LEGUS (Adamo et al. 2017): white light, detection, photometry, stage 1 and
+    stage 2. Needs sep (extra `images`).
 
     Sources are SExtractor's in white light; their centres are centroids in V (see `centroids`).
     Pixels that are bad in V are left out of the detection; where another band is bad, white light
     is that of the rest and the source has no magnitude in that band. Cuts, in order:
 
-    - `v_error`: error in V ≤ max_error. `b_or_i_error`: that in B or in I ≤ max_error;
-      passed where the frame has neither band.
+    - `v_error`: error in V ≤ max_error.
+    - `b_or_i_error`: error in B or in I ≤ max_error; passed where the frame has neither band.
     - `ci`: concentration index in V at or above its limit; one that cannot be measured fails.
     - `n_bands`: at least `min_bands` bands with an error ≤ max_error (stage 2 from here).
     - `absolute_v`: M_V ≤ max_absolute_v, of the corrected magnitude.
@@ -213,9 +226,19 @@ def detect(
     settings: LegusSettings,
     bad: np.ndarray | None = None,
 ) -> tuple[Float[np.ndarray, "n"], Float[np.ndarray, "n"]]:
-    """Positions (x, y) of sources, by SExtractor's method (sep).
+    """Positions (x, y) of sources, pixels, by SExtractor's method (sep).
+
+    **Arguments:**
+
+    - `white`: `(row, col)`, the image of detection, see `white_light`.
+    - `settings`: thresholds, deblending and background.
+    - `bad`: `(row, col)`, pixels to leave out, or None.
 
     Raises `RuntimeError` where sep gives up, with what to change.
+
+    ```python
+    x, y = detect(white_light(frame), LegusSettings(detection_sigma=10.0))
+    ```
     """
     import sep
 
@@ -270,6 +293,19 @@ def centroids(
     to some pixels, and a star measured so far off its centre has the concentration index of a
     cluster. Of sources with one centre, within a quarter of a pixel, the one whose barycentre is
     closest to it is kept.
+
+    **Arguments:**
+
+    - `image`: the band, V in the pipeline.
+    - `x`, `y`: `(n,)`, barycentres, pixels.
+    - `settings`: width of the window, and the largest shift.
+
+    Returns x and y of those that are left.
+
+    ```python
+    some = LegusSettings(detection_sigma=10.0)
+    x, y = centroids(frame.image("ACS_F555W"), *detect(white_light(frame), some), some)
+    ```
     """
     import sep
 
@@ -309,6 +345,18 @@ def aperture_corrections(
 
     LEGUS averages isolated clusters of each field; an EFF profile of about their median radius
     behind the PSF stands for them. Negative: the aperture holds less than all light.
+
+    **Arguments:**
+
+    - `psfs`: one PSF for each band.
+    - `pc_per_pixel`: side of a pixel, pc.
+    - `r_eff_pc`, `eta`: half-light radius (pc) and slope of the model, (1 + r²/a²)^(−eta).
+    - `aperture_pix`, `sky_pix`: radius of the aperture, and radii of the annulus of the sky,
+      pixels.
+
+    ```python
+    aperture_corrections(psfs, frame.pc_per_pixel)["ACS_F555W"]
+    ```
     """
     templates = Templates(psfs, pc_per_pixel, ProfileSettings(eta=eta))
     out = {}

@@ -21,8 +21,10 @@ class Apertures:
 
     **Arguments:**
 
-    - `flux`: `(n, radius)`, electrons/s above the sky. `error`: `(n, radius)`, the same unit.
-    - `sky`, `sky_std`: `(n,)`, per pixel, electrons/s. `n_sky`: `(n,)`, pixels they come from.
+    - `flux`: `(n, radius)`, electrons/s above the sky.
+    - `error`: `(n, radius)`, its error, electrons/s.
+    - `sky`, `sky_std`: `(n,)`, median and scatter of the sky in a pixel, electrons/s.
+    - `n_sky`: `(n,)`, number of pixels they come from.
     """
 
     flux: Float[np.ndarray, "n radius"]
@@ -51,12 +53,20 @@ def aperture_photometry(
 
     **Arguments:**
 
+    - `image`: the band.
+    - `x`, `y`: `(n,)`, centres, pixels.
+    - `radii_pix`: radii of the apertures, pixels.
+    - `sky_pix`: inner and outer radius of the annulus of the sky, pixels.
     - `sky_variance`: k, the variance of the sky over that of a mean; `MEDIAN_VARIANCE` is a
       median's.
     - `correlation`: C, by which noise that drizzled pixels share raises the variance of a sum over
       that of independent pixels. Not that of the source's photons, which are counted.
 
     Raises `ValueError` for radii that are not positive or an annulus that is none.
+
+    ```python
+    aperture_photometry(frame.image("ACS_F555W"), galaxy.x, galaxy.y, (1.0, 3.0, 4.0)).flux
+    ```
     """
     import sep
 
@@ -97,6 +107,18 @@ def annulus_sky(
     """Clipped median, scatter and number of the pixels of an annulus around each position.
 
     NaN, NaN and 0 where no pixel of it is inside the image.
+
+    **Arguments:**
+
+    - `image`: the band.
+    - `x`, `y`: `(n,)`, positions, pixels.
+    - `sky_pix`: inner and outer radius of the annulus, pixels.
+
+    Returns three arrays `(n,)`: electrons/s in a pixel, their scatter, and a number of pixels.
+
+    ```python
+    median, scatter, n = annulus_sky(frame.image("ACS_F555W"), galaxy.x, galaxy.y, (7.0, 8.0))
+    ```
     """
     low, high = sky_pix
     reach = int(np.ceil(high)) + 1
@@ -155,7 +177,17 @@ def _clipped(values: np.ndarray, n: np.ndarray) -> tuple[np.ndarray, np.ndarray,
 def magnitudes(
     image: BandImage, flux: Float[np.ndarray, "n"], error: Float[np.ndarray, "n"]
 ) -> tuple[Float[np.ndarray, "n"], Float[np.ndarray, "n"]]:
-    """Vega magnitudes and errors (1.0857 σ/F); NaN where flux is not positive."""
+    """Vega magnitudes and errors (1.0857 σ/F); NaN where flux is not positive.
+
+    **Arguments:**
+
+    - `image`: the band, whose zero point counts.
+    - `flux`, `error`: `(n,)`, electrons/s.
+
+    ```python
+    magnitudes(frame.image("ACS_F555W"), np.array([12.0]), np.array([0.6]))
+    ```
+    """
     with np.errstate(invalid="ignore", divide="ignore"):
         mag_error = np.where(flux > 0, 2.5 / np.log(10) * error / flux, np.nan)
     return image.mag(flux), mag_error

@@ -44,6 +44,10 @@ class PhangsSettings:
       stellar exclusion region where there is none.
     - `hd_limit_m_v`, `hd_mci_in`: of the super-H-D route.
     - `doubles_pix`: distance within which the fainter candidate is dropped.
+
+    ```python
+    PhangsSettings(min_bands=2, ci_floor=1.35)
+    ```
     """
 
     sample: Literal["human", "ml"] = "human"
