@@ -52,8 +52,6 @@ NOT_RUN = {
     "inference.PosteriorDraws": "samples for a minute",
     "inference.GridPosteriors": "samples for a minute",
     "inference.calibrate": "makes hundreds of fits",
-    "selection.learning.evaluate": "needs thousands of injections",
-    "selection.learning.choose_clusters": "needs thousands of injections",
 }
 # Public names without an example, by the reason; for the pages that are whole.
 WHOLE = (
@@ -67,6 +65,7 @@ WHOLE = (
     "stars",
     "pipelines",
     "injections",
+    "learning",
 )
 NO_EXAMPLE = {
     "a constant": ("theta.AXES", "theta.AXIS_UNITS", "bands.BANDS", "extras.EXTRAS"),
@@ -75,6 +74,7 @@ NO_EXAMPLE = {
         "selection.CLIP_LOG_AGE",
         "selection.MASK_LOG_AGE",
     ),
+    "a default": ("selection.learning.NEIGHBOURS",),
     "a word of `meta`": ("selection.catalogue.GAUSSIAN",),
     "a part of a column map, whose example has it": (
         "selection.catalogue.Quantity",
@@ -115,7 +115,12 @@ NO_EXAMPLE = {
         "forward.Tied",
         "forward.Given",
     ),
-    "a type": ("selection.ActsOn", "selection.Outside", "selection.injection.Clock"),
+    "a type": (
+        "selection.ActsOn",
+        "selection.Outside",
+        "selection.injection.Clock",
+        "selection.learning.LearnedOperator",
+    ),
     "what its one maker has an example of": ("selection.CompleteSelection",),
     "functions by name, which `operator_from_settings` calls": ("selection.SOURCES",),
     "kinds by name; the abstract class says how one is added": (
@@ -135,6 +140,7 @@ NO_EXAMPLE = {
         "files.FileError",
         "extras.MissingExtraError",
         "networks.TrainingDiverged",
+        "selection.learning.LearningError",
         "selection.SelectionDomainError",
         "selection.catalogue.CatalogueError",
         "selection.SelectionFileError",
@@ -143,6 +149,12 @@ NO_EXAMPLE = {
     "what only another function returns": (
         "shards.Done",
         "simulate.DrawnClusters",
+        "selection.learning.Evaluation",
+        "selection.learning.Repeats",
+        "selection.learning.Scores",
+        "selection.learning.Neighbours",
+        "selection.learning.Reliability",
+        "selection.learning.Choice",
         "selection.pipeline.Apertures",
         "selection.injection.Matches",
         "simulate.stars.Spectrum",

@@ -23,7 +23,8 @@ class Choice:
 
     - `library`: the chosen clusters in the pool's order, with their `inclusion`; what decided it
       is in its meta under `choice`.
-    - `design`: rows among those that could be chosen. `p`: the pilot's mean probability of these.
+    - `design`: rows among those that could be chosen.
+    - `p`: `(candidate,)`, the pilot's mean probability of these.
     - `n_pool`, `n_excluded`: clusters of the pool, and those of them that were chosen before.
     """
 
@@ -70,6 +71,8 @@ def choose_clusters(
     **Arguments:**
 
     - `pilot`: two or more networks, whose disagreement says what is not known.
+    - `pool`: the clusters to choose from.
+    - `settings`: how many, and by what.
     - `exclude`: libraries by name whose clusters, known by their `seed`, are left out.
     - `progress`: called with the number of clusters that the pilot was asked for and of all.
 
@@ -78,9 +81,9 @@ def choose_clusters(
     nothing was chosen; `ValueError` for a pool without what the pilot takes.
 
     ```python
-    pilot = learn(InjectionTable.load("pilot.h5")).operator
-    chosen = choose_clusters(pilot, ClusterLibrary.load("pool.h5"), ChoiceSettings(n=20_000))
+    chosen = choose_clusters(learned.operator, library, ChoiceSettings(n=50))
     chosen.library.save("chosen.h5")
+    chosen.summary()
     ```
     """
     exclude = {} if exclude is None else exclude

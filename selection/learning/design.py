@@ -24,10 +24,14 @@ class ChoiceSettings:
     - `uniform`: share of the draws that every row has alike, so that nothing that the pilot got
       wrong is left unseen; above 0, for a row without a chance cannot be weighted.
     - `disagreement`: weight of the spread of the members beside (p(1 − p))^½.
-    - `seed`: of the draws.
+    - `seed`: seed of the draws.
     - `start_row`: first row of the pool that may be chosen; a pilot may have used those before it.
 
     Raises `ValueError` for a negative number, none to choose, or no uniform share.
+
+    ```python
+    ChoiceSettings(n=20_000, start_row=5_000)
+    ```
     """
 
     n: int
@@ -51,8 +55,15 @@ class ChoiceSettings:
 class TransitionDesign:
     """Rows of a pool, drawn without repeats, and how likely each was.
 
-    `rows`: `(n,)`, in increasing order. `inclusion`: `(n,)`, the probability with which each of
-    them was chosen.
+    **Arguments:**
+
+    - `rows`: `(n,)`, in increasing order.
+    - `inclusion`: `(n,)`, the probability with which each of them was chosen.
+
+    ```python
+    members = np.random.default_rng(0).uniform(size=(3, 200))
+    TransitionDesign.choose(members, ChoiceSettings(n=50)).weights
+    ```
     """
 
     rows: Int[np.ndarray, "n"]

@@ -35,7 +35,8 @@ class Repeats:
 
     **Arguments:**
 
-    - `test`: the clusters and p_true. `scores`: of the operator's probabilities against it.
+    - `test`: the clusters and p_true.
+    - `scores`: distances of the operator's probabilities from it.
     - `neighbours`: a yardstick for what the operator's inputs allow, see `TestSet.neighbours`.
     """
 
@@ -50,10 +51,12 @@ class Evaluation:
 
     **Arguments:**
 
-    - `table`: all injections. `p`: probability of each cluster, over the places of its repeats,
-      each with its own sky, where there are repeats; else of each row.
+    - `table`: all injections.
+    - `p`: probability of each cluster, over the places of its repeats, each with its own sky, where
+      there are repeats; else of each row.
     - `log_loss`: mean cross-entropy, nats, of one injection of each cluster.
-    - `reliability`: of all injections. `breaks`: see `monotonic_breaks`.
+    - `reliability`: probabilities against outcomes, of all injections.
+    - `breaks`: see `monotonic_breaks`.
     - `repeats`: None for a table without repeats.
     """
 
@@ -104,7 +107,7 @@ def evaluate(
 
     - `operator`: what `learn` returned, or a file that `Learned.save` wrote: either knows what it
       was trained on.
-    - `tables`: of injections: one, or several by name, which are joined.
+    - `tables`: injections: one table, or several by name, which are joined.
     - `neighbours`: counts of neighbours to try.
 
     Raises `LearningError` for a file without networks, tables in other bands, and tables that the
@@ -112,7 +115,9 @@ def evaluate(
     and `reliability`.
 
     ```python
-    found = evaluate("operator.h5", InjectionTable.load("repeats.h5"))
+    few = TrainSettings(widths=(8,), n_members=2, epochs=3, validation=0.3)
+    learned = learn(table.take(table.cluster < 90), LearnSettings(train=few))
+    found = evaluate(learned, table.take(table.cluster >= 90), neighbours=(20,))
     print(found.summary())
     ```
     """
@@ -155,7 +160,13 @@ def _with_marks(operator: Learned | Path) -> tuple[LearnedOperator, TrainingMark
 
 
 def learned_networks(path: Path) -> LearnedOperator:
-    """The networks of an operator file; raises `LearningError` for a file of another operator."""
+    """The networks of an operator file; raises `LearningError` for a file of another operator.
+
+    ```python
+    learned.save("mine.h5")
+    learned_networks("mine.h5").n_members
+    ```
+    """
     loaded = load_selection(path)
     if not isinstance(loaded, NetworkSelection | PhotometricNetwork):
         raise LearningError(f"{path}: holds a {type(loaded).__name__}; expected learned networks")

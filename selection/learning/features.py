@@ -25,8 +25,15 @@ class Inputs:
 
     - `kind`: `"physical"` for log_mass, log_age and a_v; `"photometric"` for the true apparent
       magnitudes in the bands of the table.
-    - `r_eff`, `background`: also log10 of the half-light radius (pc) and of the local sky.
+    - `r_eff`: also log10 of the half-light radius, pc.
+    - `background`: also log10 of the local sky, electrons/s/pixel.
     - `masked`: photometric; bands may be missing.
+
+    Raises `ValueError` for another kind, or a mask of physical properties.
+
+    ```python
+    Inputs("physical", r_eff=True).nuisances  # ("log_r_eff_pc",)
+    ```
     """
 
     kind: Literal["physical", "photometric"] = "physical"
@@ -42,6 +49,7 @@ class Inputs:
 
     @property
     def nuisances(self) -> tuple[str, ...]:
+        """Names of the further properties, in the order of the network's inputs."""
         return (R_EFF,) * self.r_eff + (BACKGROUND,) * self.background
 
 
@@ -56,9 +64,13 @@ def nuisance_columns(table: InjectionTable, names: tuple[str, ...]) -> Float[np.
 
 
 def magnitude_limits(table: InjectionTable) -> Float[np.ndarray, "band 2"]:
-    """Brightest and faintest finite magnitude in each band.
+    """Brightest and faintest finite magnitude in each band, `(band, 2)`.
 
     Raises `ValueError` for a band in which no cluster gives light.
+
+    ```python
+    magnitude_limits(table)
+    ```
     """
     finite = np.isfinite(table.true_mags)
     if not finite.any(axis=0).all():
@@ -74,10 +86,19 @@ def features(
     inputs: Inputs,
     limits: Float[np.ndarray, "band 2"] | None = None,
 ) -> Float[np.ndarray, "n k"]:
-    """The inputs of each row, in the order that the operators expect.
+    """The inputs `(n, property)` of each row, in the order that the operators expect.
 
-    `limits`: magnitudes are clipped to these; by default to `magnitude_limits`. A mask, if there is
-    one, is all ones.
+    **Arguments:**
+
+    - `table`: the injections.
+    - `inputs`: which properties.
+    - `limits`: `(band, 2)`, mag; magnitudes are clipped to these, by default to `magnitude_limits`.
+
+    A mask, if there is one, is all ones.
+
+    ```python
+    features(table, Inputs("photometric", r_eff=True)).shape
+    ```
     """
     more = nuisance_columns(table, inputs.nuisances)
     if inputs.kind == "physical":
@@ -89,7 +110,12 @@ def features(
 
 
 def operator_inputs(operator: LearnedOperator) -> Inputs:
-    """What an operator's networks were trained on."""
+    """What an operator's networks were trained on.
+
+    ```python
+    operator_inputs(learned.operator)
+    ```
+    """
     names = () if operator.nuisance is None else operator.nuisance.names
     return Inputs(
         "photometric" if isinstance(operator, PhotometricNetwork) else "physical",

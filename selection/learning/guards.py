@@ -40,6 +40,10 @@ def row_marks(table: InjectionTable) -> UInt64[np.ndarray, "n"]:
 
     The smallest of a table's are a fair sample of its rows, and the same one however they are
     joined, ordered or selected.
+
+    ```python
+    len(np.unique(row_marks(table))) == len(table)
+    ```
     """
     marks = np.zeros(len(table), np.uint64)
     for values in (table.log_mass, table.log_age, table.a_v, table.x, table.y):
@@ -57,8 +61,14 @@ class TrainingMarks:
 
     **Arguments:**
 
-    - `joined`: checksum of all rows as they were trained on. `tables`: of each table.
+    - `joined`: checksum of all rows as they were trained on.
+    - `tables`: checksum of each table.
     - `rows`: the smallest `row_marks`, up to 256, in order.
+
+    ```python
+    marks = TrainingMarks.of({"mine": table}, table)
+    TrainingMarks.from_facts(marks.facts()) == marks
+    ```
     """
 
     joined: str | None
@@ -131,10 +141,15 @@ def training_weight(
 
 
 def pool_weight(table: InjectionTable) -> Float[np.ndarray, "n"] | None:
-    """Weights under which the rows stand for a pool; rows that no choice was made of have 1.
+    """Weights `(n,)` under which the rows stand for a pool; None for a table without `inclusion`.
 
-    This is exact for one choice that left the others out of account. Of several rounds, clusters
-    that an earlier one was unlikely to choose count up to twice.
+    Rows that no choice was made of have 1. This is exact for one choice that left the others out of
+    account. Of several rounds, clusters that an earlier one was unlikely to choose count up to
+    twice.
+
+    ```python
+    pool_weight(table)  # None
+    ```
     """
     if table.inclusion is None:
         return None

@@ -50,10 +50,15 @@ class LearnSettings:
 
     **Arguments:**
 
-    - `inputs`: of the networks. `train`: their training.
+    - `inputs`: what the networks take.
+    - `train`: how they are trained.
     - `search`: choose the learning rate and weight decay on C-4's grid first, with one network.
     - `weighted`: weight the rows by 1 / `inclusion`, which undoes a choice of clusters. Networks
       that take what the pilot took need it not, and learn more without.
+
+    ```python
+    LearnSettings(Inputs("photometric", background=True), TrainSettings(widths=(64, 64)))
+    ```
     """
 
     inputs: Inputs = dataclasses.field(default_factory=Inputs)
@@ -68,12 +73,19 @@ class Learned:
 
     **Arguments:**
 
-    - `operator`: averages over the nuisance properties, if it has any. `trained`: the ensemble.
-    - `table`: all injections. `held_out`: its rows that no network saw. `p`: the ensemble's mean
-      probability of these rows, each with its own nuisance properties.
-    - `weight`: of each row of the table in the loss, or None for 1.
+    - `operator`: averages over the nuisance properties, if it has any.
+    - `trained`: the ensemble.
+    - `table`: all injections.
+    - `held_out`: `(v,)`, rows of the table that no network saw.
+    - `p`: `(v,)`, the ensemble's mean probability of these rows, each with its own nuisance
+      properties.
+    - `weight`: `(n,)`, weight of each row of the table in the loss, or None for 1.
     - `settings`: as used, with what a search chose.
     - `marks`: by which the injections are known again when the operator is evaluated.
+
+    ```python
+    learned.operator.p_sel(4.0, 7.0, 0.5), learned.reliability().largest_miss
+    ```
     """
 
     operator: LearnedOperator
@@ -150,7 +162,8 @@ def learn(
 
     **Arguments:**
 
-    - `tables`: of injections of one survey: one, or several by name, which are joined in order.
+    - `tables`: injections of one survey: one table, or several by name, which are joined in order.
+    - `settings`: inputs and training of the networks.
     - `radius`: distribution of half-light radii to average over, for networks that take r_eff; by
       default that of the table, or of the pool where the table says of its clusters how likely
       they were to be chosen from one. Local skies are those of the table, which lie where light is.
@@ -165,7 +178,8 @@ def learn(
 
     ```python
     table = InjectionTable.load("injections.h5")
-    learned = learn(table, LearnSettings(Inputs(r_eff=True)))
+    train = TrainSettings(widths=(64, 64), epochs=20)
+    learned = learn(table, LearnSettings(Inputs(r_eff=True), train))
     learned.save("operator.h5")
     ```
     """

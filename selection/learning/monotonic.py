@@ -30,6 +30,19 @@ def monotonic_breaks(
 
     A break need not be an error of the networks: a compact cluster that is bright enough for an
     exact concentration index may fail a cut that a fainter one passes by chance.
+
+    **Arguments:**
+
+    - `operator`: of θ or of magnitudes, as `learn` makes it.
+    - `table`: injections where lines start.
+    - `n_rows`: number of lines.
+    - `seed`: seed of the choice of rows.
+
+    Returns the largest break by the name of what was changed.
+
+    ```python
+    monotonic_breaks(learned.operator, table, n_rows=20)
+    ```
     """
     rng = np.random.default_rng(seed)
     rows = rng.permutation(len(table))[:n_rows]

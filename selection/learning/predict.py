@@ -17,7 +17,17 @@ _AT_ONCE = 1 << 18
 
 
 def predict(operator: LearnedOperator, table: InjectionTable) -> Float[np.ndarray, "n"]:
-    """The ensemble's mean probability of each row with its own nuisance properties."""
+    """The ensemble's mean probability of each row, `(n,)`, with its own nuisance properties.
+
+    **Arguments:**
+
+    - `operator`: as `learn` makes it.
+    - `table`: injections, in the operator's bands if it takes magnitudes.
+
+    ```python
+    predict(learned.operator, table)
+    ```
+    """
     names = () if operator.nuisance is None else operator.nuisance.names
     further = nuisance_columns(table, names) if names else None
     theta = np.stack([table.log_mass, table.log_age, table.a_v], axis=1)
@@ -29,7 +39,7 @@ def predict_library(
     library: ClusterLibrary,
     progress: Callable[[int, int], None] = lambda done, n: None,
 ) -> Float[np.ndarray, "member n"]:
-    """Each network's probability of each cluster, were it injected.
+    """Each network's probability of each cluster, `(member, n)`, were it injected.
 
     Magnitudes are those that an injection would have. An operator that takes a radius is given the
     cluster's own. Its local sky is not known before it is placed: the probability is averaged over
@@ -38,11 +48,16 @@ def predict_library(
 
     **Arguments:**
 
+    - `operator`: as `learn` makes it.
     - `library`: has at least the operator's bands, if it takes magnitudes.
     - `progress`: called with the number of clusters done so far and of all.
 
     Raises `ValueError` for a band or a radius that is missing, a NaN, or an operator of magnitudes
     that are not Vega.
+
+    ```python
+    predict_library(learned.operator, library).mean(axis=0)
+    ```
     """
     names = () if operator.nuisance is None else operator.nuisance.names
     log_r = _log_radii(library) if R_EFF in names else np.zeros(len(library))

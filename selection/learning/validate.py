@@ -25,7 +25,15 @@ def log_loss(
 ) -> float:
     """Mean Bernoulli cross-entropy, nats; probabilities are kept 1e-7 away from 0 and 1.
 
-    `label`: outcomes, or shares of them over repeats.
+    **Arguments:**
+
+    - `p`: `(n,)`, predicted probabilities.
+    - `label`: `(n,)`, outcomes, or shares of them over repeats.
+    - `weight`: `(n,)`, weights of the rows; by default 1.
+
+    ```python
+    log_loss(np.array([0.9, 0.2]), np.array([True, False]))  # 0.164
+    ```
     """
     p = np.clip(p, 1e-7, 1 - 1e-7)
     share = label.astype(float)
@@ -37,8 +45,12 @@ def log_loss(
 class Reliability:
     """Predicted probabilities against outcomes, in bins of logit p.
 
-    `predicted`, `observed`: mean p and share of the label in each bin; `n`: rows; `z`: observed
-    less predicted over its standard deviation, if p is right. `p_value`: of their sum of squares.
+    **Arguments:**
+
+    - `predicted`, `observed`: `(bin,)`, mean p and share of the label.
+    - `n`: `(bin,)`, number of rows.
+    - `z`: `(bin,)`, observed less predicted over its standard deviation, if p is right.
+    - `p_value`: of the sum of squares of z.
     """
 
     predicted: Float[np.ndarray, "bin"]
@@ -61,11 +73,28 @@ def reliability(
     weight: Float[np.ndarray, "n"] | None = None,
     group: Int[np.ndarray, "n"] | None = None,
 ) -> Reliability:
-    """Reliability in bins of logit p between `edges`, the outer ones open; small bins are left out.
+    """Predicted probabilities against outcomes, in bins of logit p; small bins are left out.
 
     The variance of a bin's weighted count is Σ w² p(1 − p), so a systematic miss shows wherever it
-    is. Rows of one `group`, such as repeats of a cluster, are not independent: the variance then is
-    the sum over groups of their squared misses. Raises `ValueError` where every bin is small.
+    is.
+
+    **Arguments:**
+
+    - `p`: `(n,)`, predicted probabilities.
+    - `label`: `(n,)`, outcomes.
+    - `edges`: edges of the bins in logit p, the outer ones open.
+    - `min_rows`: the fewest rows of a bin.
+    - `weight`: `(n,)`, weights of the rows; by default 1.
+    - `group`: `(n,)`, numbers. Rows of one group, such as repeats of a cluster, are not
+      independent: the variance then is the sum over groups of their squared misses.
+
+    Raises `ValueError` where every bin is small.
+
+    ```python
+    rng = np.random.default_rng(0)
+    p = rng.uniform(size=500)
+    reliability(p, rng.uniform(size=500) < p).p_value
+    ```
     """
     which = np.digitize(logit(np.clip(p, 1e-9, 1 - 1e-9)), edges)
     w = np.ones(len(p)) if weight is None else weight
@@ -98,10 +127,15 @@ def reliability(
 class Scores:
     """How far probabilities are from the shares of repeats.
 
-    `log_loss`: mean cross-entropy against p_true, nats; `rms` of p − p_true; `p50`, `p90`, `p95`:
-    percentiles of |p − p_true|. The first two are least for the mean of p_true given the inputs,
-    and the noise of the repeats adds the same to them whatever is predicted. The median is least
-    for a prediction that follows most clusters and is wrong about the others.
+    The first two numbers are least for the mean of p_true given the inputs, and the noise of the
+    repeats adds the same to them whatever is predicted. The median is least for a prediction that
+    follows most clusters and is wrong about the others.
+
+    **Arguments:**
+
+    - `log_loss`: mean cross-entropy against p_true, nats.
+    - `rms`: root mean square of p − p_true.
+    - `p50`, `p90`, `p95`: percentiles of |p − p_true|.
     """
 
     log_loss: float
@@ -115,7 +149,11 @@ class Scores:
 class Neighbours:
     """Local regressions on the nearest clusters, and the one of the least log-loss.
 
-    `k` of that one, `p`: its prediction for each cluster; `by_k`: scores of all.
+    **Arguments:**
+
+    - `k`: number of neighbours of that one.
+    - `p`: `(n,)`, its prediction for each cluster.
+    - `by_k`: scores of all.
     """
 
     k: int
@@ -134,9 +172,17 @@ class TestSet:
 
     **Arguments:**
 
-    - `first`: one row of each cluster. `p_true`: `(n,)`, share of its repeats that were catalogued
-      (C-4, equation 10). `noise`: `(n,)`, half the difference of the shares of even and odd
-      repeats, which has the variance of the noise in `p_true`. `n_repeats`: of each cluster.
+    - `first`: one row of each cluster.
+    - `p_true`: `(n,)`, share of its repeats that were catalogued (C-4, arXiv:2604.05291, equation
+      10).
+    - `noise`: `(n,)`, half the difference of the shares of even and odd repeats, which has the
+      variance of the noise in `p_true`.
+    - `n_repeats`: number of repeats of each cluster.
+
+    ```python
+    test = TestSet.of(table)
+    test.scores(predict(learned.operator, test.first)).rms, test.noise_percentiles()
+    ```
     """
 
     __test__ = False
