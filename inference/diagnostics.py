@@ -14,10 +14,16 @@ class Thresholds:
 
     **Arguments:**
 
-    - `max_r_hat`: of every parameter. `min_ess`: effective draws of every parameter, bulk and tail.
-    - `max_divergent`: divergent transitions. `min_bfmi`: of every chain.
-    - `max_saturated_share`: of trajectories that end at the largest depth.
-    - `min_object_ess`: effective samples of every cluster.
+    - `max_r_hat`: largest R-hat of a parameter.
+    - `min_ess`: fewest effective draws of a parameter, bulk and tail.
+    - `max_divergent`: most divergent transitions.
+    - `min_bfmi`: least BFMI of a chain.
+    - `max_saturated_share`: largest share of trajectories that end at the largest depth.
+    - `min_object_ess`: fewest effective samples of a cluster.
+
+    ```python
+    FitSettings(thresholds=Thresholds(min_ess=1000.0))
+    ```
     """
 
     max_r_hat: float = 1.01
@@ -30,7 +36,18 @@ class Thresholds:
 
 @dataclasses.dataclass(frozen=True)
 class Diagnostics:
-    """Measured diagnostics and the verdict in words."""
+    """Measured diagnostics and the verdict in words.
+
+    **Arguments:**
+
+    - `r_hat`, `ess_bulk`, `ess_tail`: of each parameter, by flat name.
+    - `n_divergent`: number of divergent transitions.
+    - `min_bfmi`: least Bayesian fraction of missing information of the chains.
+    - `saturated_share`: share of trajectories that end at the largest depth.
+    - `min_object_ess`: fewest effective samples of an object.
+    - `mode_converged`: whether the posterior's mode was found.
+    - `failures`: a sentence for each threshold that was missed.
+    """
 
     r_hat: dict[str, float]
     ess_bulk: dict[str, float]
@@ -78,13 +95,17 @@ def diagnose(
     thresholds: Thresholds | None = None,
     remedy: str = "raise errors.n_samples",
 ) -> Diagnostics:
-    """Check scalar parameters `values` (by flat name) and the sampler's statistics.
+    """Check scalar parameters and the sampler's statistics.
 
     **Arguments:**
 
+    - `values`: draws `(chain, draw)` by flat name.
+    - `draws`: what `Sampler.run` gave.
     - `object_ess`: effective number of samples behind each object's likelihood term, NaN for
-        padding.
-    - `remedy`: what a user can do about too few of them.
+      padding.
+    - `max_tree_depth`: of the sampler's settings.
+    - `thresholds`: what must be reached.
+    - `remedy`: what a user can do about too few effective samples of an object.
     """
     from arviz_base import from_dict
     from arviz_stats.sampling_diagnostics import bfmi, ess, rhat

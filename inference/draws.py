@@ -18,7 +18,17 @@ from .sampling import double_precision, numpyro_rules
 def flatten(
     model: PopulationModel, values: dict[str, Float[np.ndarray, "..."]]
 ) -> dict[str, Float[np.ndarray, "..."]]:
-    """Draws of every fitted scalar, by flat name."""
+    """Draws of every fitted scalar, by flat name: a vector `p_av` gives p_av_0, p_av_1, …
+
+    **Arguments:**
+
+    - `model`: what was fitted.
+    - `values`: draws by parameter name, with any leading axes.
+
+    ```python
+    flatten(model, {"alpha_m": np.full((2, 50), -2.0)})
+    ```
+    """
     flat = {}
     for p in model.population.parameters():
         if p.name in values:
@@ -29,7 +39,14 @@ def flatten(
 
 
 def prior_draws(model: PopulationModel, n: int, seed: int) -> dict[str, np.ndarray]:
-    """Draws from the priors; a conditional fit's log_n has none and is left out."""
+    """Draws from the priors, `(n, …)` by parameter name.
+
+    A conditional fit's log_n has none and is left out. The same `seed` gives the same draws.
+
+    ```python
+    prior_draws(model, 100, seed=0)["alpha_m"]
+    ```
+    """
 
     with double_precision(), numpyro_rules():
         keys = jax.random.split(jax.random.key(seed + 1), n)
@@ -56,6 +73,21 @@ def with_number(
     """Add log_n to the draws of a conditional fit: N | φ ~ Gamma(n) / ∫ p_sel p dθ.
 
     Draws of a Poisson fit have it and come back as they are.
+
+    **Arguments:**
+
+    - `model`: what was fitted.
+    - `values`: draws `(chain, draw, …)` by parameter name.
+    - `n_objects`: number of clusters that were fitted.
+    - `grid`: of `selection_grid`.
+    - `seed`: seed of the draws of N.
+
+    ```python
+    drawn = {name: value[None] for name, value in prior_draws(model, 50, seed=0).items()}
+    grid = selection_grid(operator, population)
+    conditional = PopulationModel(population, form="conditional")
+    with_number(conditional, drawn, len(catalogue), grid, seed=1)["log_n"]
+    ```
     """
     arrays = {k: np.asarray(v) for k, v in values.items()}
     if model.form == "poisson":

@@ -27,7 +27,15 @@ class FitSettings:
     **Arguments:**
 
     - `errors`: how the limits of a `Catalogue` become errors; other objects bring their own.
+    - `sampler`: chains and steps of NUTS.
+    - `quadrature`: panels and orders of the integral of p_sel.
+    - `bins`: bins of the predicted counts.
+    - `thresholds`: what the diagnostics must reach.
     - `n_predictions`: draws of the parameters for which a catalogue is predicted.
+
+    ```python
+    FitSettings(sampler=SamplerSettings(n_samples=1000), errors=ErrorSettings(missing="floor"))
+    ```
     """
 
     errors: ErrorSettings = dataclasses.field(default_factory=ErrorSettings)
@@ -51,8 +59,10 @@ def fit(
     **Arguments:**
 
     - `objects`: `PosteriorDraws`, `GridPosteriors`, `PublishedValues` or a form of your own. A
-        `Catalogue` stands for `PublishedValues(catalogue, settings.errors)`.
+      `Catalogue` stands for `PublishedValues(catalogue, settings.errors)`.
     - `selection`: the operator; its `acts_on` decides where p_sel stands in the likelihood.
+    - `model`: the population's family and the priors of its parameters.
+    - `settings`: sampler, quadrature, errors, thresholds.
     - `progress`: called with a phrase at the start of each stage.
     - `sampler`: one from an earlier fit of the same model, to reuse its compilation.
 
@@ -61,8 +71,8 @@ def fit(
     population cannot produce one of them.
 
     ```python
-    objects = read_posteriors("draws.h5")
-    result = fit(objects, load_selection("operator.h5"), PopulationModel(population))
+    result = fit(catalogue, load_selection("operator.h5"), PopulationModel(population))
+    print(result.diagnostics.verdict(), result.summary["posterior.alpha_m.median"])
     result.save("out")
     ```
     """

@@ -34,14 +34,34 @@ _BLOCK_VALUES = {"cpu": 1 << 13, "other": 1 << 22}
 
 
 def log_object_terms(population: Population, objects: ObjectSamples) -> Float[Array, " n"]:
-    """ln ∫ p(d_i|θ) p(θ|φ) dθ of every row, padding included; float64 if JAX has x64 on."""
+    """ln ∫ p(d_i|θ) p(θ|φ) dθ of every row, padding included; float64 if JAX has x64 on.
+
+    **Arguments:**
+
+    - `population`: with the values of its parameters.
+    - `objects`: samples of every cluster, as `object_samples` makes them.
+
+    ```python
+    log_object_terms(population, samples)[np.asarray(samples.mask)]
+    ```
+    """
     log_mass, log_age, a_v = jnp.asarray(objects.theta)
     log_p = population.log_prob(log_mass, log_age, a_v)
     return jax.scipy.special.logsumexp(log_p + jnp.asarray(objects.log_weight), axis=1)
 
 
 def effective_sample_sizes(population: Population, objects: ObjectSamples) -> Float[Array, " n"]:
-    """(Σ w)² / Σ w² of the weights λ/π of each object's samples; NaN for padding."""
+    """(Σ w)² / Σ w² of the weights λ/π of each object's samples; NaN for padding.
+
+    **Arguments:**
+
+    - `population`: with the values of its parameters.
+    - `objects`: samples of every cluster, as `object_samples` makes them.
+
+    ```python
+    effective_sample_sizes(population, samples)
+    ```
+    """
     log_mass, log_age, a_v = jnp.asarray(objects.theta)
     log_p = population.log_prob(log_mass, log_age, a_v)
     log_w = log_p + jnp.asarray(objects.log_weight)
@@ -61,7 +81,20 @@ def judged(
 def log_likelihood(
     population: Population, objects: ObjectSamples, grid: SelectionGrid, form: Form = "poisson"
 ) -> Float[Array, ""]:
-    """ln L of a catalogue; −inf if an object cannot come from the population."""
+    """ln L of a catalogue; −inf if an object cannot come from the population (Loredo & Hendry,
+    arXiv:1911.12337; Mandel, Farr & Gair, arXiv:1809.02063).
+
+    **Arguments:**
+
+    - `population`: with the values of its parameters.
+    - `objects`: samples of every cluster inside its bounds, as `object_samples` makes them.
+    - `grid`: the operator at the quadrature's nodes, of `selection_grid`.
+    - `form`: `"poisson"`, or `"conditional"` on the number of clusters.
+
+    ```python
+    log_likelihood(population, samples, selection_grid(operator, population))
+    ```
+    """
     total = sum_of_object_terms(population, objects)
     fraction = grid.detected_fraction(population)
     n = jnp.asarray(objects.mask).sum().astype(fraction.dtype)

@@ -33,7 +33,12 @@ class BinSettings:
 
     **Arguments:**
 
-    - `log_mass`, `log_age`: dex. `a_v`: mag.
+    - `log_mass`, `log_age`: dex.
+    - `a_v`: mag.
+
+    ```python
+    FitSettings(bins=BinSettings(log_mass=0.5))
+    ```
     """
 
     log_mass: float = 0.25
@@ -47,12 +52,12 @@ class Predictions:
 
     **Arguments:**
 
-    - `edges`: bin edges by axis.
-    - `counts`: counts of recorded values by axis, shape (draw, bin).
+    - `edges`: bin edges by axis, dex, dex, mag.
+    - `counts`: `(draw, bin)` by axis, counts of recorded values.
     - `nodes`, `weights`: quadrature nodes and weights by axis.
-    - `density`: dN/dx of the population by axis, shape (draw, node).
+    - `density`: `(draw, node)` by axis, dN/dx of the population.
     - `detected`: the same for catalogued clusters (true values).
-    - `n_catalogued`: size of each predicted catalogue, shape (draw,).
+    - `n_catalogued`: `(draw,)`, size of each predicted catalogue.
     """
 
     edges: dict[str, Float[np.ndarray, " edge"]]
@@ -95,9 +100,21 @@ def predict(
 
     **Arguments:**
 
-    - `values`: draws by parameter name.
-    - `errors`: of the catalogued objects (`Points.errors`), dex, dex, mag: those that predicted
-        objects are given.
+    - `population`: the family.
+    - `values`: draws `(draw, …)` by parameter name.
+    - `grid`: the operator at the quadrature's nodes, of `selection_grid`.
+    - `selection`: the operator.
+    - `errors`: `(n, 3)`, of the catalogued objects (`Points.errors`), dex, dex, mag: those that
+      predicted objects are given.
+    - `seed`: seed of the catalogues.
+    - `settings`: bins of the counts.
+
+    ```python
+    grid = selection_grid(operator, population)
+    errors = PublishedValues(catalogue).points().errors
+    made = predict(population, prior_draws(model, 20, seed=0), grid, operator, errors, seed=1)
+    made.counts["log_mass"].shape
+    ```
     """
     edges = bin_edges(population, settings or BinSettings())
     with double_precision():

@@ -83,15 +83,20 @@ def posterior_tree(
 ) -> "DataTree":
     """The ArviZ tree of a fit: draws, terms of the objects, predictions, observations.
 
-    **Arguments:**
-
-    - `objects`: those that were fitted. `samples`: their samples, as the sampler had them.
-    - `draws`: what `Sampler.run` gave. `values`: its draws by name, after `with_number`.
-    - `object_ess`: of `effective_sample_sizes`; what lies beyond the objects is padding.
-    - `seed`: of the predictions. `n_predictions`: draws that are predicted, at most.
-
     In `observed_data`, `theta` is one point for each object; the group's attribute `theta` says
     what the points are.
+
+    **Arguments:**
+
+    - `objects`: those that were fitted.
+    - `samples`: their samples, as the sampler had them.
+    - `selection`, `model`, `grid`: of the fit.
+    - `draws`: what `Sampler.run` gave.
+    - `values`: its draws by name, after `with_number`.
+    - `object_ess`: of `effective_sample_sizes`; what lies beyond the objects is padding.
+    - `seed`: seed of the predictions.
+    - `bins`: bins of the predicted counts.
+    - `n_predictions`: draws that are predicted, at most.
     """
     from arviz_base import convert_to_datatree, from_dict
 
@@ -207,7 +212,15 @@ def summarise(
     diagnostics: Diagnostics,
     wall_s: float,
 ) -> Summary:
-    """The flat numbers of `summary.json`; `flat`: draws by flat name."""
+    """The flat numbers of `summary.json`.
+
+    **Arguments:**
+
+    - `n_clusters`: number of clusters that were fitted.
+    - `flat`: draws `(chain, draw)` by flat name.
+    - `diagnostics`: of the fit.
+    - `wall_s`: how long it took, s.
+    """
     summary: Summary = {
         "n_clusters": n_clusters,
         "wall_s": round(wall_s, 2),

@@ -37,11 +37,18 @@ class SamplerSettings:
 
     **Arguments:**
 
-    - `n_chains`: chains, 2 or more. `n_warmup`: steps of each that adapt, 50 or more.
-    - `n_samples`: steps of each that are kept, 50 or more.
+    - `n_chains`: number of chains, 2 or more.
+    - `n_warmup`: steps of each chain that adapt, 50 or more.
+    - `n_samples`: steps of each chain that are kept, 50 or more.
     - `target_accept`: mean acceptance that the step size is adapted to, 0.5 to 1.
     - `max_tree_depth`: at most 2^max_tree_depth − 1 leapfrog steps make a step.
-    - `seed`: of everything random.
+    - `seed`: seed of everything random.
+
+    Raises `ValueError` for numbers out of their ranges.
+
+    ```python
+    SamplerSettings(n_chains=2, n_warmup=100, n_samples=500)
+    ```
     """
 
     n_chains: int = 4
@@ -60,7 +67,17 @@ class SamplerSettings:
 
 
 class Draws(NamedTuple):
-    """What the sampler returns, chains first."""
+    """What the sampler returns, chains first.
+
+    **Arguments:**
+
+    - `values`: draws of what is sampled, by name, `(chain, draw, …)`.
+    - `potential`, `energy`: `(chain, draw)`, minus ln of the posterior, and the Hamiltonian.
+    - `n_steps`: `(chain, draw)`, leapfrog steps of each trajectory.
+    - `accept`: `(chain, draw)`, mean acceptance of each.
+    - `diverging`: `(chain, draw)`, which trajectories diverged.
+    - `mode_converged`: whether the posterior's mode was found.
+    """
 
     values: dict[str, Float[Array, "..."]]
     potential: Float[Array, "*batch chain draw"]
@@ -72,9 +89,20 @@ class Draws(NamedTuple):
 
 
 class Sampler:
-    """NUTS for one model; call `run` for as many catalogues as there are.
+    """NUTS (Hoffman & Gelman 2014) for one model; call `run` for as many catalogues as there are.
 
     Catalogues whose padded arrays have equal shapes reuse one compilation.
+
+    **Arguments:**
+
+    - `model`: the population's family and priors.
+    - `grid`: gives the quadrature's nodes; its p_sel may be that of any fit to come.
+    - `settings`: chains and steps.
+
+    ```python
+    sampler = Sampler(model, selection_grid(operator, population), SamplerSettings(n_chains=2))
+    draws = sampler.run(samples, selection_grid(operator, population), jax.random.key(0))
+    ```
     """
 
     def __init__(
@@ -228,5 +256,11 @@ def _vmap_over(function: Callable, keys: Key[Array, " chain"]) -> tuple:
 
 
 def double_precision():
-    """Context in which JAX uses float64: log-likelihood sums need it, nothing else is changed."""
+    """Context in which JAX uses float64: log-likelihood sums need it, nothing else is changed.
+
+    ```python
+    with double_precision():
+        log_likelihood(population, samples, selection_grid(operator, population))
+    ```
+    """
     return jax.enable_x64(True)

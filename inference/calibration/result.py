@@ -31,17 +31,20 @@ CALIBRATION = Format(
 
 @dataclasses.dataclass(frozen=True)
 class Calibration:
-    """Ranks and intervals of every catalogue.
+    """Ranks and intervals of every catalogue (simulation-based calibration, Talts et al. 2018).
 
     **Arguments:**
 
     - `names`: flat parameter names, and `log_likelihood`.
-    - `ranks`: number of ranked draws below the truth, shape (catalogue, name), 0 to `n_ranked`.
-    - `quantiles`: fraction of all draws below the truth, shape (catalogue, name).
-    - `truth`: true values, shape (catalogue, name).
-    - `sizes`: clusters in each catalogue.
-    - `min_ess_bulk`: of the worst parameter of each catalogue; where it is far below the number of
-        draws, ranks and intervals carry the sampler's noise as well as the likelihood's faults.
+    - `ranks`: `(catalogue, name)`, number of ranked draws below the truth, 0 to `n_ranked`.
+    - `quantiles`: `(catalogue, name)`, fraction of all draws below the truth.
+    - `truth`: `(catalogue, name)`, true values.
+    - `sizes`: `(catalogue,)`, clusters in each catalogue.
+    - `min_ess_bulk`: `(catalogue,)`, of the worst parameter of each catalogue; where it is far
+      below the number of draws, ranks and intervals carry the sampler's noise as well as the
+      likelihood's faults.
+    - `n_ranked`: draws among which truth is ranked.
+    - `n_divergent`: number of divergent transitions of all fits.
     """
 
     names: tuple[str, ...]

@@ -13,13 +13,18 @@ class CalibrationSettings:
 
     **Arguments:**
 
-    - `n_catalogues`: mock catalogues; 200 tell coverages of 68% from 58% and 78%.
+    - `n_catalogues`: number of mock catalogues; 200 tell coverages of 68% from 58% and 78%.
     - `n_ranked`: posterior draws, thinned to be nearly independent, among which truth is ranked.
     - `batch`: catalogues that each device fits side by side, in step: every one then waits for the
-        longest trajectory among them, which an accelerator makes up for and a CPU does not.
-    - `seed`: of everything random.
+      longest trajectory among them, which an accelerator makes up for and a CPU does not.
+    - `seed`: seed of everything random.
+    - `errors`, `quadrature`, `sampler`: as in `FitSettings`.
 
     Raises `ValueError` for numbers below 1, or more ranked draws than there are.
+
+    ```python
+    CalibrationSettings(n_catalogues=400, seed=1)
+    ```
     """
 
     n_catalogues: int = 200

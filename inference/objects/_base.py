@@ -32,10 +32,11 @@ class ObjectSamples(eqx.Module):
 
     **Arguments:**
 
-    - `theta`: shape (3, n_padded, n_samples), in the order of θ.
-    - `log_weight`: ln of the weight of each sample: 1/(π(θ) n_samples) for draws under the prior
-        π, times p_sel(θ) where selection acts on the truth; −inf for padding along samples.
-    - `mask`: which rows are clusters; the others are padding.
+    - `theta`: `(3, n_padded, n_samples)`, in the order of θ: log10 M_sun, log10 yr, mag.
+    - `log_weight`: `(n_padded, n_samples)`, ln of the weight of each sample: 1/(π(θ) n_samples) for
+      draws under the prior π, times p_sel(θ) where selection acts on the truth; −inf for padding
+      along samples.
+    - `mask`: `(n_padded,)`, which rows are clusters; the others are padding.
     """
 
     theta: Float[Array, "3 n s"] | Float[np.ndarray, "3 n s"]
@@ -61,8 +62,8 @@ class Points:
 
     **Arguments:**
 
-    - `theta`, `low`, `high`: shape (n, 3); log10 M_sun, log10 yr, mag. Limits hold 68%, NaN where
-        nothing is known.
+    - `theta`, `low`, `high`: `(n, 3)`; log10 M_sun, log10 yr, mag. Limits hold 68%, NaN where
+      nothing is known.
     - `meaning`: what the points are, in words.
     """
 

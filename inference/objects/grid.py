@@ -44,21 +44,23 @@ class GridPosteriors(AbstractObjects):
     - `source`: where they came from, for messages.
     - `ids`: one for each object, all different.
     - `edges`: edges of the bins in log_mass (log10 M_sun), log_age (log10 yr) and a_v (mag).
-    - `posterior`: probability of each bin, shape (object, mass bin, age bin, a_v bin); of any
-        normalisation.
-    - `prior`: probability that the prior gives to each bin, shape (mass bin, age bin, a_v bin), of
-        any normalisation: for a network, the share of its training set in it. None: flat in θ.
-    - `nodes`: of the quadrature in each bin and axis.
+    - `posterior`: `(object, mass bin, age bin, a_v bin)`, probability of each bin, of any
+      normalisation.
+    - `prior`: `(mass bin, age bin, a_v bin)`, probability that the prior gives to each bin, of
+      any normalisation: for a network, the share of its training set in it. None: flat in θ.
+    - `nodes`: number of nodes of the quadrature in each bin, for each axis.
     - `neglected`: bins with the smallest likelihoods that hold together less than this share of it
-        are left out.
+      are left out.
     - `cuts`: what was cut on the way.
 
     Raises `ObjectsError` for shapes that do not fit, edges that do not increase, probabilities that
     are negative or not finite, an object without any, and bins with posterior but without prior.
 
     ```python
-    objects = GridPosteriors("cnn", ids, (mass_edges, age_edges, a_v_edges), softmax, training)
-    fit(objects, selection, model)
+    edges = np.linspace(3.0, 6.0, 4), np.linspace(6.0, 9.0, 4), np.linspace(0.0, 2.0, 3)
+    softmax = np.random.default_rng(0).dirichlet(np.ones(18), size=2).reshape(2, 3, 3, 2)
+    objects = GridPosteriors("cnn", np.array(["a", "b"]), edges, softmax)
+    objects.points().theta
     ```
     """
 

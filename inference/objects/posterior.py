@@ -58,21 +58,23 @@ class PosteriorDraws(AbstractObjects):
 
     - `source`: where they came from, for messages.
     - `ids`: one for each object, all different.
-    - `counts`: number of draws of each object.
-    - `theta`: all draws, object after object, shape (Σ counts, 3): log10 M_sun, log10 yr, mag.
-    - `log_prior`: ln π(θ) at each draw, the density *per dex, dex and mag* of the prior under which
-        the draws were made. A constant may be missing from it. A prior flat in mass, not in its
-        logarithm, has ln π = ln(10) log_mass here.
+    - `counts`: `(n,)`, number of draws of each object.
+    - `theta`: `(draw, 3)`, all draws, object after object: log10 M_sun, log10 yr, mag.
+    - `log_prior`: `(draw,)`, ln π(θ) at each draw, the density *per dex, dex and mag* of the prior
+      under which the draws were made. A constant may be missing from it. A prior flat in mass, not
+      in its logarithm, has ln π = ln(10) log_mass here.
     - `support`: where that prior is not zero; a fit whose bounds reach further is refused. None:
-        not known, and not checked.
+      not known, and not checked.
     - `cuts`: what was cut on the way.
 
     Raises `ObjectsError` for objects without draws, θ that is not finite or in other units, and
     π that is not finite and positive.
 
     ```python
-    objects = PosteriorDraws.from_arrays(["a", "b"], [draws_a, draws_b], [ln_pi_a, ln_pi_b])
-    fit(objects, selection, model)
+    rng = np.random.default_rng(0)
+    draws = [rng.normal([4.0, 7.5, 0.5], 0.1, (100, 3)), rng.normal([4.5, 8.2, 0.3], 0.1, (80, 3))]
+    objects = PosteriorDraws.from_arrays(["a", "b"], draws, [np.zeros(100), np.zeros(80)])
+    objects.samples(population.box).log_weight.shape
     ```
     """
 
@@ -323,15 +325,22 @@ class PosteriorDraws(AbstractObjects):
 
 
 def read_posteriors(path: Path, ids: Sequence[object] | np.ndarray | None = None) -> PosteriorDraws:
-    """Read draws from HDF5 (what `write_posteriors` writes), or from a table that astropy reads.
+    r"""Read draws from HDF5 (what `write_posteriors` writes), or from a table that astropy reads.
 
     **Arguments:**
 
     - `path`: HDF5 for `.h5` and `.hdf5`, else a table with the columns of
-        `PosteriorDraws.from_table`: ECSV, FITS, or text with a header.
+      `PosteriorDraws.from_table`: ECSV, FITS, or text with a header.
     - `ids`: as in `PosteriorDraws.from_table`.
 
     Raises `ObjectsError` for a file that cannot be read or used.
+
+    ```python
+    rows = ["object_id,log_mass,log_age,a_v,log_prior"]
+    rows += ["a,4.0,7.5,0.5,0.0", "a,4.1,7.4,0.6,0.0", "b,4.5,8.2,0.3,0.0"]
+    write_text("draws.csv", "\n".join(rows))
+    read_posteriors("draws.csv").counts
+    ```
     """
     source = pathlib.Path(path)
     if source.suffix not in (".h5", ".hdf5"):
@@ -363,7 +372,15 @@ def read_posteriors(path: Path, ids: Sequence[object] | np.ndarray | None = None
 
 
 def write_posteriors(objects: PosteriorDraws, path: Path) -> None:
-    """Write draws as HDF5: the columns `object_id`, `log_mass`, `log_age`, `a_v`, `log_prior`."""
+    """Write draws as HDF5: the columns `object_id`, `log_mass`, `log_age`, `a_v`, `log_prior`.
+
+    Raises `FileError` where the file cannot be written.
+
+    ```python
+    draws = np.random.default_rng(0).normal([4.0, 7.5, 0.5], 0.1, (100, 3))
+    write_posteriors(PosteriorDraws.from_arrays(["a"], [draws], [np.zeros(100)]), "draws.h5")
+    ```
+    """
     import json
 
     with POSTERIORS.create(path) as file:

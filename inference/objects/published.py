@@ -29,14 +29,20 @@ class ErrorSettings:
     **Arguments:**
 
     - `mode`: `"published"` uses the limits; `"none"` takes the best values as exact, as
-        maximum-likelihood fits to catalogues do.
+      maximum-likelihood fits to catalogues do.
     - `floor`: smallest one-sided error of (log_mass, log_age, a_v), in dex, dex, mag. It replaces
-        degenerate limits (best = low = high), which are the grid of the SED fit, not a
-        measurement without error. The defaults are the spacing of that grid in age, the scatter in
-        mass that follows from it, and half of a typical E(B−V) error.
+      degenerate limits (best = low = high), which are the grid of the SED fit, not a
+      measurement without error. The defaults are the spacing of that grid in age, the scatter in
+      mass that follows from it, and half of a typical E(B−V) error.
     - `missing`: `"refuse"` raises for rows without limits; `"floor"` gives them the floor.
     - `n_samples`: samples per object, a power of two.
-    - `seed`: of the scrambling.
+    - `seed`: seed of the scrambling.
+
+    Raises `ValueError` for numbers out of their ranges.
+
+    ```python
+    ErrorSettings(floor=(0.05, 0.1, 0.05), n_samples=64)
+    ```
     """
 
     mode: Literal["published", "none"] = "published"
@@ -61,7 +67,8 @@ class PublishedValues(AbstractObjects):
     - `errors`: how limits become errors.
 
     ```python
-    fit(PublishedValues(catalogue, ErrorSettings(missing="floor")), selection, model)
+    objects = PublishedValues(catalogue, ErrorSettings(missing="floor"))
+    len(objects.inside(population.box).ids)
     ```
     """
 
@@ -104,7 +111,17 @@ class PublishedValues(AbstractObjects):
 def in_bounds(catalogue: Catalogue, box: Box, settings: ErrorSettings) -> Catalogue:
     """Skip, with a recorded step, the rows whose errors leave no room inside `box`.
 
+    **Arguments:**
+
+    - `catalogue`: clusters with best values and limits.
+    - `box`: the population's bounds.
+    - `settings`: how limits become errors.
+
     Raises `CatalogueError` if there are none, and for rows without estimates or limits.
+
+    ```python
+    in_bounds(catalogue, Box((3.5, 6.0), (6.0, 9.0), (0.0, 2.0)), ErrorSettings()).steps[-1]
+    ```
     """
     _check_rows(catalogue)
     if settings.mode == "none":
@@ -129,11 +146,23 @@ def object_samples(
     selection: AbstractSelection | None = None,
     pad: bool = True,
 ) -> ObjectSamples:
-    """Samples of every row of `catalogue`, truncated to `box`.
+    """Weighted samples of every row of a catalogue, truncated to a box.
 
-    `selection`: the operator of the fit; if it acts on the truth, its p_sel multiplies the weights.
+    **Arguments:**
+
+    - `catalogue`: clusters with best values and limits.
+    - `box`: the population's bounds.
+    - `settings`: how limits become errors.
+    - `selection`: the operator of the fit; if it acts on the truth, its p_sel multiplies the
+      weights.
+    - `pad`: fill up to sizes that many catalogues share.
+
     Raises `CatalogueError` for an empty catalogue, rows without estimates and, unless settings say
     otherwise, rows without limits.
+
+    ```python
+    object_samples(catalogue, population.box, ErrorSettings(n_samples=16)).theta.shape
+    ```
     """
     settings = settings or ErrorSettings()
     _check_rows(catalogue)
