@@ -20,6 +20,7 @@ from starcensus.simulate import ClusterLibrary, StellarPopulation, Templates, wr
 from starcensus.simulate.clusters.imf import AbstractImf
 from starcensus.simulate.images.galaxy import Galaxy, make_galaxy
 from starcensus.simulate.library.engine import load_grid
+from starcensus.theta import AXES
 
 
 @JOBS.register("galaxy")
@@ -119,7 +120,7 @@ def write_clusters(galaxy: Galaxy, truth: dict[str, float], out: pathlib.Path) -
 
     clusters, frame = galaxy.clusters, galaxy.frame
     columns: dict[str, Any] = {"x": galaxy.x, "y": galaxy.y}
-    names = ("log_mass", "log_age", "a_v", "r_eff_pc")
+    names = (*AXES, "r_eff_pc")
     if clusters is None:
         (out / "clusters.h5").unlink(missing_ok=True)
         columns |= {name: np.empty(0) for name in names}

@@ -14,6 +14,7 @@ from starcensus.runs import Input
 from starcensus.simulate import ClusterLibrary, Design, TableTheta, run_library
 from starcensus.simulate.library.engine import StarcensusEngine, load_grid
 from starcensus.simulate.library.run import Engine
+from starcensus.theta import AXES
 
 
 @JOBS.register("library")
@@ -97,7 +98,7 @@ def _numbers(path: pathlib.Path) -> dict[str, Any]:
     dark = 0
     for part in ClusterLibrary.chunks(path):
         dark += int((~np.isfinite(part.abs_mags)).any(axis=1).sum())
-        for name in ("log_mass", "log_age", "a_v", "r_eff_pc"):
+        for name in (*AXES, "r_eff_pc"):
             values = getattr(part, name)
             if values is not None:
                 low[name] = min(low.get(name, np.inf), float(values.min()))

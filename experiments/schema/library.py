@@ -11,6 +11,7 @@ from starcensus.experiments.schema.clusters import ImfTable, RadiusTable
 from starcensus.registry import Registry
 from starcensus.simulate import BoxTheta, DrawSettings, Kroupa
 from starcensus.simulate.library.slug3_engine import SlugSettings
+from starcensus.theta import AXES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,8 +44,7 @@ for _name, _cls in {
 
 def _fixed(table: dict[str, Any]) -> dict[str, Any]:
     """One number instead of two fixes an axis."""
-    axes = ("log_mass", "log_age", "a_v")
-    numbers = {k: v for k, v in table.items() if k in axes and isinstance(v, int | float)}
+    numbers = {k: v for k, v in table.items() if k in AXES and isinstance(v, int | float)}
     return {**table, **{k: (v, v) for k, v in numbers.items()}}
 
 
