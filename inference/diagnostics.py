@@ -40,7 +40,7 @@ class Diagnostics:
 
     **Arguments:**
 
-    - `r_hat`, `ess_bulk`, `ess_tail`: of each parameter, by flat name.
+    - `r_hat`, `ess_bulk`, `ess_tail`: R-hat and effective draws of each parameter, by flat name.
     - `n_divergent`: number of divergent transitions.
     - `min_bfmi`: least Bayesian fraction of missing information of the chains.
     - `saturated_share`: share of trajectories that end at the largest depth.
@@ -103,7 +103,7 @@ def diagnose(
     - `draws`: what `Sampler.run` gave.
     - `object_ess`: effective number of samples behind each object's likelihood term, NaN for
       padding.
-    - `max_tree_depth`: of the sampler's settings.
+    - `max_tree_depth`: that of the sampler's settings.
     - `thresholds`: what must be reached.
     - `remedy`: what a user can do about too few effective samples of an object.
     """

@@ -79,7 +79,7 @@ def with_number(
     - `model`: what was fitted.
     - `values`: draws `(chain, draw, …)` by parameter name.
     - `n_objects`: number of clusters that were fitted.
-    - `grid`: of `selection_grid`.
+    - `grid`: the operator at the quadrature's nodes, of `selection_grid`.
     - `seed`: seed of the draws of N.
 
     ```python

@@ -104,8 +104,8 @@ def predict(
     - `values`: draws `(draw, …)` by parameter name.
     - `grid`: the operator at the quadrature's nodes, of `selection_grid`.
     - `selection`: the operator.
-    - `errors`: `(n, 3)`, of the catalogued objects (`Points.errors`), dex, dex, mag: those that
-      predicted objects are given.
+    - `errors`: `(n, 3)`, errors of the catalogued objects (`Points.errors`), dex, dex, mag;
+      predicted objects are given the same.
     - `seed`: seed of the catalogues.
     - `settings`: bins of the counts.
 

@@ -90,10 +90,10 @@ def posterior_tree(
 
     - `objects`: those that were fitted.
     - `samples`: their samples, as the sampler had them.
-    - `selection`, `model`, `grid`: of the fit.
+    - `selection`, `model`, `grid`: operator, model and quadrature of the fit.
     - `draws`: what `Sampler.run` gave.
     - `values`: its draws by name, after `with_number`.
-    - `object_ess`: of `effective_sample_sizes`; what lies beyond the objects is padding.
+    - `object_ess`: what `effective_sample_sizes` gave; what lies beyond the objects is padding.
     - `seed`: seed of the predictions.
     - `bins`: bins of the predicted counts.
     - `n_predictions`: draws that are predicted, at most.
@@ -218,7 +218,7 @@ def summarise(
 
     - `n_clusters`: number of clusters that were fitted.
     - `flat`: draws `(chain, draw)` by flat name.
-    - `diagnostics`: of the fit.
+    - `diagnostics`: diagnostics of the fit.
     - `wall_s`: how long it took, s.
     """
     summary: Summary = {

@@ -133,7 +133,7 @@ def random_mlp(
 
     - `widths`: `(n_in, hidden, …)`; the output, of width 1, is added.
     - `key`: JAX random key.
-    - `mean`, `scale`: `(n_in,)`, of the standardisation; see `MLP`.
+    - `mean`, `scale`: `(n_in,)`, standardisation; see `MLP`.
 
     Raises `ValueError` for no widths, or one below 1.
 

@@ -154,7 +154,7 @@ def train_ensemble(
     - `x`: `(n, k)`, finite features, a row for each example.
     - `label`: `(n,)`, the outcomes of the rows.
     - `settings`: how the ensemble is trained.
-    - `mean`, `scale`: `(k,)`, of the standardisation; by default of the rows trained on.
+    - `mean`, `scale`: `(k,)`, standardisation; by default that of the rows trained on.
     - `n_masked`: the first so many columns may be hidden; the last so many say which are there
       (1) or hidden (0), and a hidden value has to be the column's `mean`.
     - `weight`: `(n,)`, weight of each row in the loss; by default 1.
@@ -238,7 +238,8 @@ def search_grid(
 
     **Arguments:**
 
-    - `x`: `(n, k)`, features; `label`: `(n,)`, outcomes; as of `train_ensemble`.
+    - `x`: `(n, k)`, features, as of `train_ensemble`.
+    - `label`: `(n,)`, outcomes.
     - `settings`: everything but the two that are searched.
     - `rates`: values of `max_rate`.
     - `decays`: values of `weight_decay`.

@@ -40,7 +40,7 @@ class Calibration:
     - `quantiles`: `(catalogue, name)`, fraction of all draws below the truth.
     - `truth`: `(catalogue, name)`, true values.
     - `sizes`: `(catalogue,)`, clusters in each catalogue.
-    - `min_ess_bulk`: `(catalogue,)`, of the worst parameter of each catalogue; where it is far
+    - `min_ess_bulk`: `(catalogue,)`, effective draws of its worst parameter; where it is far
       below the number of draws, ranks and intervals carry the sampler's noise as well as the
       likelihood's faults.
     - `n_ranked`: draws among which truth is ranked.

@@ -172,7 +172,7 @@ def read_catalogue(path: Path, format: str, **options: object) -> Catalogue:
     - `format`: `legus` (options `r_v`, `distance_modulus`, `bands`), `literature` (`photometry`),
       `table` (`column_map`, a `ColumnMap` or the path of its TOML file), `starcensus` (what
       `write_catalogue` wrote), or one of your own in `READERS`.
-    - `options`: of that format's reader, by name.
+    - `options`: options of that format's reader, by name.
 
     Raises `CatalogueError` for an unknown format or option, and what the reader raises.
 

@@ -220,7 +220,7 @@ class Injector:
 
         **Arguments:**
 
-        - `number`: of the frame, below `n_frames`.
+        - `number`: number of the frame, below `n_frames`.
         - `clock`: told the seconds of the stages `place`, `inject`, `pipeline` and `match`.
         """
         ticks = [time.perf_counter()]

@@ -75,8 +75,10 @@ class KnownClusters:
 
         **Arguments:**
 
-        - `found`: what a pipeline finds in `frame`. `templates`: templates of the clusters.
-        - `sigma`: Gaussian errors of log_mass (dex), log_age (dex) and a_v (mag). `seed`: of them.
+        - `found`: what a pipeline finds in `frame`.
+        - `templates`: templates of the clusters.
+        - `sigma`: Gaussian errors of log_mass (dex), log_age (dex) and a_v (mag).
+        - `seed`: seed of these errors.
         - `source`: name of the catalogue.
 
         Raises `ValueError` for errors that are not positive, a frame without a V band, and where
@@ -134,7 +136,7 @@ def catalogued_clusters(
     - `r_eff_pc`: `(n,)`, their half-light radii, pc.
     - `found`: what the pipeline finds.
     - `image`: the image in V.
-    - `light`: of the clusters' templates in V.
+    - `light`: light of the clusters' templates in V.
 
     ```python
     own, light = galaxy.clusters, ApertureLight(templates, "ACS_F555W")

@@ -108,7 +108,8 @@ class InjectionPlan:
 
         **Arguments:**
 
-        - `light`: of each cluster of the library in V, and `frame_light` of the frame, in one unit.
+        - `light`: `(n,)`, light of each cluster of the library in V.
+        - `frame_light`: light of the frame in V, in the same unit.
         """
         stop = len(light) if self.n_clusters is None else self.start_row + self.n_clusters
         rows = np.arange(self.start_row, stop)

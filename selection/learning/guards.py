@@ -122,7 +122,8 @@ def training_weight(
 
     **Arguments:**
 
-    - `inputs`: of the networks. `weighted`: undo the choice.
+    - `inputs`: inputs of the networks.
+    - `weighted`: undo the choice.
 
     Raises `LearningError` for weights where nothing was chosen, and for a choice that has to be
     undone and is not: one by a pilot that sees what these networks do not.

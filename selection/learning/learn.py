@@ -167,8 +167,8 @@ def learn(
     - `radius`: distribution of half-light radii to average over, for networks that take r_eff; by
       default that of the table, or of the pool where the table says of its clusters how likely
       they were to be chosen from one. Local skies are those of the table, which lie where light is.
-    - `distance_modulus`: of the frame, for magnitudes; by default from the table's `meta`,
-      which it must not contradict.
+    - `distance_modulus`: distance modulus of the frame, mag, for magnitudes; by default from the
+      table's `meta`, which it must not contradict.
     - `progress`: called after each epoch with member, epoch, training and held-out loss.
 
     Raises `LearningError` for a table without both labels, with too few rows to hold some out,

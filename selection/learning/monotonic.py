@@ -33,7 +33,7 @@ def monotonic_breaks(
 
     **Arguments:**
 
-    - `operator`: of θ or of magnitudes, as `learn` makes it.
+    - `operator`: operator of θ or of magnitudes, as `learn` makes it.
     - `table`: injections where lines start.
     - `n_rows`: number of lines.
     - `seed`: seed of the choice of rows.

@@ -50,7 +50,7 @@ class Reliability:
     - `predicted`, `observed`: `(bin,)`, mean p and share of the label.
     - `n`: `(bin,)`, number of rows.
     - `z`: `(bin,)`, observed less predicted over its standard deviation, if p is right.
-    - `p_value`: of the sum of squares of z.
+    - `p_value`: p-value of the sum of squares of z.
     """
 
     predicted: Float[np.ndarray, "bin"]

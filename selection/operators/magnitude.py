@@ -191,7 +191,7 @@ class MagnitudeLimit(AbstractSelection):
         Raises `ValueError` naming the bands for one that `stars` has not.
 
         ```python
-        stars = StellarPopulation(StellarGrid.default())
+        stars = StellarPopulation(StellarGrid.default().select(("ACS_F555W",)))
         MagnitudeLimit.from_population(stars, "ACS_F555W", limit_mag=24.0, distance_modulus=29.98)
         ```
         """

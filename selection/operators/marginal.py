@@ -51,7 +51,7 @@ class Marginalised:
 
     - `selection`: its members are bootstrap replicates of the library, centred so that their mean
       logit is that of the whole library.
-    - `standard_error`: `(log_mass, log_age, a_v)`, of p at each node.
+    - `standard_error`: `(log_mass, log_age, a_v)`, standard error of p at each node.
     - `n_effective`: `(log_mass, log_age, a_v)`, effective number of clusters at each node.
     - `bandwidth`: `(log_mass, log_age, a_v)`, reach of the kernel, in units of `widths`.
     """

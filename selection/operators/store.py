@@ -47,7 +47,7 @@ def save_selection(
 
     **Arguments:**
 
-    - `operator`: of a kind that is in the registry `OPERATORS`, ours or one's own.
+    - `operator`: one of a kind that is in the registry `OPERATORS`, ours or one's own.
     - `path`: an HDF5 file, usually `.h5`.
     - `provenance`: JSON-ready facts of where it comes from, which `selection_provenance` reads.
 

@@ -72,7 +72,7 @@ def add_stars(
     **Arguments:**
 
     - `expected`: `(row, col)`, the image, in electrons/s or any other unit.
-    - `psf`: of its band.
+    - `psf`: PSF of its band.
     - `x`, `y`: `(n,)`, centres, pixels.
     - `rate`: `(n,)`, total light of each, in the unit of the image.
 
@@ -110,7 +110,7 @@ def convolve(image: Float[np.ndarray, "row col"], psf: PSF) -> Float[np.ndarray,
     **Arguments:**
 
     - `image`: `(row, col)`, in any unit.
-    - `psf`: of its band.
+    - `psf`: PSF of its band.
 
     ```python
     convolve(np.ones((96, 96), np.float32), psfs["ACS_F555W"])

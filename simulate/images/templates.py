@@ -85,7 +85,7 @@ def make_template(psf: PSF, profile: Profile | None, pc_per_pixel: float) -> Tem
 
     **Arguments:**
 
-    - `psf`: of the band.
+    - `psf`: PSF of the band.
     - `profile`: distribution of the light.
     - `pc_per_pixel`: side of a detector pixel, pc.
 

@@ -39,7 +39,9 @@ class SlugSettings:
     **Arguments:**
 
     - `tracks`, `spectra`, `extinction`: stellar tracks, stellar spectra, extinction curve.
-    - `feh`: [Fe/H]. `imf`: Chabrier, Kroupa or Salpeter. `rule`: how stars are drawn to a mass.
+    - `feh`: [Fe/H].
+    - `imf`: Chabrier, Kroupa or Salpeter.
+    - `rule`: how stars are drawn to a mass.
     - `min_stoch_mass`: M_sun; lighter stars are integrated over, not drawn. 0 draws all.
     - `nebular`: light of the gas, which absorbs the fraction `covering` of the ionising photons
       and has `nebular_extinction` times the A_V of the stars.

@@ -90,7 +90,8 @@ class Photometry:
         **Arguments:**
 
         - `zero`: `(band,)`, mean flux of magnitude 0, erg s⁻¹ cm⁻² Å⁻¹.
-        - `curve`: A(λ)/A_V of wavelengths in Å. `a_v`: `(knot,)`, mag.
+        - `curve`: A(λ)/A_V of wavelengths in Å.
+        - `a_v`: `(knot,)`, mag.
         """
         flux = tuple(
             _model_flux(library, filters, zero, curve, a_v) for library in atmospheres.libraries

@@ -146,7 +146,7 @@ def read_filter(
     **Arguments:**
 
     - `path`: the file.
-    - `name`: of the band, by default the file's name without ending.
+    - `name`: name of the band, by default the file's name without ending.
     - `floor`: throughputs below this part of the peak count as zero.
 
     Raises `ValueError` for anything else, naming the line.

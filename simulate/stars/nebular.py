@@ -50,7 +50,7 @@ class NebularSettings:
 
     **Arguments:**
 
-    - `temperature`: of electrons, K, 5000 to 20000 (range of the line tables).
+    - `temperature`: temperature of the electrons, K, 5000 to 20000 (range of the line tables).
     - `helium`: He⁺ per H⁺ by number.
     - `helium_lines`: whether He I lines are emitted (SLUG v2 without metals has none).
     - `metal_lines`: further lines as (vacuum wavelength in Å, luminosity over Hβ's); none by

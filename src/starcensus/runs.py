@@ -78,11 +78,11 @@ class Run:
 
     **Arguments:**
 
-    - `kind`: of job, "fit".
+    - `kind`: kind of job, "fit".
     - `settings`: JSON-ready, with every default filled in; of what changes nothing of the result
       (workers, size of shards) nothing.
     - `inputs`: role → file: "catalogue", "selections.learned".
-    - `seed`: of everything random, None where nothing is.
+    - `seed`: seed of everything random, None where nothing is.
     - `code`: version of the code, by default that of this package with a digest of its files.
 
     ```python

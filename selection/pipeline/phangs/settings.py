@@ -26,11 +26,11 @@ class PhangsSettings:
       and where it ends; one that ends as soon as DAOStarFinder's (1.5) takes the light of clusters
       for background. `star_separation_pix`†: least distance of two of its peaks.
     - `dao_fwhm_pix`: kernel of the survey's own DAOStarFinder list.
-    - `threshold_sigma`: of both lists, DOLPHOT's.
+    - `threshold_sigma`: threshold of both lists, DOLPHOT's.
     - `distinct_pix`, `flux_ratio`: see `augments`.
     - `sharpness_range`†, `roundness_range`†: of both lists, DAOFIND's.
     - `back_size_pix`†: mesh of the background and of the noise of detection.
-    - `min_detection_snr`: of the fitted kernel.
+    - `min_detection_snr`: least S/N of the fitted kernel.
     - `max_error`, `min_bands`: general criteria; mag, and bands with that error, V among them.
     - `min_snr`, `max_mci_errors`: of the morphology route; S/N in V within 4 pixels, and errors of
       (MCI_in, MCI_out).
@@ -38,11 +38,11 @@ class PhangsSettings:
       a sum, in all errors; see `aperture_photometry`.
     - `bottom`: lowest MCI_out of the polygon, or None for `crop_mci_out` of the distance.
       `full_within_mpc`†: see there.
-    - `exclusion_level`: of the stellar exclusion region that `PhangsPipeline.for_field` makes, as a
-      share of the peak of the stars' density.
+    - `exclusion_level`: level of the stellar exclusion region that `for_field` makes,
+      as a share of the peak of the stars' density.
     - `ci_floor`: least CI(1, 3) of the morphology route, mag, or None. 1.3 to 1.4 stands for a
       stellar exclusion region where there is none.
-    - `hd_limit_m_v`, `hd_mci_in`: of the super-H-D route.
+    - `hd_limit_m_v`, `hd_mci_in`: limits of the super-H-D route.
     - `doubles_pix`: distance within which the fainter candidate is dropped.
 
     ```python

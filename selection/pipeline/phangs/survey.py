@@ -58,9 +58,10 @@ class PhangsPipeline:
 
     **Arguments:**
 
-    - `settings`: see `PhangsSettings`.
-    - `regions`: of model clusters, for the sample `"ml"`. `exclusion`: the region of stars, or None
-      for none. Both belong to a target; `for_field` makes them.
+    - `settings`: thresholds, limits and corrections, see `PhangsSettings`.
+    - `regions`: regions of model clusters, for the sample `"ml"`.
+    - `exclusion`: the region of stars, or None for none. Both belong to a target; `for_field`
+      makes them.
 
     Raises `ValueError` for the sample `"ml"` without regions.
     """
@@ -94,7 +95,7 @@ class PhangsPipeline:
 
         **Arguments:**
 
-        - `psfs`: of each band of the frame.
+        - `psfs`: one PSF for each band of the frame.
         - `settings`: its `aperture_correction` and `fiducial_ci` are filled in where they are
           empty, for the PSFs and a cluster of 3 pc.
         - `magnitudes`, `models`, `seed`: of the synthetic clusters, see `model_regions`; for the

@@ -22,7 +22,8 @@ class SpectralLibrary:
     - `citations`: papers to cite.
     - `wavelength`: `(wave,)`, Å, increasing.
     - `spectra`: `(model, wave)`, per Å; each integrates to 1.
-    - `log_teff`: `(t,)`, log10 K; `log_g`: `(g,)`, log10 cm s⁻²; both increasing.
+    - `log_teff`: `(t,)`, log10 K, increasing.
+    - `log_g`: `(g,)`, log10 cm s⁻², increasing.
     - `model`: `(t, g)`, row of `spectra` for each node. A node without a model of its own holds
       that of the nearest gravity at its temperature.
     - `own`: `(t, g)`, whether the node has a model of its own.

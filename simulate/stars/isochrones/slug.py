@@ -61,7 +61,8 @@ def read_slug(
     - `log_age`: `(age,)`, log10 yr, increasing.
     - `tracks`, `spectra`: names in `tracks.toml` and `spectra.toml` (SLUG loads spectra even for
       isochrones).
-    - `feh`: [Fe/H] of the tracks; `z`: the metal mass fraction that it stands for.
+    - `feh`: [Fe/H] of the tracks.
+    - `z`: the metal mass fraction that it stands for.
     - `low`, `high`: M_sun, range of initial masses.
 
     Raises `FileNotFoundError` where the data are absent and `ImportError` without slugpy.
