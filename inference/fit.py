@@ -76,6 +76,7 @@ def fit(
     result.save("out")
     ```
     """
+    _check_kinds(objects, selection, model)
     settings = settings or FitSettings()
     started = time.perf_counter()
     population, seed = model.population, settings.sampler.seed
@@ -123,6 +124,17 @@ def fit(
         )
     summary = summarise(len(objects), flat, diagnostics, time.perf_counter() - started)
     return FitResult(tree, objects, model, diagnostics, summary, sampler)
+
+
+def _check_kinds(objects: object, selection: object, model: object) -> None:
+    """Raises `TypeError` for arguments that are swapped or of another kind."""
+    for name, value, kinds, remedy in (
+        ("objects", objects, (AbstractObjects, Catalogue), "a Catalogue, draws or grids"),
+        ("selection", selection, (AbstractSelection,), "an operator, as load_selection reads"),
+        ("model", model, (PopulationModel,), "PopulationModel(population)"),
+    ):
+        if not isinstance(value, kinds):
+            raise TypeError(f"{name} is a {type(value).__name__}; expected {remedy}")
 
 
 def _as_objects(objects: AbstractObjects | Catalogue, errors: ErrorSettings) -> AbstractObjects:

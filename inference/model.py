@@ -9,6 +9,8 @@ import numpy as np
 import numpyro
 from jaxtyping import Array
 
+from starcensus.settings import check_choices
+
 from ..forward import AbstractPrior, Fixed, Parameter, Population, SelectionGrid, Tied, as_prior
 from ..forward.priors import member_record, numpyro_rules
 from .likelihood import Form, log_likelihood
@@ -54,6 +56,9 @@ class PopulationModel:
     form: Form = "poisson"
 
     def __post_init__(self) -> None:
+        check_choices(self)
+        if wrong := [k for k, v in self.population.values().items() if not _is_finite(v)]:
+            raise ValueError(f"{', '.join(wrong)} of the population is not finite; give numbers")
         known = {p.name: p for p in self.population.parameters()}
         priors: dict[tuple[str, ...], AbstractPrior] = {}
         for key, given in self.priors.items():
@@ -234,3 +239,7 @@ def _joint_start(site: _Site, value: np.ndarray) -> np.ndarray:
         support: Any = made.support
         inside &= bool(np.asarray(support(jnp.asarray(value, float))).all())
         return value if inside else np.asarray(made.mean, float)
+
+
+def _is_finite(value: object) -> bool:
+    return bool(np.isfinite(np.asarray(value, float)).all())

@@ -4,6 +4,7 @@ import collections
 import json
 import os
 import pathlib
+import sys
 
 # Commands that are run in this session keep no compiled programs.
 os.environ["STARCENSUS_CACHE"] = "off"
@@ -104,3 +105,28 @@ def made_table():
 def p_of():
     """`helpers.completeness`, the completeness of those injections."""
     return helpers.completeness
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _kinds_of_a_module_go_with_it():
+    """Kinds and bands that tests add are not there for the tests of other files."""
+    from starcensus.registry import Registry  # not before it is instrumented
+
+    def registries() -> list[Registry]:
+        modules = [m for name, m in sys.modules.items() if name.startswith("starcensus.")]
+        found = [v for m in modules for v in vars(m).values() if isinstance(v, Registry)]
+        return list({id(registry): registry for registry in found}.values())
+
+    before = {id(registry): set(registry) for registry in registries()}
+    yield
+    for registry in registries():
+        # What a module of ours adds when it is first imported stays; a band has no module.
+        ours = {n for n, kind in registry.items() if _home(kind).startswith("starcensus.")}
+        if registry.what == "band":
+            ours = before.get(id(registry), ours)
+        keep = ours | before.get(id(registry), set())
+        registry._known = {n: kind for n, kind in registry.items() if n in keep}
+
+
+def _home(kind: object) -> str:
+    return str(getattr(kind, "__module__", None) or type(kind).__module__)

@@ -167,15 +167,16 @@ def fit(
     ] = "published",
     missing: Missing = "refuse",
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    data: Data = None,
     allow_own: AllowOwn = None,
 ) -> None:
     """Fit one catalogue with one operator and one population."""
     given_options = given(column_map=column_map and str(column_map), r_v=r_v)
-    listed = [{"name": name.strip()} for name in cuts.split(",") if name.strip()]
+    listed = [{"name": name.strip()} for name in cuts.split(",")] if cuts.strip() else []
     table = {"path": str(catalogue), "format": format, "options": given_options, "cuts": listed}
     tables = _one_fit(table, selection, population)
     tables |= {"seed": seed, "errors": {"mode": errors, "missing": missing}}
-    perform_tables("fit", tables, out, str(population), allow_own)
+    perform_tables("fit", tables, out, "the command line", allow_own, data)
 
 
 def _one_fit(catalogue: dict[str, Any], selection: str, population: pathlib.Path) -> dict[str, Any]:

@@ -65,12 +65,13 @@ def perform_tables(
     out: pathlib.Path,
     source: str,
     allow_own: list[str] | None = None,
+    data: list[pathlib.Path] | None = None,
 ) -> None:
     """Do what options ask for that stand for a file of a kind."""
     from starcensus.experiments.jobs._job import job_from
 
     own = _import_own(allow_own)
-    _show(job_from(kind, tables, out, source, own=own))
+    _show(job_from(kind, tables, out, source, tuple(data or ()), own=own))
 
 
 def given(**options: Any) -> dict[str, Any]:

@@ -241,16 +241,22 @@ def open_job(
 
 
 def job_from(
-    kind: str, tables: Mapping[str, Any], out: pathlib.Path, source: str, **how: Any
+    kind: str,
+    tables: Mapping[str, Any],
+    out: pathlib.Path,
+    source: str,
+    data: tuple[pathlib.Path, ...] = (),
+    **how: Any,
 ) -> Job[Any]:
     """The job of tables that stand for a file of a kind; paths start from the working folder.
 
     **Arguments:**
 
     - `source`: what they come from, for messages.
+    - `data`: folders where files are looked for that are not in the working folder.
     - `how`: `work`, `own` and further fields of the job.
     """
     file = parse(tables, source, file_class(kind), of=kind)
     text = json.dumps(tables, indent=2, default=str)
-    sources = Sources(pathlib.Path.cwd())
+    sources = Sources(pathlib.Path.cwd(), data)
     return job_of(kind)(file, text, sources, out, source=source, **how)

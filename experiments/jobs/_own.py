@@ -105,7 +105,7 @@ def _import(name: str, folder: pathlib.Path, said: str) -> tuple[tuple[str, str]
     try:
         module = importlib.import_module(name)
         found = _with_imports(pathlib.Path(str(module.__file__)).resolve(), folder)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         words = f"{type(error).__name__}: {error}".strip().split("\n")[0]
         raise ConfigError(
             f"--allow-own {said}: cannot be imported ({words}); correct it"

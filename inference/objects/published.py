@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.special import ndtr, ndtri
 
+from starcensus.settings import check_choices
 from starcensus.theta import AXES, Box
 
 from ...selection import AbstractSelection
@@ -52,6 +53,7 @@ class ErrorSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_choices(self)
         if min(self.floor) <= 0:
             raise ValueError(f"floor = {self.floor}; expected positive errors in dex, dex, mag")
         if self.n_samples < 1 or self.n_samples & (self.n_samples - 1):

@@ -15,6 +15,8 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float, Int
 
+from starcensus.settings import check_choices
+
 from ...simulate.images.white import SCALE_FACTORS, draw_positions
 
 WHOLE_PC = tuple(float(r) for r in range(1, 11))
@@ -87,8 +89,7 @@ class InjectionPlan:
                 "min_separation and min_separation_pix are 0 or more; got "
                 f"{self.min_separation} and {self.min_separation_pix}"
             )
-        if self.group not in ("brightness", "rows"):
-            raise ValueError(f'group is {self.group!r}; expected "brightness" or "rows"')
+        check_choices(self)
         if not (self.scale_factors and all(self.scale_factors)):
             raise ValueError(
                 f"scale_factors is {self.scale_factors}; expected one or more sets, such as "

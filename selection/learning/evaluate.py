@@ -111,8 +111,8 @@ def evaluate(
     - `neighbours`: counts of neighbours to try.
 
     Raises `LearningError` for a file without networks, tables in other bands, and tables that the
-    operator was trained on, whole or in part, alone or joined; and `ValueError` as `TestSet.of`
-    and `reliability`.
+    operator was trained on, whole or in part, alone or joined; `SelectionDomainError` for clusters
+    outside an operator's domain; and `ValueError` as `TestSet.of` and `reliability`.
 
     ```python
     few = TrainSettings(widths=(8,), n_members=2, epochs=3, validation=0.3)
@@ -130,6 +130,8 @@ def evaluate(
             f"{', '.join(table.bands)}"
         )
     marks.refuse(named, name)
+    if isinstance(networks, NetworkSelection):
+        networks.check_points(table.log_mass, table.log_age, table.a_v)
     test = TestSet.of(table) if table.repeat.max() > 0 else None
     # Repeats of a cluster share its light, so only one of each counts as an independent outcome.
     once = table if test is None else test.first

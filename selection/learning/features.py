@@ -6,6 +6,8 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 
+from starcensus.settings import check_choices
+
 from ..injection import InjectionTable
 from ..operators.network import NetworkSelection
 from ..operators.nuisance import BACKGROUND, R_EFF
@@ -42,8 +44,7 @@ class Inputs:
     masked: bool = False
 
     def __post_init__(self) -> None:
-        if self.kind not in ("physical", "photometric"):
-            raise ValueError(f'kind is {self.kind!r}; expected "physical" or "photometric"')
+        check_choices(self)
         if self.masked and self.kind == "physical":
             raise ValueError("masked is for magnitudes; the physical properties are all there")
 

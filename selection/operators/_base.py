@@ -29,6 +29,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float
 
 from starcensus.registry import Registry
+from starcensus.settings import check_choices
 from starcensus.theta import AXES, AXIS_UNITS, Box
 
 from ._fields import arguments, build
@@ -79,6 +80,9 @@ class AbstractSelection(eqx.Module):
     domain: eqx.AbstractVar[Box]
     outside: eqx.AbstractVar[Outside]
     acts_on: eqx.AbstractVar[ActsOn]
+
+    def __check_init__(self) -> None:
+        check_choices(self)
 
     @property
     @abc.abstractmethod

@@ -15,9 +15,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int, Integer
 
+from starcensus.settings import check_choices
+
 from ..stars.dust import attenuate
 from .bins import Bins, StellarPopulation
-from .sampling import RULES, Drawn, Rule, StarSampler, masses_within
+from .sampling import Drawn, Rule, StarSampler, masses_within
 
 # The second word of the key of a row's stream: no other use of a seed shares it.
 _STREAM = 0x73746172
@@ -53,8 +55,7 @@ class DrawSettings:
     nebular_max_log_age: float = 7.0
 
     def __post_init__(self) -> None:
-        if self.rule not in RULES:
-            raise ValueError(f"rule is {self.rule!r}; expected one of {', '.join(RULES)}")
+        check_choices(self)
         if not 0 <= self.covering <= 1:
             raise ValueError(f"covering is a fraction, from 0 to 1; got {self.covering}")
         if not self.nebular_extinction >= 0:

@@ -10,11 +10,13 @@ drawing for point sources and for EFF profiles of 0.5 pc and more at 1.9 pc per 
 import dataclasses
 import functools
 from collections.abc import Mapping
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float
 from scipy import fft, special
+
+from starcensus.settings import check_choices
 
 from ..clusters.profiles import EFF, King, Profile
 from .psf import PSF, fast_length
@@ -209,10 +211,7 @@ class ProfileSettings:
     step_dex: float = 0.02
 
     def __post_init__(self) -> None:
-        if self.kind not in get_args(ProfileKind):
-            raise ValueError(
-                f"profile.kind is {self.kind!r}; expected one of {', '.join(get_args(ProfileKind))}"
-            )
+        check_choices(self)
         other = "concentration" if self.kind == "eff" else "eta"
         default = {field.name: field.default for field in dataclasses.fields(self)}[other]
         if getattr(self, other) != default:

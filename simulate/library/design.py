@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float, UInt64
 
 from starcensus.files import existing
+from starcensus.settings import check_choices
 from starcensus.theta import AXES
 
 from .radius import AbstractRadiusLaw
@@ -61,8 +62,7 @@ class BoxTheta:
             raise ValueError(f"mass_slope is {self.mass_slope}; expected a finite number")
         if self.a_v[0] < 0:
             raise ValueError(f"a_v starts at {self.a_v[0]:g} mag; expected 0 or more")
-        if self.sequence not in ("random", "sobol"):
-            raise ValueError(f"sequence is {self.sequence!r}; expected 'random' or 'sobol'")
+        check_choices(self)
 
     def bounds(self) -> dict[str, Pair]:
         return {name: getattr(self, name) for name in AXES}

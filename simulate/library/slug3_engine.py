@@ -20,6 +20,7 @@ import numpy as np
 from jaxtyping import Float, UInt64
 
 from starcensus.runs import RunError
+from starcensus.settings import check_choices
 
 from ..clusters.imf import AbstractImf, Chabrier, Kroupa, Salpeter
 from .design import Pair
@@ -64,6 +65,9 @@ class SlugSettings:
     wavelengths: Pair = (91.2, 2e4)
     n_wavelengths: int = 1024
     facility: str = "HST"
+
+    def __post_init__(self) -> None:
+        check_choices(self)
 
     def filter_name(self, band: str) -> str:
         """SLUG's name of the filter of a band."""

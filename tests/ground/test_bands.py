@@ -97,7 +97,7 @@ def test_bands_are_found_by_letter():
     assert [letter_of(band) for band in bands] == ["U", "V", "V", None]
     assert of_letter(bands, "V", "U") == bands[:3] and of_letter(bands, "I") == ()
     assert find_band(bands, "V") == "ACS_F555W"
-    with pytest.raises(ValueError, match=r"no F438W or F435W or F814W among.*ACS_F555W"):
+    with pytest.raises(ValueError, match=r"no F438W or .* among.*ACS_F555W"):
         find_band(bands, "B", "I")
 
 

@@ -6,6 +6,8 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 
+from starcensus.settings import check_choices
+
 from ....simulate.clusters.bins import StellarPopulation
 from ....simulate.clusters.profiles import Moffat
 from .hits import BIN_SIZES, MIN_MODELS
@@ -55,6 +57,7 @@ class ModelSettings:
     openings: int = 1
 
     def __post_init__(self) -> None:
+        check_choices(self)
         if self.n_masses < 1 or not 0 < self.mass_range[0] <= self.mass_range[1]:
             raise ValueError(
                 f"n_masses >= 1 and 0 < low <= high in mass_range; got {self.n_masses} and "

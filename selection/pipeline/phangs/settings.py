@@ -5,6 +5,8 @@ import pathlib
 from collections.abc import Mapping
 from typing import Literal
 
+from starcensus.settings import check_choices
+
 from .concentration import checked_fiducial
 from .duplicates import DOUBLES_PIX
 from .models import ModelSettings
@@ -78,8 +80,7 @@ class PhangsSettings:
     doubles_pix: float = DOUBLES_PIX
 
     def __post_init__(self) -> None:
-        if self.sample not in ("human", "ml"):
-            raise ValueError(f"sample is {self.sample!r}; expected 'human' or 'ml'")
+        check_choices(self)
         positive = {
             name: getattr(self, name)
             for name in (

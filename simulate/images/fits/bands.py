@@ -15,6 +15,7 @@ import numpy as np
 
 from starcensus.bands import BANDS, ab_minus_vega, camera_of, filter_of
 from starcensus.files import replacing
+from starcensus.settings import check_choices
 
 from ...fits_files import opened
 from ..frame import BandImage, Frame
@@ -60,6 +61,9 @@ class ReadOptions:
     weight: str | None = None
     weight_kind: Literal["inverse_variance", "other"] | None = None
     zeros: Literal["refuse", "bad", "data"] = "refuse"
+
+    def __post_init__(self) -> None:
+        check_choices(self)
 
 
 def read_band(
