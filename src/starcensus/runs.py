@@ -170,7 +170,7 @@ def code_version() -> str:
     """The package's version, with a digest of its sources and data: two edits are two versions.
 
     ```python
-    code_version()  # "0.1.0 8c1f0a3b5d7e9f02"
+    code_version()  # "0.2.0 8c1f0a3b5d7e9f02"
     ```
     """
     root = pathlib.Path(starcensus.__file__).parent
