@@ -112,7 +112,7 @@ def test_settings_name_operators():
 @pytest.mark.parametrize(
     ("kind", "options", "message"),
     [
-        ("oracle", {}, "'oracle'.*complete, magnitude, c4_physical, file.*--allow-own"),
+        ("oracle", {}, "'oracle'.*complete, magnitude, file, c4_physical.*--allow-own"),
         ("test_steps", {"limit": [1.0]}, "needs the option 'log_age'"),
         ("test_steps", {"depth": 1}, "Steps knows no depth; it takes log_age, limit"),
         ("test_steps", {"log_age": [6, 7], "limit": "deep"}, "limit"),

@@ -33,6 +33,13 @@ BAND = "ACS_F555W"
 @PIPELINES.register("peaks_of_a_test")
 @dataclasses.dataclass(frozen=True)
 class Peaks:
+    """Pixels above a limit.
+
+    **Arguments:**
+
+    - `limit`: electrons/s. `share`: of nothing, for tests of settings.
+    """
+
     limit: float
     share: float = 0.5
 
