@@ -23,12 +23,13 @@ def python_of(page: str, *smaller: tuple[str, str]) -> str:
     return code
 
 
-def test_a_survey_of_ones_own_is_injected_into():
+def test_a_survey_of_ones_own_is_injected_into(tmp_path: pathlib.Path, monkeypatch):
     """docs/how-to/images.md on a smaller galaxy; the labels are those of the survey."""
     pytest.importorskip("galsim")
     code = python_of(
         "how-to/images.md", ("(1024, 1024)", "(300, 400)"), ("n, rng = 1000", "n, rng = 40")
     )
+    monkeypatch.chdir(tmp_path)
     names: dict = {"__name__": "example"}
     exec(compile(code, "images.md", "exec"), names)
     legus, mine = names["table"], names["mine"]
