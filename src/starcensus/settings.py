@@ -13,6 +13,9 @@ def check_choices(settings: Any) -> None:
     whatever the last branch does.
 
     ```python
+    import dataclasses
+    from typing import Literal
+
     @dataclasses.dataclass(frozen=True)
     class Settings:
         rows: Literal["keep", "drop"] = "keep"
@@ -30,7 +33,14 @@ def check_choices(settings: Any) -> None:
 
 
 def choices_of(annotation: Any) -> tuple[str | None, ...]:
-    """The words of an annotation that is a `Literal` of words, or None or such; else nothing."""
+    """The words of an annotation that is a `Literal` of words, or None or such; else nothing.
+
+    ```python
+    from typing import Literal
+
+    choices_of(Literal["data", "truth"])  # ("data", "truth")
+    ```
+    """
     if isinstance(annotation, typing.TypeAliasType):
         return choices_of(annotation.__value__)
     if typing.get_origin(annotation) is Literal:

@@ -273,3 +273,11 @@ def test_a_radius_law_of_ones_own_in_a_library(tmp_path, monkeypatch):
     assert run(monkeypatch, *files, *own) == 0
     radii = ClusterLibrary.load(tmp_path / "a.h5").column("r_eff_pc")
     assert 2 <= radii.min() < 2.5 and 3.5 < radii.max() <= 4
+
+
+def test_a_module_that_ends_the_process_cannot_be_imported(tmp_path, monkeypatch, capfd):
+    (tmp_path / "own_that_exits.py").write_text("raise SystemExit(0)")
+    monkeypatch.setattr("sys.path", [*__import__("sys").path])
+    own = tmp_path / "own_that_exits.py"
+    assert run(monkeypatch, "schema", "survey", "--allow-own", own) == 2
+    assert "cannot be imported (SystemExit" in capfd.readouterr().err

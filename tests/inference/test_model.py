@@ -22,7 +22,9 @@ from starcensus.forward import (
 )
 from starcensus.inference import PopulationModel
 from starcensus.inference.draws import prior_draws
+from starcensus.inference.fit import _check_kinds
 from starcensus.inference.sampling import numpyro_rules
+from starcensus.selection import complete
 
 
 def population() -> Population:
@@ -209,3 +211,21 @@ def test_a_tied_parameter_follows_the_other_into_draws_and_population():
 def test_priors_that_contradict(priors, form, words):
     with pytest.raises(ValueError, match=words):
         PopulationModel(population(), priors, form)
+
+
+def test_values_that_are_no_numbers_are_refused():
+    wrong = population().with_values({"alpha_m": np.nan})
+    with pytest.raises(ValueError, match="alpha_m of the population is not finite"):
+        PopulationModel(wrong)
+
+
+def test_a_fit_says_what_it_was_given():
+    # Annotations are checked in tests alone; the fit's own check is what users meet.
+    model, operator = PopulationModel(population()), complete(population().box)
+    for given, words in (
+        ((operator, operator, model), "objects is a CompleteSelection"),
+        ((model, operator, model), "objects is a PopulationModel"),
+        (("catalogue.ecsv", operator, model), "objects is a str"),
+    ):
+        with pytest.raises(TypeError, match=words):
+            _check_kinds(*given)

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 from starcensus.networks import TrainSettings
-from starcensus.selection import Box, complete, load_selection, save_selection
+from starcensus.selection import (
+    Box,
+    SelectionDomainError,
+    complete,
+    load_selection,
+    save_selection,
+)
 from starcensus.selection.learning import (
     Inputs,
     LearningError,
@@ -79,3 +85,12 @@ def test_what_cannot_be_judged(made_table, tmp_path):
     assert "error.rms" not in once.summary()
     learned.save(tmp_path / "o.h5")
     assert type(load_selection(tmp_path / "o.h5")) is type(learned.operator)
+
+
+def test_clusters_outside_the_domain_are_refused_and_not_judged_as_nan(made_table):
+    quick = LearnSettings(Inputs(), TrainSettings((8,), 1, 1, 256))
+    learned = learn(made_table(600)[0], quick)
+    table = made_table(600, 5)[0]
+    far = dataclasses.replace(table, log_mass=table.log_mass + 3.0)
+    with pytest.raises(SelectionDomainError, match="points lie outside the domain"):
+        evaluate(learned, far)
