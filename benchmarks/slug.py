@@ -8,6 +8,7 @@ which nothing differs has any comparison beyond the stated threshold (Bonferroni
 
 import dataclasses
 import pathlib
+import re
 from collections.abc import Callable, Iterator, Sequence
 
 import h5py
@@ -63,7 +64,6 @@ COLOURS = (
     ("WFC3_UVIS_F555W", "WFC3_UVIS_F814W"),
 )
 AGES = {"3Myr": 3e6, "10Myr": 1e7, "100Myr": 1e8, "1Gyr": 1e9}
-MASSES = {"M500": 500.0, "M1e4": 1e4, "M1e5": 1e5}
 BANDS2 = tuple(BANDS)
 # Bands of the SLUG v3 runs, whose curves carry the detector's photon counting (HSTPC).
 BANDS3 = {
@@ -176,15 +176,26 @@ def _slug3_vega() -> Spectrum:
         return Spectrum(np.asarray(file["wl"], float), np.asarray(file["flux"], float), path.name)
 
 
+def theta_of(name: str) -> tuple[float, float]:
+    """log mass (M_sun) and log age (yr) of a set such as `"M500_3Myr"`; raises `ValueError`."""
+    mass, _, age = name.partition("_")
+    if not re.fullmatch(r"M\d+(\.\d+)?(e\d+)?", mass) or age not in AGES:
+        raise ValueError(
+            f"{name}: is no set of clusters; expected M, a mass in M_sun, _ and an age of "
+            f"{', '.join(AGES)}, such as M1e4_10Myr"
+        )
+    return float(np.log10(float(mass[1:]))), float(np.log10(AGES[age]))
+
+
 def draw(
     population: StellarPopulation, name: str, n: int, seed: int
 ) -> Float[np.ndarray, "n band"]:
     """Magnitudes of `n` of our clusters for a set such as `"M500_3Myr"`, starlight only."""
-    mass, age = name.split("_")
+    log_mass, log_age = theta_of(name)
     return draw_clusters(
         population,
-        np.full(n, np.log10(MASSES[mass])),
-        np.full(n, np.log10(AGES[age])),
+        np.full(n, log_mass),
+        np.full(n, log_age),
         np.zeros(n),
         np.arange(n) + seed,
         DrawSettings(nebular=False),

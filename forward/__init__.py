@@ -39,9 +39,11 @@ from .priors import Uniform as Uniform
 from .priors import as_prior as as_prior
 from .priors import prior_density as prior_density
 from .priors import prior_words as prior_words
+from .rate import CheckedGrid as CheckedGrid
 from .rate import MonteCarloEstimate as MonteCarloEstimate
 from .rate import QuadratureSettings as QuadratureSettings
 from .rate import SelectionGrid as SelectionGrid
+from .rate import checked_grid as checked_grid
 from .rate import expected_count as expected_count
 from .rate import expected_count_monte_carlo as expected_count_monte_carlo
 from .rate import marginal_densities as marginal_densities

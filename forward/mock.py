@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ..selection import AbstractSelection, RecordedSelection
+from ..selection import AbstractSelection, RecordedSelection, learned_facts
 from ..selection.catalogue import Catalogue, Step
 from .population import Population, flat_values
 
@@ -103,6 +103,9 @@ def mock_catalogue(
     p = _probabilities(selection if recorded_rule is None else recorded_rule, seen)
     chosen = _generator(key_select).uniform(size=n) < p
     recorded, theta = recorded[chosen], theta[chosen]
+    noise = {"recorded": "gaussian", "acts_on": selection.acts_on} if any(sigma) else {}
+    learned = learned_facts(selection)
+    survey = {"survey": learned[0].json()} if learned else {}
     catalogue = Catalogue(
         source=source,
         ids=np.arange(1, chosen.sum() + 1).astype(str),
@@ -110,7 +113,7 @@ def mock_catalogue(
         theta_low=recorded - np.asarray(sigma),
         theta_high=recorded + np.asarray(sigma),
         steps=(Step("selection", n, int(chosen.sum()), "catalogued by the mock survey"),),
-        meta={"recorded": "gaussian"} if any(sigma) else {},
+        meta={**noise, **survey},
     )
     return Mock(catalogue, theta, n, flat_values(population))
 

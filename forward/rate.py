@@ -19,6 +19,7 @@ from ..selection import AbstractSelection
 from ._quadrature import PanelRule, panel_rule
 from .mass import LN10
 from .population import Population
+from .refinement import PanelErrors, Rules, integral_error, refined
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,12 +27,14 @@ class QuadratureSettings:
     """Panels and orders of the quadrature in θ.
 
     The defaults resolve a selection whose transition is 0.2 mag wide (0.08 dex in mass) to about
-    1e-6 of the integral.
+    1e-6 of the integral. Panels end where an operator says that it steps (`edges`), and are halved
+    where it changes too fast for them.
 
     **Arguments:**
 
     - `mass_panel_dex`, `age_panel_dex`, `a_v_panel_mag`: widest panel on each axis.
     - `mass_order`, `age_order`, `a_v_order`: Gauss-Legendre nodes in a panel.
+    - `max_relative_error`: of the expected count, to which panels are halved.
 
     ```python
     selection_grid(operator, population, QuadratureSettings(mass_order=16))
@@ -44,6 +47,7 @@ class QuadratureSettings:
     age_order: int = 8
     a_v_panel_mag: float = 0.5
     a_v_order: int = 4
+    max_relative_error: float = 1e-3
 
 
 class SelectionGrid(eqx.Module):
@@ -60,6 +64,10 @@ class SelectionGrid(eqx.Module):
     age_rule: PanelRule
     a_v_rule: PanelRule
     p_sel: Float[np.ndarray, "m t a"]
+
+    @property
+    def rules(self) -> Rules:
+        return self.mass_rule, self.age_rule, self.a_v_rule
 
     def detected_fraction(self, population: Population) -> Float[Array, ""]:
         """∫ p_sel(θ) p(θ) dθ, the share of the population that is catalogued."""
@@ -86,27 +94,92 @@ def selection_grid(
     **Arguments:**
 
     - `selection`: the operator.
-    - `population`: its bounds and the corners of its extinction law count, its parameters do not.
-    - `settings`: panels and orders.
+    - `population`: its bounds and the corners of its extinction law count; its parameters, where
+      panels are halved.
+    - `settings`: panels and orders, and how exact the expected count of `population` must be.
     - `member`: one member of the operator's ensemble; by default the ensemble's mean.
 
     Raises `SelectionDomainError` when the bounds leave the domain of an operator that refuses to
-    extrapolate, `ValueError` for an operator that gives no probabilities.
+    extrapolate, `ValueError` for an operator that gives no probabilities, or changes so abruptly
+    that the integral stays uncertain.
 
     ```python
     grid = selection_grid(operator, population)
     grid.p_sel.shape
     ```
     """
+    return checked_grid(selection, population, settings, member).grid
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckedGrid:
+    """A grid, and what its panels miss of the operator.
+
+    **Arguments:**
+
+    - `grid`: p_sel at the nodes.
+    - `panels`: errors of the panels along each axis.
+    """
+
+    grid: SelectionGrid
+    panels: tuple[PanelErrors, ...]
+
+    @property
+    def by_chance(self) -> bool:
+        """Whether the error is that of simulated clusters, which another seed would change."""
+        return False
+
+    @property
+    def remedy(self) -> str:
+        """What a user can do about an error that is too large."""
+        return (
+            "start nearer to the answer, lower quadrature.max_relative_error, or let the "
+            "operator's `edges` say where it steps"
+        )
+
+    def error(self, population: Population) -> float:
+        """Relative error of the expected count of a population inside the grid's bounds."""
+        return integral_error(self.panels, self.grid.rules, population)
+
+
+def checked_grid(
+    selection: AbstractSelection,
+    population: Population,
+    settings: QuadratureSettings | None = None,
+    member: int | None = None,
+) -> CheckedGrid:
+    """As `selection_grid`, with the errors of its panels.
+
+    ```python
+    checked = checked_grid(operator, population)
+    checked.error(population)  # of the expected count, as a share of it
+    ```
+    """
     settings = settings or QuadratureSettings()
     box = population.box
     selection.check_covers(box)
-    mass_rule = panel_rule(*box.log_mass, settings.mass_panel_dex, settings.mass_order)
-    age_rule = panel_rule(*box.log_age, settings.age_panel_dex, settings.age_order)
-    a_v_rule = panel_rule(
-        *box.a_v, settings.a_v_panel_mag, settings.a_v_order, population.extinction.corners()
+    mass_edges, age_edges, a_v_edges = selection.edges()
+    rules = (
+        panel_rule(*box.log_mass, settings.mass_panel_dex, settings.mass_order, mass_edges),
+        panel_rule(*box.log_age, settings.age_panel_dex, settings.age_order, age_edges),
+        panel_rule(
+            *box.a_v,
+            settings.a_v_panel_mag,
+            settings.a_v_order,
+            (*population.extinction.corners(), *a_v_edges),
+        ),
     )
-    members = selection.on_tensor_grid(mass_rule.nodes, age_rule.nodes, a_v_rule.nodes)
+    p_sel = _probabilities(selection, rules, member)
+    rules_used, panels = refined(selection, rules, population, settings.max_relative_error, member)
+    if rules_used is not rules:
+        p_sel = _probabilities(selection, rules_used, member)
+    return CheckedGrid(SelectionGrid(*rules_used, p_sel=p_sel), panels)
+
+
+def _probabilities(
+    selection: AbstractSelection, rules: Rules, member: int | None
+) -> Float[np.ndarray, "m t a"]:
+    members = selection.on_tensor_grid(*(rule.nodes for rule in rules))
     p_sel = np.asarray(members.mean(axis=0) if member is None else members[member])
     if not np.isfinite(p_sel).all() or p_sel.min() < -1e-9 or p_sel.max() > 1 + 1e-9:
         raise ValueError(
@@ -114,7 +187,7 @@ def selection_grid(
             f"{np.nanmax(p_sel):g} with {int((~np.isfinite(p_sel)).sum())} non-finite values; "
             "expected probabilities"
         )
-    return SelectionGrid(mass_rule=mass_rule, age_rule=age_rule, a_v_rule=a_v_rule, p_sel=p_sel)
+    return p_sel
 
 
 def expected_count(population: Population, grid: SelectionGrid) -> Float[Array, ""]:

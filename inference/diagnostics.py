@@ -1,6 +1,7 @@
 """Is the fit to be trusted? R-hat, ESS, divergences, BFMI, tree depth, sample quality."""
 
 import dataclasses
+from collections.abc import Mapping
 
 import numpy as np
 from jaxtyping import Float
@@ -20,6 +21,11 @@ class Thresholds:
     - `min_bfmi`: least BFMI of a chain.
     - `max_saturated_share`: largest share of trajectories that end at the largest depth.
     - `min_object_ess`: fewest effective samples of a cluster.
+    - `max_integral_error`: largest relative error of the selection integral.
+    - `max_object_shift`: largest shift of a parameter by the number of samples of each cluster, in
+      its standard deviations.
+    - `max_node_error`: largest change of ln L between two draws because the objects of a light fit
+      were deposited on nodes.
 
     ```python
     FitSettings(thresholds=Thresholds(min_ess=1000.0))
@@ -32,6 +38,9 @@ class Thresholds:
     min_bfmi: float = 0.3
     max_saturated_share: float = 0.01
     min_object_ess: float = 4.0
+    max_integral_error: float = 3e-3
+    max_object_shift: float = 0.25
+    max_node_error: float = 0.1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,8 +54,12 @@ class Diagnostics:
     - `min_bfmi`: least Bayesian fraction of missing information of the chains.
     - `saturated_share`: share of trajectories that end at the largest depth.
     - `min_object_ess`: fewest effective samples of an object.
+    - `integral_error`: relative error of the expected count, by the quadrature.
+    - `object_shift`: shift of each parameter with other samples of each object, in its
+      standard deviations (`object_shift`); empty where there are no more.
     - `mode_converged`: whether the posterior's mode was found.
     - `failures`: a sentence for each threshold that was missed.
+    - `node_error`: what depositing on nodes does to ln L (`node_error`); 0 without nodes.
     """
 
     r_hat: dict[str, float]
@@ -56,12 +69,19 @@ class Diagnostics:
     min_bfmi: float
     saturated_share: float
     min_object_ess: float
+    integral_error: float
+    object_shift: dict[str, float]
     mode_converged: bool
     failures: tuple[str, ...]
+    node_error: float = 0.0
 
     @property
     def converged(self) -> bool:
         return not self.failures
+
+    @property
+    def max_object_shift(self) -> float:
+        return max((abs(shift) for shift in self.object_shift.values()), default=0.0)
 
     @property
     def max_r_hat(self) -> float:
@@ -94,6 +114,10 @@ def diagnose(
     max_tree_depth: int,
     thresholds: Thresholds | None = None,
     remedy: str = "raise errors.n_samples",
+    integral_error: float = 0.0,
+    object_shift: Mapping[str, float] | None = None,
+    node_error: float = 0.0,
+    integral_remedy: str = "lower quadrature.max_relative_error",
 ) -> Diagnostics:
     """Check scalar parameters and the sampler's statistics.
 
@@ -106,6 +130,10 @@ def diagnose(
     - `max_tree_depth`: that of the sampler's settings.
     - `thresholds`: what must be reached.
     - `remedy`: what a user can do about too few effective samples of an object.
+    - `integral_error`: relative error of the expected count, by the quadrature.
+    - `object_shift`: by the number of samples of each object, as the function of that name says.
+    - `node_error`: change of ln L by depositing on nodes, as the function of that name says.
+    - `integral_remedy`: what a user can do about an uncertain integral.
     """
     from arviz_base import from_dict
     from arviz_stats.sampling_diagnostics import bfmi, ess, rhat
@@ -143,6 +171,22 @@ def diagnose(
             f"{poor} clusters have fewer than {limits.min_object_ess:g} effective samples behind "
             f"their likelihood term; {remedy}"
         )
+    if integral_error > limits.max_integral_error:
+        failures.append(
+            f"the selection integral is uncertain by {integral_error:.2g} of its value, more than "
+            f"{limits.max_integral_error:g}; {integral_remedy}"
+        )
+    for name, shift in (object_shift or {}).items():
+        if not abs(shift) <= limits.max_object_shift:
+            failures.append(
+                f"{name} moves by {shift:+.2f} standard deviations with other samples "
+                f"of each cluster, more than {limits.max_object_shift:g}; {remedy}"
+            )
+    if not node_error <= limits.max_node_error:
+        failures.append(
+            f"ln L changes by {node_error:.2g} between draws because the objects were deposited on "
+            f"nodes, more than {limits.max_node_error:g}; halve light.panels"
+        )
     # An unfinished search for the mode is no failure: it only sets the sampler's first scale, and a
     # posterior that leans on the edge of a prior has its mode at infinity.
     return Diagnostics(
@@ -153,6 +197,9 @@ def diagnose(
         float(fraction.min()),
         saturated,
         smallest_object_ess,
+        integral_error,
+        dict(object_shift or {}),
         bool(np.asarray(draws.mode_converged).all()),
         tuple(failures),
+        node_error,
     )

@@ -38,6 +38,21 @@ def flatten(
     return flat
 
 
+def thinned(
+    values: Mapping[str, Float[np.ndarray, "chain draw ..."]], n: int
+) -> dict[str, Float[np.ndarray, "n ..."]]:
+    """Evenly taken draws of all chains, `n` or as many as there are.
+
+    ```python
+    thinned({"alpha_m": np.zeros((4, 500))}, 250)["alpha_m"].shape  # (250,)
+    ```
+    """
+    joined = {k: np.asarray(v).reshape(-1, *v.shape[2:]) for k, v in values.items()}
+    total = len(next(iter(joined.values())))
+    pick = np.linspace(0, total - 1, min(n, total)).astype(int)
+    return {k: v[pick] for k, v in joined.items()}
+
+
 def prior_draws(model: PopulationModel, n: int, seed: int) -> dict[str, np.ndarray]:
     """Draws from the priors, `(n, …)` by parameter name.
 

@@ -7,17 +7,34 @@ from collections.abc import Callable
 import jax
 import numpy as np
 
-from ..forward import QuadratureSettings, selection_grid
-from ..selection import AbstractSelection
+from ..forward import CheckedGrid, QuadratureSettings, flat_names
+from ..selection import (
+    About,
+    AbstractSelection,
+    catalogue_differences,
+    complete,
+    refuse_other_survey,
+)
 from ..selection.catalogue import Catalogue
 from .diagnostics import Thresholds, diagnose
-from .draws import flatten, with_number
+from .draws import flatten, prior_draws, thinned, with_number
+from .ensemble import ensemble_change
 from .likelihood import judged
 from .model import PopulationModel
-from .objects import AbstractObjects, ErrorSettings, ObjectSamples, PublishedValues
+from .object_shift import node_error, object_shift
+from .objects import (
+    AbstractObjects,
+    ErrorSettings,
+    PoolGrid,
+    PublishedValues,
+    Samples,
+)
 from .predictive import BinSettings
+from .remarks import remarks
 from .results import FitResult, posterior_tree, summarise
 from .sampling import Sampler, SamplerSettings, double_precision
+
+_PRIOR_DRAWS, _CHECKED_DRAWS = 1000, 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +49,7 @@ class FitSettings:
     - `bins`: bins of the predicted counts.
     - `thresholds`: what the diagnostics must reach.
     - `n_predictions`: draws of the parameters for which a catalogue is predicted.
+    - `accept`: in what the catalogue may differ from the survey that the operator was learned in.
 
     ```python
     FitSettings(sampler=SamplerSettings(n_samples=1000), errors=ErrorSettings(missing="floor"))
@@ -44,31 +62,36 @@ class FitSettings:
     bins: BinSettings = dataclasses.field(default_factory=BinSettings)
     thresholds: Thresholds = dataclasses.field(default_factory=Thresholds)
     n_predictions: int = 200
+    accept: tuple[About, ...] = ()
 
 
 def fit(
     objects: AbstractObjects | Catalogue,
-    selection: AbstractSelection,
+    selection: AbstractSelection | None,
     model: PopulationModel,
     settings: FitSettings | None = None,
     progress: Callable[[str], None] = lambda _: None,
-    sampler: Sampler | None = None,
 ) -> FitResult:
     """Fit a population to what is known of catalogued clusters.
 
     **Arguments:**
 
-    - `objects`: `PosteriorDraws`, `GridPosteriors`, `PublishedValues` or a form of your own. A
-      `Catalogue` stands for `PublishedValues(catalogue, settings.errors)`.
-    - `selection`: the operator; its `acts_on` decides where p_sel stands in the likelihood.
+    - `objects`: `LightObjects`, `PosteriorDraws`, `GridPosteriors`, `PublishedValues` or a form of
+      your own. A `Catalogue` stands for `PublishedValues(catalogue, settings.errors)`.
+    - `selection`: the operator; its `acts_on` decides where p_sel stands in the likelihood. None
+      for `LightObjects`, whose observation model selects.
     - `model`: the population's family and the priors of its parameters.
     - `settings`: sampler, quadrature, errors, thresholds.
     - `progress`: called with a phrase at the start of each stage.
-    - `sampler`: one from an earlier fit of the same model, to reuse its compilation.
 
-    Raises `SelectionDomainError` if the population's bounds leave the operator's domain,
-    `CatalogueError` or `ObjectsError` for objects that cannot be fitted, `ValueError` if the
-    population cannot produce one of them.
+    A catalogue that the cut `theta_range` limited is fitted as a sample of recorded values inside
+    these limits: the operator is multiplied by the probability of that (`RecordedLimits`).
+
+    Raises `OtherSurveyError` if the operator was learned for another survey than the catalogue's,
+    in what `settings.accept` does not name, `BoundsError` for population bounds that contradict the
+    objects, `SelectionDomainError` if they leave the operator's domain, `CatalogueError` or
+    `ObjectsError` for objects that cannot be fitted, `ValueError` if the population cannot produce
+    one of them.
 
     ```python
     result = fit(catalogue, load_selection("operator.h5"), PopulationModel(population))
@@ -76,22 +99,34 @@ def fit(
     result.save("out")
     ```
     """
+    if selection is None and isinstance(objects, AbstractObjects) and objects.selects:
+        selection = complete(model.population.box)
     _check_kinds(objects, selection, model)
+    assert selection is not None
     settings = settings or FitSettings()
     started = time.perf_counter()
     population, seed = model.population, settings.sampler.seed
     objects = _as_objects(objects, settings.errors)
+    if isinstance(objects, PublishedValues):
+        found = catalogue_differences(selection, objects.catalogue)
+        refuse_other_survey(found, settings.accept, objects.source)
     with double_precision():
         progress("evaluating the selection")
-        grid = selection_grid(selection, population, settings.quadrature)
-        progress("drawing samples of each cluster")
         objects = objects.inside(population.box)
-        samples = objects.samples(population.box, selection)
+        selection = objects.entering(selection)
+        checked = objects.expected(population, selection, settings.quadrature)
+        if isinstance(checked, PoolGrid):
+            selection = checked.operator(population.box)
+        grid = checked.grid
+        progress("drawing samples of each cluster")
+        samples = objects.within(population, selection)
         _check_start(model, samples, objects)
-        progress("compiling and sampling")
-        sampler = sampler or Sampler(model, grid, settings.sampler)
-        sampler.check(model, grid, settings.sampler)
-        draws = sampler.run(samples, grid, jax.random.key(seed))
+        sampler = Sampler(model, grid, settings.sampler)
+        key = jax.random.key(seed)
+        progress("compiling the sampler")
+        sampler.compile(samples, grid, key)
+        progress("sampling")
+        draws = sampler.run(samples, grid, key)
         values = with_number(model, draws.values, samples.n_objects, grid, seed)
         flat = flatten(model, values)
         progress("checking and predicting")
@@ -101,6 +136,10 @@ def fit(
         # A point without errors is its own and only sample.
         limits = settings.thresholds
         limits = dataclasses.replace(limits, min_object_ess=1.0) if objects.exact else limits
+        if checked.by_chance:
+            # The noise of a library may move log N by no more than another library would.
+            most = max(limits.max_integral_error, limits.max_object_shift / len(objects) ** 0.5)
+            limits = dataclasses.replace(limits, max_integral_error=most)
         diagnostics = diagnose(
             {k: v for k, v in flat.items() if np.ptp(v) > 0},
             draws,
@@ -108,6 +147,10 @@ def fit(
             settings.sampler.max_tree_depth,
             limits,
             objects.remedy,
+            _integral_error(checked, model, values),
+            object_shift(objects, samples, selection, model, values),
+            node_error(objects, samples, model, values),
+            checked.remedy,
         )
         tree = posterior_tree(
             objects,
@@ -119,11 +162,18 @@ def fit(
             values,
             object_ess,
             seed,
-            settings.bins,
+            _bins(settings.bins, objects),
             settings.n_predictions,
         )
-    summary = summarise(len(objects), flat, diagnostics, time.perf_counter() - started)
-    return FitResult(tree, objects, model, diagnostics, summary, sampler)
+        progress("weighting the draws by each member of the operator")
+        ess = min(diagnostics.min_ess_bulk, diagnostics.min_ess_tail)
+        spread = ensemble_change(objects, samples, selection, model, grid, values, ess)
+        before = flatten(model, prior_draws(model, _PRIOR_DRAWS, seed))
+        shares = flat_names(tuple(p for p in population.parameters() if p.size))
+        notes = remarks(objects, flat, before, shares)
+    summary = summarise(len(objects), flat, diagnostics, time.perf_counter() - started, notes)
+    summary |= spread.summary()
+    return FitResult(tree, objects, selection, model, diagnostics, notes, summary)
 
 
 def _check_kinds(objects: object, selection: object, model: object) -> None:
@@ -150,12 +200,29 @@ def _as_objects(objects: AbstractObjects | Catalogue, errors: ErrorSettings) -> 
     return objects
 
 
+def _bins(bins: BinSettings, objects: AbstractObjects) -> BinSettings:
+    """One bin for an axis of which nothing is known: its counts cannot be compared."""
+    return dataclasses.replace(bins, **dict.fromkeys(objects.unmeasured, float("inf")))
+
+
+def _integral_error(
+    checked: CheckedGrid, model: PopulationModel, values: dict[str, np.ndarray]
+) -> float:
+    """Largest relative error of the expected count among some draws of the posterior."""
+    picked = thinned(values, _CHECKED_DRAWS)
+    fixed = model.population.with_values(model.fixed_values())
+    return max(
+        checked.error(fixed.with_values({name: v[i] for name, v in picked.items()}))
+        for i in range(len(next(iter(picked.values()))))
+    )
+
+
 def _on_simplex(model: PopulationModel, values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     sizes = {p.name: p.size for p in model.population.parameters()}
     return {k: v / v.sum() if sizes[k] else v for k, v in values.items()}
 
 
-def _check_start(model: PopulationModel, samples: ObjectSamples, objects: AbstractObjects) -> None:
+def _check_start(model: PopulationModel, samples: Samples, objects: AbstractObjects) -> None:
     start = {k: np.asarray(v, float) for k, v in model.start().items()}
     population = model.population.with_values({**model.fixed_values(), **start})
     terms = np.asarray(judged(population, samples)[0])[: len(objects)]

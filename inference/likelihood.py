@@ -25,15 +25,15 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from ..forward import Population, SelectionGrid
-from .objects import ObjectSamples
+from .objects import ObjectSamples, Samples
 
 Form = Literal["poisson", "conditional"]
 
 # A processor's cache, and what keeps an accelerator busy.
-_BLOCK_VALUES = {"cpu": 1 << 13, "other": 1 << 22}
+_BLOCK_VALUES = {"cpu": 1 << 12, "other": 1 << 22}
 
 
-def log_object_terms(population: Population, objects: ObjectSamples) -> Float[Array, " n"]:
+def log_object_terms(population: Population, objects: Samples) -> Float[Array, " n"]:
     """ln ∫ p(d_i|θ) p(θ|φ) dθ of every row, padding included; float64 if JAX has x64 on.
 
     **Arguments:**
@@ -45,12 +45,21 @@ def log_object_terms(population: Population, objects: ObjectSamples) -> Float[Ar
     log_object_terms(population, samples)[np.asarray(samples.mask)]
     ```
     """
-    log_mass, log_age, a_v = jnp.asarray(objects.theta)
-    log_p = population.log_prob(log_mass, log_age, a_v)
+    log_p = log_density(population, objects)
+    if not isinstance(objects, ObjectSamples):
+        return objects.log_terms(log_p)
     return jax.scipy.special.logsumexp(log_p + jnp.asarray(objects.log_weight), axis=1)
 
 
-def effective_sample_sizes(population: Population, objects: ObjectSamples) -> Float[Array, " n"]:
+def log_density(population: Population, objects: Samples) -> Float[Array, "*points"]:
+    """ln p(θ|φ) at the samples, or ln p(log_mass, log_age|φ) where they have no a_v."""
+    log_mass, log_age, *a_v = jnp.asarray(objects.theta)
+    if not a_v:
+        return population.mass_age.log_prob(log_mass, log_age)
+    return population.log_prob(log_mass, log_age, a_v[0])
+
+
+def effective_sample_sizes(population: Population, objects: Samples) -> Float[Array, " n"]:
     """(Σ w)² / Σ w² of the weights λ/π of each object's samples; NaN for padding.
 
     **Arguments:**
@@ -62,8 +71,9 @@ def effective_sample_sizes(population: Population, objects: ObjectSamples) -> Fl
     effective_sample_sizes(population, samples)
     ```
     """
-    log_mass, log_age, a_v = jnp.asarray(objects.theta)
-    log_p = population.log_prob(log_mass, log_age, a_v)
+    log_p = log_density(population, objects)
+    if not isinstance(objects, ObjectSamples):
+        return objects.effective(log_p)
     log_w = log_p + jnp.asarray(objects.log_weight)
     lse = jax.scipy.special.logsumexp
     ess = jnp.exp(2 * lse(log_w, axis=1) - lse(2 * log_w, axis=1))
@@ -72,14 +82,14 @@ def effective_sample_sizes(population: Population, objects: ObjectSamples) -> Fl
 
 @eqx.filter_jit
 def judged(
-    population: Population, objects: ObjectSamples
+    population: Population, objects: Samples
 ) -> tuple[Float[Array, " n"], Float[Array, " n"]]:
     """`log_object_terms` and `effective_sample_sizes`, compiled together."""
     return log_object_terms(population, objects), effective_sample_sizes(population, objects)
 
 
 def log_likelihood(
-    population: Population, objects: ObjectSamples, grid: SelectionGrid, form: Form = "poisson"
+    population: Population, objects: Samples, grid: SelectionGrid, form: Form = "poisson"
 ) -> Float[Array, ""]:
     """ln L of a catalogue; −inf if an object cannot come from the population (Loredo & Hendry,
     arXiv:1911.12337; Mandel, Farr & Gair, arXiv:1809.02063).
@@ -104,11 +114,14 @@ def log_likelihood(
     return total + n * ln_number - jnp.exp(ln_number) * fraction
 
 
-def sum_of_object_terms(population: Population, objects: ObjectSamples) -> Float[Array, ""]:
+def sum_of_object_terms(population: Population, objects: Samples) -> Float[Array, ""]:
     """Σ_i ln ∫ p(d_i|θ) p(θ|φ) dθ, differentiable with respect to the population's parameters.
 
     Blocks of padding are skipped. Data are constants: derivatives with respect to them are zero.
     """
+    if not isinstance(objects, ObjectSamples):
+        terms = log_object_terms(population, objects)
+        return jnp.where(jnp.asarray(objects.mask), terms, 0.0).sum()
     n, per_row = objects.log_weight.shape
     rows = _block_rows(n, per_row)
     data = jax.lax.stop_gradient(

@@ -14,7 +14,7 @@ from starcensus.settings import check_choices
 from ..forward import AbstractPrior, Fixed, Parameter, Population, SelectionGrid, Tied, as_prior
 from ..forward.priors import member_record, numpyro_rules
 from .likelihood import Form, log_likelihood
-from .objects import ObjectSamples
+from .objects import Samples
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +67,11 @@ class PopulationModel:
                 raise ValueError(
                     f"priors are given for {unknown}, which this population does not have; "
                     f"it has {sorted(known)}"
+                )
+            if self.form == "conditional" and names == ("log_n",):
+                raise ValueError(
+                    "prior of log_n: form = 'conditional' integrates log_n out under the prior "
+                    "1/N and would ignore it; leave it out, or take form = 'poisson'"
                 )
             every = [name for other in priors for name in other] + list(names)
             if twice := sorted({name for name in every if every.count(name) > 1}):
@@ -166,6 +171,11 @@ class PopulationModel:
         every = self.population.parameters()
         return tuple(p for p in every if not isinstance(self.prior(p), Fixed | Tied))
 
+    def tied(self) -> dict[str, str]:
+        """The parameter that each tied one follows, by name."""
+        every = self.population.parameters()
+        return {p.name: self._origin(p.name) for p in every if isinstance(self.prior(p), Tied)}
+
     def fixed_values(self) -> dict[str, Any]:
         """Values given to fixed parameters by their priors, and to those tied to fixed ones."""
         values = {}
@@ -219,10 +229,10 @@ class PopulationModel:
         """Inside a NumPyro model: sample the parameters and return the population."""
         return self.population.with_values({**self.fixed_values(), **self.sample_values()})
 
-    def numpyro_model(self) -> Callable[[ObjectSamples, SelectionGrid], None]:
+    def numpyro_model(self) -> Callable[[Samples, SelectionGrid], None]:
         """The model as a NumPyro callable of (objects, grid)."""
 
-        def model(objects: ObjectSamples, grid: SelectionGrid) -> None:
+        def model(objects: Samples, grid: SelectionGrid) -> None:
             population = self.sample_population()
             value = log_likelihood(population, objects, grid, self.form)
             numpyro.factor("log_likelihood", value)

@@ -3,9 +3,10 @@
 Expected catalogued clusters are spread over the quadrature nodes as λ p_sel w. A predicted
 catalogue is a Poisson number of them, moved by errors drawn from the catalogue's own. That is exact
 when selection acts on the truth. When it acts on the recorded data, the errors of catalogued
-objects are not independent of their being catalogued: a `RecordedSelection` says how, and errors
-are then resampled with its rule's probability at the recorded values; for other operators of the
-data the errors are drawn as if independent, which is an approximation.
+objects are not independent of their being catalogued: a `RecordedSelection` and the
+`RecordedLimits` of a sample say how, and errors are then resampled with the probability of their
+rule at the recorded values; for other operators of the data the errors are drawn as if
+independent, which is an approximation.
 """
 
 import dataclasses
@@ -18,7 +19,7 @@ from jaxtyping import Array, Float, Int
 from starcensus.theta import AXES
 
 from ..forward import Population, SelectionGrid, marginal_densities
-from ..selection import AbstractSelection, RecordedSelection
+from ..selection import AbstractSelection, ProductSelection, RecordedLimits, RecordedSelection
 from .identity import Rules, grid_of, rules_of
 from .sampling import double_precision
 
@@ -186,6 +187,12 @@ def _rule(
     return base.p_sel(candidates[..., 0], candidates[..., 1], candidates[..., 2])
 
 
+def _stages(selection: AbstractSelection) -> list[AbstractSelection]:
+    if isinstance(selection, ProductSelection):
+        return [*_stages(selection.first), *_stages(selection.second)]
+    return [selection]
+
+
 def _record(
     theta: Float[np.ndarray, "n 3"],
     errors: Float[np.ndarray, "m 3"],
@@ -193,17 +200,27 @@ def _record(
     rng: np.random.Generator,
 ) -> Float[np.ndarray, "n 3"]:
     """θ as a survey would record it, given that it catalogued the object."""
-    n = len(theta)
-    if not isinstance(selection, RecordedSelection):
+    n, stages = len(theta), _stages(selection)
+    rules = [stage for stage in stages if isinstance(stage, RecordedSelection)]
+    limits = [stage for stage in stages if isinstance(stage, RecordedLimits)]
+    if not rules and not limits:
         return theta + errors[rng.integers(len(errors), size=n)] * rng.normal(size=(n, 3))
-    base, sigma = selection.base, np.asarray(selection.sigma)
     recorded = np.empty_like(theta)
     for start in range(0, n, _BLOCK):
         block = theta[start : start + _BLOCK]
         # Blocks of one size share a compilation.
         padded = np.resize(block, (_BLOCK, 3))
-        candidates = padded[:, None] + sigma * rng.normal(size=(_BLOCK, _CANDIDATES, 3))
-        p = np.asarray(_rule(base, candidates))
+        shape = (_BLOCK, _CANDIDATES)
+        scale = (
+            np.asarray(rules[0].sigma) if rules else errors[rng.integers(len(errors), size=shape)]
+        )
+        candidates = padded[:, None] + scale * rng.normal(size=(*shape, 3))
+        p = np.ones(shape)
+        for rule in rules:
+            p = p * np.asarray(_rule(rule.base, candidates))
+        for limit in limits:
+            low, high = np.asarray(limit.low), np.asarray(limit.high)
+            p = p * ((candidates >= low) & (candidates <= high)).all(axis=-1)
         cumulative = np.cumsum(p + 1e-300, axis=1)
         u = rng.uniform(size=(_BLOCK, 1)) * cumulative[:, -1:]
         pick = np.minimum((cumulative < u).sum(axis=1), _CANDIDATES - 1)

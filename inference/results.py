@@ -26,9 +26,10 @@ from .draws import prior_draws
 from .identity import Rules, grid_of, rules_of
 from .likelihood import log_object_terms
 from .model import PopulationModel
-from .objects import AbstractObjects, ObjectSamples
+from .objects import AbstractObjects, Samples
 from .predictive import BinSettings, Predictions, bin_edges, binned, predict
-from .sampling import Draws, Sampler, double_precision
+from .remarks import Remarks
+from .sampling import Draws, double_precision
 
 if TYPE_CHECKING:
     from xarray import DataTree
@@ -46,16 +47,18 @@ class FitResult:
     - `tree`: ArviZ `DataTree`: posterior, sample_stats, log_likelihood, prior, prior_predictive,
         posterior_predictive, observed_data, constant_data.
     - `objects`: the clusters that were fitted, with every cut on the way recorded.
+    - `selection`: the operator of the fit, the limits of the sample among it.
+    - `notes`: what the data did not decide.
     - `summary`: the flat numbers of `summary.json`.
-    - `sampler`: the compiled program; give it to the next fit of the same model.
     """
 
     tree: "DataTree"
     objects: AbstractObjects
+    selection: AbstractSelection
     model: PopulationModel
     diagnostics: Diagnostics
+    notes: Remarks
     summary: Summary
-    sampler: Sampler
 
     def save(self, folder: Path) -> None:
         """Write `posterior.nc` and `summary.json` into a folder, each in one step.
@@ -63,6 +66,9 @@ class FitResult:
         Raises `FileError` where that is not possible.
         """
         made = prepare_folder(pathlib.Path(folder))
+        for group in self.tree.subtree:
+            # ArviZ's clock would make two files of one posterior.
+            group.attrs.pop("created_at", None)
         with replacing(made / "posterior.nc") as temporary:
             self.tree.to_netcdf(temporary)
         write_json(made / "summary.json", self.summary)
@@ -70,7 +76,7 @@ class FitResult:
 
 def posterior_tree(
     objects: AbstractObjects,
-    samples: ObjectSamples,
+    samples: Samples,
     selection: AbstractSelection,
     model: PopulationModel,
     grid: SelectionGrid,
@@ -184,7 +190,7 @@ def posterior_tree(
 def _shape_terms(
     population: Population,
     values: Mapping[str, Float[Array, "chain draw ..."] | Float[np.ndarray, "chain draw ..."]],
-    samples: ObjectSamples,
+    samples: Samples,
     rules: Rules,
     p_sel: Float[Array, "m t a"] | Float[np.ndarray, "m t a"],
 ) -> Float[Array, "chain draw n"]:
@@ -211,6 +217,7 @@ def summarise(
     flat: dict[str, Float[np.ndarray, "chain draw"]],
     diagnostics: Diagnostics,
     wall_s: float,
+    notes: Remarks | None = None,
 ) -> Summary:
     """The flat numbers of `summary.json`.
 
@@ -220,6 +227,7 @@ def summarise(
     - `flat`: draws `(chain, draw)` by flat name.
     - `diagnostics`: diagnostics of the fit.
     - `wall_s`: how long it took, s.
+    - `notes`: what the data did not decide.
     """
     summary: Summary = {
         "n_clusters": n_clusters,
@@ -232,7 +240,14 @@ def summarise(
         "n_divergent": diagnostics.n_divergent,
         "min_bfmi": diagnostics.min_bfmi,
         "min_object_ess": diagnostics.min_object_ess,
+        "integral_error": diagnostics.integral_error,
+        "max_object_shift": diagnostics.max_object_shift,
     }
+    if diagnostics.node_error > 0:
+        summary["node_error"] = diagnostics.node_error
+    if notes is not None:
+        summary["remarks"] = " ".join(notes.sentences)
+        summary |= {f"contraction.{name}": value for name, value in notes.contraction.items()}
     for name, draws in flat.items():
         quantiles = np.percentile(draws, [2.5, 16, 50, 84, 97.5])
         for label, value in zip(("p2_5", "p16", "median", "p84", "p97_5"), quantiles, strict=True):

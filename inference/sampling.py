@@ -18,14 +18,16 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int, Key, PRNGKeyArray
 from numpyro.infer.hmc import hmc
-from numpyro.infer.util import constrain_fn, potential_energy, unconstrain_fn
+from numpyro.infer.util import ParamInfo, constrain_fn, potential_energy, unconstrain_fn
+
+from starcensus.settings import check_seed
 
 from ..forward import SelectionGrid
 from ..forward.priors import numpyro_rules
 from .identity import Static, model_digest, rules_of
 from .laplace import laplace
 from .model import PopulationModel
-from .objects import ObjectSamples
+from .objects import Samples
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,14 +49,14 @@ class SamplerSettings:
     Raises `ValueError` for numbers out of their ranges.
 
     ```python
-    SamplerSettings(n_chains=2, n_warmup=100, n_samples=500)
+    SamplerSettings(n_chains=2, n_warmup=250, n_samples=500)
     ```
     """
 
     n_chains: int = 4
     n_warmup: int = 250
-    n_samples: int = 400
-    target_accept: float = 0.7
+    n_samples: int = 500
+    target_accept: float = 0.8
     max_tree_depth: int = 7
     seed: int = 0
 
@@ -62,6 +64,7 @@ class SamplerSettings:
         for name, least in (("n_chains", 2), ("n_warmup", 50), ("n_samples", 50)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} = {getattr(self, name)}; expected at least {least}")
+        check_seed(self.seed)
         if not 0.5 <= self.target_accept < 1:
             raise ValueError(f"target_accept = {self.target_accept}; expected 0.5 to 1")
 
@@ -122,7 +125,7 @@ class Sampler:
         self._grid = grid
         self._identity = _identity(model, grid, self.settings)
 
-    def run(self, objects: ObjectSamples, grid: SelectionGrid, key: PRNGKeyArray) -> Draws:
+    def run(self, objects: Samples, grid: SelectionGrid, key: PRNGKeyArray) -> Draws:
         """Fit one catalogue; arrays come back as NumPy, float64.
 
         Chains are shared among JAX's devices, as many as divide their number. Raises `ValueError`
@@ -132,6 +135,11 @@ class Sampler:
         with double_precision():
             static = Static(self, self._identity)
             return jax.tree.map(np.asarray, _compiled(static, objects, grid.p_sel, key))
+
+    def compile(self, objects: Samples, grid: SelectionGrid, key: PRNGKeyArray) -> None:
+        """Make ready for `run` with arrays of these shapes, which else compiles first."""
+        with double_precision():
+            _compiled.lower(Static(self, self._identity), objects, grid.p_sel, key).compile()
 
     def check(self, model: PopulationModel, grid: SelectionGrid, settings: SamplerSettings) -> None:
         """Raises `ValueError` unless this sampler is for such a model, grid and settings."""
@@ -148,15 +156,15 @@ class Sampler:
                 "one with Sampler(model, grid, settings)"
             )
 
-    def program(self, objects: ObjectSamples, grid: SelectionGrid, key: PRNGKeyArray) -> Draws:
+    def program(self, objects: Samples, grid: SelectionGrid, key: PRNGKeyArray) -> Draws:
         """The whole fit as one traceable function on one device; needs x64."""
         return self._chains(objects, grid, jax.random.split(key, self.settings.n_chains))
 
     def _on_devices(
-        self, objects: ObjectSamples, p_sel: Float[Array, "m t a"], key: PRNGKeyArray
+        self, objects: Samples, p_sel: Float[Array, "m t a"], key: PRNGKeyArray
     ) -> Draws:
         # Nodes stay constants of the compiled program; only their p_sel is an argument.
-        def chains(objects: ObjectSamples, p_sel: Array, keys: Array) -> Draws:
+        def chains(objects: Samples, p_sel: Array, keys: Array) -> Draws:
             return self._chains(objects, eqx.tree_at(lambda g: g.p_sel, self._grid, p_sel), keys)
 
         n_chains, devices = self.settings.n_chains, jax.local_devices()
@@ -175,9 +183,7 @@ class Sampler:
         )
         return shared(objects, p_sel, keys)
 
-    def _chains(
-        self, objects: ObjectSamples, grid: SelectionGrid, keys: Key[Array, " chain"]
-    ) -> Draws:
+    def _chains(self, objects: Samples, grid: SelectionGrid, keys: Key[Array, " chain"]) -> Draws:
         cfg = self.settings
         start, unravel = ravel_pytree(self._start)
         with numpyro_rules():
@@ -186,18 +192,19 @@ class Sampler:
             def potential(x: Float[Array, " d"]) -> Float[Array, ""]:
                 return jnp.asarray(potential_energy(model, (objects, grid), {}, unravel(x)))
 
-            around = laplace(potential, start)
+            both = jax.vmap(jax.random.split)(keys)
+            starts = jax.vmap(lambda k: jax.random.normal(k, start.shape, start.dtype))(both[:, 0])
+            around = laplace(potential, start, starts=starts)
 
             def place(w: Float[Array, " d"]) -> Float[Array, " d"]:
                 return around.mode + around.scale @ w
 
             init_kernel, step = hmc(lambda w: potential(place(w)), algo="NUTS")
 
-            def one_chain(chain_key: PRNGKeyArray) -> tuple:
-                key_start, key_nuts = jax.random.split(chain_key)
-                w = jax.random.normal(key_start, start.shape, dtype=start.dtype)
+            def one_chain(chain: tuple[ParamInfo, PRNGKeyArray]) -> tuple:
+                begin, key_nuts = chain
                 state = init_kernel(
-                    w,
+                    begin,
                     cfg.n_warmup,
                     step_size=0.5,
                     dense_mass=True,
@@ -224,7 +231,9 @@ class Sampler:
 
             # On a CPU, chains in step would all wait for the longest trajectory.
             in_turn = jax.default_backend() == "cpu"
-            every = (jax.lax.map if in_turn else _vmap_over)(one_chain, keys)
+            begins = ParamInfo(starts, around.start_potential, around.start_gradient)
+            chains = begins, both[:, 1]
+            every = (jax.lax.map if in_turn else _vmap_over)(one_chain, chains)
             w, u, energy, n_steps, accept, diverging = every
             values = jax.vmap(jax.vmap(lambda x: self._constrain(unravel(place(x)))))(w)
         return Draws(values, u, energy, n_steps, accept, diverging, around.converged)
@@ -237,7 +246,7 @@ class Sampler:
 @functools.partial(jax.jit, static_argnums=0)
 def _compiled(
     sampler: Static[Sampler],
-    objects: ObjectSamples,
+    objects: Samples,
     p_sel: Float[Array, "m t a"],
     key: PRNGKeyArray,
 ) -> Draws:
@@ -251,8 +260,8 @@ def _identity(model: PopulationModel, grid: SelectionGrid, settings: SamplerSett
     return hashlib.sha256(repr(facts).encode()).hexdigest()
 
 
-def _vmap_over(function: Callable, keys: Key[Array, " chain"]) -> tuple:
-    return jax.vmap(function)(keys)
+def _vmap_over(function: Callable, chains: tuple) -> tuple:
+    return jax.vmap(function)(chains)
 
 
 def double_precision():

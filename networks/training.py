@@ -15,6 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from starcensus.settings import check_seed
+
 from .mlp import MLP, random_mlp
 
 if TYPE_CHECKING:
@@ -76,6 +78,7 @@ class TrainSettings:
         for name in ("n_members", "epochs", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected 1 or more")
+        check_seed(self.seed)
         if not self.widths or min(self.widths) < 1:
             raise ValueError(f"widths is {self.widths}; expected at least one hidden layer")
         if not (self.max_rate > 0 and self.weight_decay >= 0 and 0 <= self.warm_up < 1):
@@ -189,13 +192,17 @@ def train_ensemble(
     )
     batch = min(settings.batch_size, len(rows))
     per_epoch = len(rows) // batch
-    optimiser = _optimiser(settings, per_epoch)
+    steps = settings.epochs * per_epoch
+    rising = max(1, round(settings.warm_up * steps))
+    schedule = rising, max(steps, rising + 1)
+    rates = jnp.float32(settings.max_rate), jnp.float32(settings.weight_decay)
+    begin = _optimiser(*rates, *schedule).init
     networks, train_loss, validation_loss = [], [], []
     for member in range(settings.n_members):
         key = jax.random.fold_in(jax.random.key(settings.seed), member)
         key, start = jax.random.split(key)
         parameters = _parameters(random_mlp((x.shape[1], *settings.widths), key=start))
-        state = optimiser.init(parameters)
+        state = begin(parameters)
         losses = []
         for epoch in range(settings.epochs):
             parameters, state, loss = _epoch(
@@ -203,7 +210,8 @@ def train_ensemble(
                 state,
                 data,
                 jax.random.fold_in(key, epoch),
-                optimiser,
+                rates,
+                schedule,
                 batch,
                 dropout,
                 n_masked,
@@ -288,17 +296,15 @@ def _check(x: np.ndarray, label: np.ndarray, weight: np.ndarray | None) -> None:
         raise ValueError("weight has one number >= 0 for each row")
 
 
-def _optimiser(settings: TrainSettings, per_epoch: int) -> "optax.GradientTransformation":
+def _optimiser(
+    max_rate: Array, weight_decay: Array, rising: int, steps: int
+) -> "optax.GradientTransformation":
     import optax
 
-    steps = settings.epochs * per_epoch
-    rising = max(1, round(settings.warm_up * steps))
-    schedule = optax.warmup_cosine_decay_schedule(
-        0.0, settings.max_rate, rising, max(steps, rising + 1)
-    )
+    share = optax.warmup_cosine_decay_schedule(0.0, 1.0, rising, steps)
     return optax.adamw(
-        schedule,
-        weight_decay=settings.weight_decay,
+        lambda step: max_rate * share(step),
+        weight_decay=weight_decay,  # pyright: ignore[reportArgumentType]
         mask=lambda parameters: jax.tree.map(lambda p: p.ndim == 2, parameters),
     )
 
@@ -330,21 +336,26 @@ _mean_loss = jax.jit(_loss)
 
 
 @functools.partial(
-    jax.jit, static_argnames=("optimiser", "batch", "dropout", "n_masked"), donate_argnums=(0, 1)
+    jax.jit, static_argnames=("schedule", "batch", "dropout", "n_masked"), donate_argnums=(0, 1)
 )
 def _epoch(
     parameters: Parameters,
     state: Any,
     data: tuple[Array, Array, Array],
     key: Array,
-    optimiser: "optax.GradientTransformation",
+    rates: tuple[Array, Array],
+    schedule: tuple[int, int],
     batch: int,
     dropout: float,
     n_masked: int,
 ) -> tuple[Parameters, Any, Float[Array, ""]]:
-    """One pass over the rows in a new order."""
+    """One pass over the rows in a new order.
+
+    Rate and decay are arguments of the program, so that a search over them compiles once.
+    """
     import optax
 
+    optimiser = _optimiser(*rates, *schedule)
     n = len(data[1])
     key, order_key = jax.random.split(key)
     order = jax.random.permutation(order_key, n)[: n // batch * batch].reshape(-1, batch)

@@ -2,6 +2,15 @@
 
 from starcensus.theta import Box as Box
 
+from .agreement import ABOUT as ABOUT
+from .agreement import About as About
+from .agreement import Difference as Difference
+from .agreement import OtherSurveyError as OtherSurveyError
+from .agreement import catalogue_differences as catalogue_differences
+from .agreement import differences as differences
+from .agreement import facts_of_catalogue as facts_of_catalogue
+from .agreement import not_compared as not_compared
+from .agreement import refuse_other_survey as refuse_other_survey
 from .corrections import CLIP_LOG_AGE as CLIP_LOG_AGE
 from .corrections import CLIP_LOG_MASS as CLIP_LOG_MASS
 from .corrections import MASK_LOG_AGE as MASK_LOG_AGE
@@ -11,6 +20,7 @@ from .corrections import extinction_density as extinction_density
 from .corrections import marginal_completeness as marginal_completeness
 from .importers.c4.networks import UnsafePickleError as UnsafePickleError
 from .importers.c4.networks import import_c4 as import_c4
+from .operators._base import ACTS_ON_WORDS as ACTS_ON_WORDS
 from .operators._base import OPERATORS as OPERATORS
 from .operators._base import AbstractSelection as AbstractSelection
 from .operators._base import ActsOn as ActsOn
@@ -18,11 +28,16 @@ from .operators._base import Outside as Outside
 from .operators._base import SelectionDomainError as SelectionDomainError
 from .operators.complete import CompleteSelection as CompleteSelection
 from .operators.complete import complete as complete
+from .operators.facts import BandFacts as BandFacts
+from .operators.facts import SurveyFacts as SurveyFacts
+from .operators.facts import learned_facts as learned_facts
 from .operators.grid import GridSelection as GridSelection
 from .operators.grid import tabulate as tabulate
+from .operators.limits import RecordedLimits as RecordedLimits
 from .operators.magnitude import MagnitudeLimit as MagnitudeLimit
 from .operators.marginal import Marginalised as Marginalised
 from .operators.marginal import marginalise as marginalise
+from .operators.member import MemberSelection as MemberSelection
 from .operators.network import NetworkSelection as NetworkSelection
 from .operators.nuisance import Nuisance as Nuisance
 from .operators.nuisance import background_distribution as background_distribution
@@ -37,6 +52,8 @@ from .operators.sources import SOURCES as SOURCES
 from .operators.sources import check_operator_kind as check_operator_kind
 from .operators.sources import operator_from_settings as operator_from_settings
 from .operators.sources import operator_kinds as operator_kinds
+from .operators.sources import operator_maker as operator_maker
+from .operators.sources import takes as takes
 from .operators.store import SelectionFileError as SelectionFileError
 from .operators.store import load_selection as load_selection
 from .operators.store import save_selection as save_selection

@@ -48,12 +48,14 @@ from .images.templates import ProfileSettings as ProfileSettings
 from .images.templates import Templates as Templates
 from .images.templates import make_template as make_template
 from .images.white import white_light as white_light
+from .library.cells import CellTheta as CellTheta
 from .library.design import BoxTheta as BoxTheta
 from .library.design import Design as Design
 from .library.design import TableTheta as TableTheta
 from .library.engine import StarcensusEngine as StarcensusEngine
 from .library.engine import load_grid as load_grid
 from .library.library import ClusterLibrary as ClusterLibrary
+from .library.pool import Pool as Pool
 from .library.radius import RADIUS_LAWS as RADIUS_LAWS
 from .library.radius import AbstractRadiusLaw as AbstractRadiusLaw
 from .library.radius import FlatRadius as FlatRadius

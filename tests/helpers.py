@@ -11,6 +11,33 @@ if TYPE_CHECKING:
     from starcensus.selection.injection import InjectionTable
 
 
+# A small table of one's own, and its column map.
+COLUMNS = {
+    "id": ["a", "b", "c"],
+    "mass": [1e4, 2e4, 5e4],
+    "e_mass": [1e3, 2e3, 5e3],
+    "age": [1e7, 3e7, 1e8],
+    "e_age": [1e6, 3e6, 1e7],
+    "av": [0.1, 0.5, 1.0],
+    "e_av": [0.1, 0.1, 0.1],
+}
+COLUMN_MAP = """
+id = "id"
+[mass]
+column = "mass"
+unit = "Msun"
+sigma = "e_mass"
+[age]
+column = "age"
+unit = "yr"
+sigma = "e_age"
+[a_v]
+column = "av"
+unit = "mag"
+sigma = "e_av"
+"""
+
+
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int | str | None:
     """Exit code of `starcensus ARGUMENTS` in this process."""
     from starcensus.experiments.cli import main

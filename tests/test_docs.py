@@ -5,9 +5,11 @@ import importlib
 import pathlib
 import re
 import tomllib
+from typing import Any
 
 import pytest
 
+from starcensus.experiments.jobs._job import open_job
 from starcensus.experiments.schema import _base as schema
 
 DOCS = pathlib.Path(__file__).parents[1] / "docs"
@@ -128,3 +130,67 @@ def test_the_readme_fits_a_legus_table(shared: pathlib.Path, tmp_path, monkeypat
     # Adamo et al. (2017): dN/dM of slope -2.03 +- 0.06; ours has a break as well.
     assert names["result"].diagnostics.converged
     assert -2.5 < names["result"].summary["posterior.alpha_m.median"] < -1.5
+
+
+@pytest.mark.shared
+@pytest.mark.slow
+def test_the_tutorial_fits_a_legus_table(shared: pathlib.Path, tmp_path):
+    [text] = [t.values[0] for t in FILES if t.id == "legus_table:fit.toml"]
+    (tmp_path / "fit.toml").write_text(str(text))
+    data = (shared / "catalogues" / "legus",)
+    summary = open_job(tmp_path / "fit.toml", tmp_path / "out", data).perform()
+    assert summary["converged"] is True
+    assert -2.6 < float(summary["posterior.alpha_m.median"]) < -1.5
+
+
+TEXTS = {
+    str(page.relative_to(DOCS.parent)): page.read_text()
+    for page in (DOCS.parent / "README.md", *sorted(DOCS.rglob("*.md")))
+}
+BLOCKS = [
+    pytest.param(code, id=f"{page}:{number}")
+    for page, text in TEXTS.items()
+    for number, code in enumerate(re.findall(r"```python.*?\n(.*?)```", text, re.DOTALL), 1)
+]
+
+
+@pytest.mark.parametrize("code", BLOCKS)
+def test_what_the_python_of_a_page_imports_is_there(code: str):
+    """Of the pages that need images, tables or hours too, which no test runs."""
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("starcensus"):
+            module = importlib.import_module(str(node.module))
+            for alias in node.names:
+                assert hasattr(module, alias.name), f"{node.module} has no {alias.name}"
+
+
+COMMANDS = sorted(
+    {
+        line.split("#")[0].strip()
+        for text in TEXTS.values()
+        for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+        for line in block.replace("\\\n", " ").splitlines()
+        if line.startswith("starcensus ")
+    }
+)
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_a_command_of_a_page_has_its_options(line: str):
+    import shlex
+
+    from benchmarks.commands import bench_app
+    from typer.main import get_command
+
+    from starcensus.experiments.cli import main
+
+    found: Any = get_command(main.app)
+    words = shlex.split(line)[1:]
+    if words[0] == "bench":  # Of a checkout, which has commands of its own.
+        found, words = get_command(bench_app), words[1:]
+    while hasattr(found, "commands"):
+        name = words.pop(0)
+        found = found.get_command(None, name) or pytest.fail(f"no command {name}")
+    known = {option for param in found.params for option in (*param.opts, *param.secondary_opts)}
+    given = [word.partition("=")[0] for word in words if re.match(r"--?[a-z]", word)]
+    assert set(given) <= known | {"--help"}, line

@@ -8,7 +8,9 @@ from typing import Annotated, Any
 import typer
 
 import starcensus
+from starcensus.experiments.cli.fit import fit_command
 from starcensus.experiments.cli.images import detect_command, galaxy_command, inject_command
+from starcensus.experiments.cli.measure import measure_command
 from starcensus.experiments.cli.process import Commands
 from starcensus.experiments.cli.select import selection_app
 from starcensus.experiments.cli.simulate import simulate_app
@@ -17,12 +19,14 @@ from starcensus.experiments.cli.terminal import (
     Data,
     Out,
     Scheduler,
+    Set,
     ShardSize,
     Workers,
-    given,
     perform,
-    perform_tables,
 )
+
+# Of the Click that Typer is built on, which may be Typer's own.
+_UsageError: type[Exception] = typer.BadParameter.__mro__[1]  # pyright: ignore[reportAssignmentType]
 
 app = Commands(
     name="starcensus",
@@ -34,6 +38,8 @@ app = Commands(
 app.add_typer(selection_app, name="selection", no_args_is_help=True)
 app.add_typer(simulate_app, name="simulate", no_args_is_help=True)
 simulate_app.command("galaxy")(galaxy_command)
+app.command("fit")(fit_command)
+app.command("measure")(measure_command)
 app.command("detect")(detect_command)
 app.command("inject")(inject_command)
 
@@ -41,7 +47,13 @@ app.command("inject")(inject_command)
 def main() -> None:
     """Entry point: a user's mistake is one line and exit code 2, a bug is a traceback."""
     try:
-        app(standalone_mode=True)
+        sys.exit(app(standalone_mode=False, prog_name="starcensus") or 0)
+    except _UsageError as error:
+        if words := _usage(error):
+            typer.echo(f"starcensus{words}", err=True)
+        sys.exit(2)
+    except typer.Abort:
+        sys.exit(130)
     except (ValueError, FileNotFoundError, PermissionError, IsADirectoryError) as error:
         if not _is_users(error):
             raise
@@ -58,6 +70,21 @@ def main() -> None:
             raise
         typer.echo(f"starcensus: {error}", err=True)
         sys.exit(2)
+
+
+def _usage(error: Any) -> str:
+    """What is wrong with the words of a command, and where the right ones are listed.
+
+    Nothing for a command without words, which has shown its help.
+    """
+    import pydantic
+
+    words = " ".join(error.format_message().split()).rstrip(".")
+    if isinstance(cause := error.__cause__, pydantic.ValidationError):
+        words += f", received {cause.errors()[0]['input']!r}"
+    command = error.ctx.command_path if error.ctx else "starcensus"
+    shown = command.removeprefix("starcensus")
+    return f"{shown}: {words}; `{command} --help` lists what it takes" if words else ""
 
 
 def _is_users(error: Exception) -> bool:
@@ -93,13 +120,15 @@ def run(
     workers: Workers = 1,
     scheduler: Scheduler = None,
     shard_size: ShardSize = None,
+    settings: Set = None,
     data: Data = None,
     allow_own: AllowOwn = None,
 ) -> None:
     """Do what a file asks for; `starcensus schema` lists the kinds of files."""
     from starcensus.shards import Work
 
-    perform(file, out, data, allow_own, work=Work(workers, scheduler, shard_size))
+    work = Work(workers, scheduler, shard_size)
+    perform(file, out, data, allow_own, settings=tuple(settings or ()), work=work)
 
 
 @app.command()
@@ -132,81 +161,19 @@ def mock(
     perform(file, out, data, allow_own, expected=("mock",))
 
 
-Column = Annotated[pathlib.Path | None, typer.Option(help="Column map (TOML), for --format table.")]
-Cuts = Annotated[
-    str,
-    typer.Option(help="Named cuts in order, separated by commas, e.g. legus_stage2,classes."),
-]
-Missing = Annotated[
-    str, typer.Option(help="Rows without limits: refuse, or floor (the documented floor).")
-]
-
-
-@app.command()
-def fit(
-    catalogue: Annotated[pathlib.Path, typer.Argument(help="Catalogue file.")],
-    out: Out,
-    selection: Annotated[
-        str,
-        typer.Option(
-            help="Operator: a file saved by starcensus, 'complete', or 'c4_physical' (the "
-            "published network, from the installed package)."
-        ),
-    ],
-    population: Annotated[pathlib.Path, typer.Option(help="Population file (TOML).")],
-    format: Annotated[
-        str, typer.Option(help="legus, literature, table or starcensus.")
-    ] = "starcensus",
-    column_map: Column = None,
-    cuts: Cuts = "",
-    r_v: Annotated[
-        float | None, typer.Option(help="A_V / E(B-V), for --format legus [default: 3.1].")
-    ] = None,
-    errors: Annotated[
-        str, typer.Option(help="published (68% limits) or none (best values taken as exact).")
-    ] = "published",
-    missing: Missing = "refuse",
-    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
-    data: Data = None,
-    allow_own: AllowOwn = None,
-) -> None:
-    """Fit one catalogue with one operator and one population."""
-    given_options = given(column_map=column_map and str(column_map), r_v=r_v)
-    listed = [{"name": name.strip()} for name in cuts.split(",")] if cuts.strip() else []
-    table = {"path": str(catalogue), "format": format, "options": given_options, "cuts": listed}
-    tables = _one_fit(table, selection, population)
-    tables |= {"seed": seed, "errors": {"mode": errors, "missing": missing}}
-    perform_tables("fit", tables, out, "the command line", allow_own, data)
-
-
-def _one_fit(catalogue: dict[str, Any], selection: str, population: pathlib.Path) -> dict[str, Any]:
-    """A fit file of one fit."""
-    from starcensus.experiments.schema._base import load
-    from starcensus.experiments.schema.population import PopulationFile
-    from starcensus.files import read_toml
-
-    load(population, PopulationFile)
-    tables, _ = read_toml(population)
-    of_file = "kind", "title", "description", "seed", "bands"
-    family = {name: table for name, table in tables.items() if name not in of_file}
-    named = selection in ("complete", "c4_physical")
-    operator = {"kind": selection} if named else {"kind": "file", "path": selection}
-    return {
-        "title": f"Fit of {pathlib.Path(catalogue['path']).name}",
-        "bands": tables.get("bands", {}),
-        "catalogue": catalogue,
-        "selections": {"given": operator},
-        "populations": {"given": family},
-        "fits": [{"name": "main", "selection": "given", "population": "given"}],
-    }
-
-
 @app.command()
 def calibrate(
     file: Annotated[pathlib.Path, typer.Argument(help="Calibration file (TOML).")],
     out: Out,
     n: Annotated[
         int | None, typer.Option(help="Number of mock catalogues, instead of the file's.")
+    ] = None,
+    scored: Annotated[
+        int | None,
+        typer.Option(
+            help="Number of further catalogues whose scores are tested, instead of the file's; "
+            "with --n alone, in the file's proportion to it."
+        ),
     ] = None,
     batch: Annotated[
         int | None,
@@ -224,7 +191,7 @@ def calibrate(
     from starcensus.experiments.jobs.calibration import chosen_job
 
     def make(*args: Any, **how: Any) -> Any:
-        return chosen_job(*args, n=n, batch=batch, cases=case, **how)
+        return chosen_job(*args, n=n, scored=scored, batch=batch, cases=case, **how)
 
     perform(file, out, data, allow_own, expected=("calibration",), make=make)
 

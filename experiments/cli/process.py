@@ -6,8 +6,10 @@ import hashlib
 import os
 import pathlib
 import platform
+import signal
+import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, override
 
 import typer
@@ -29,7 +31,8 @@ class Commands(typer.Typer):
             @functools.wraps(function)
             def prepared(*args: P.args, **kwargs: P.kwargs) -> R:
                 prepare()
-                return function(*args, **kwargs)
+                with stoppable():
+                    return function(*args, **kwargs)
 
             register(prepared)
             return function
@@ -47,6 +50,37 @@ def prepare() -> None:
     _use_every_core()
     if (folder := cache_folder()) is not None:
         keep_programs(folder / "programs")
+
+
+@contextlib.contextmanager
+def stoppable() -> Iterator[None]:
+    """Ctrl-C and SIGTERM both end a command with a word, and leave nothing half-written.
+
+    The exit status is that of a process that such a signal ends, 130 or 143.
+    """
+    said: list[int] = []
+
+    def stop(number: int, _: object) -> None:
+        said.append(number)
+        raise KeyboardInterrupt
+
+    before = None
+    # Python takes signals in its main thread alone.
+    if threading.current_thread() is threading.main_thread():
+        before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    except KeyboardInterrupt:
+        number = said[0] if said else signal.SIGINT
+        typer.echo(
+            f"starcensus: stopped by {signal.Signals(number).name}; what was finished is kept, and "
+            "the same command goes on from there",
+            err=True,
+        )
+        raise SystemExit(128 + number) from None
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)
 
 
 def _use_every_core() -> None:

@@ -7,6 +7,7 @@ import typer
 
 from starcensus.experiments.cli.process import Commands
 from starcensus.experiments.cli.terminal import (
+    Accept,
     AllowOwn,
     Data,
     Out,
@@ -74,10 +75,42 @@ def evaluate_command(
         typer.Option(help="Injection table that it was not trained on; repeat to join several."),
     ],
     out: Out,
+    accept: Accept = None,
 ) -> None:
     """Compare an operator with injections: errors, reliability, figures."""
     tables = {"operator": str(operator), "tables": [str(path) for path in table]}
+    tables |= {"accept": [name.strip() for name in accept.split(",")] if accept else []}
     perform_tables("evaluation", tables, out, "evaluate")
+
+
+@selection_app.command("restate")
+def restate_command(
+    operator: Annotated[pathlib.Path, typer.Argument(help="Operator file.")],
+    out: OutFile,
+    survey: Annotated[
+        pathlib.Path | None,
+        typer.Option(help="Survey file of its injections: depth, PSFs and skies of the images."),
+    ] = None,
+    field: Annotated[str | None, typer.Option(help="Name of the galaxy or pointing.")] = None,
+    distance_modulus: Annotated[float | None, typer.Option(help="Of the galaxy, mag.")] = None,
+    bands: Annotated[str | None, typer.Option(help="Names of the bands, by commas.")] = None,
+    acts_on: Annotated[str | None, typer.Option(help="data or truth.")] = None,
+) -> None:
+    """Write an operator that says for which survey it was learned; its numbers stay."""
+    from starcensus.experiments.jobs.restatement import restate
+
+    names = tuple(name.strip() for name in bands.split(",")) if bands else ()
+    made = restate(
+        operator,
+        out,
+        survey=survey,
+        field=field,
+        distance_modulus=distance_modulus,
+        bands=names,
+        acts_on=acts_on,
+    )
+    known = made.json()
+    typer.echo(f"{out}: knows {', '.join(known) or 'nothing'} of its survey")
 
 
 @selection_app.command("import-c4")

@@ -29,6 +29,21 @@ AllowOwn = Annotated[
         "may be repeated.",
     ),
 ]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        help="KEY=VALUE in place of the file's, with dots between tables and TOML values: "
+        "sampler.n_samples=1000; may be repeated.",
+    ),
+]
+Accept = Annotated[
+    str | None,
+    typer.Option(
+        help="In what the operator's survey may differ, names by commas as the refusal says them; "
+        "the report says what differs."
+    ),
+]
 Workers = Annotated[int, typer.Option(help="Processes on this machine.")]
 Scheduler = Annotated[
     str | None,
@@ -66,12 +81,15 @@ def perform_tables(
     source: str,
     allow_own: list[str] | None = None,
     data: list[pathlib.Path] | None = None,
+    settings: list[str] | None = None,
+    **how: Any,
 ) -> None:
-    """Do what options ask for that stand for a file of a kind."""
+    """Do what options ask for that stand for a file of a kind; `how` as `job_from` takes it."""
     from starcensus.experiments.jobs._job import job_from
 
     own = _import_own(allow_own)
-    _show(job_from(kind, tables, out, source, tuple(data or ()), own=own))
+    given = tuple(settings or ())
+    _show(job_from(kind, tables, out, source, tuple(data or ()), settings=given, own=own, **how))
 
 
 def given(**options: Any) -> dict[str, Any]:

@@ -25,6 +25,8 @@ def _numbers(job: Job[Any], summary: Summary) -> Iterator[str]:
 def _fit(job: Job[Any], summary: Summary) -> Iterator[str]:
     """A fit that is not to be trusted says so."""
     yield str(summary["verdict"])
+    if summary.get("remarks"):
+        yield str(summary["remarks"])
     for key in summary:
         if not (key.startswith("posterior.") and key.endswith(".median")):
             continue
@@ -36,6 +38,18 @@ def _fit(job: Job[Any], summary: Summary) -> Iterator[str]:
             f"+{high - middle:.3f} −{middle - low:.3f} (68%)"
         )
     yield f"{time.strftime('%H:%M:%S')} wrote {job.out / 'report.html'}"
+
+
+def _measure(job: Job[Any], summary: Summary) -> Iterator[str]:
+    if summary.get("remarks"):
+        yield str(summary["remarks"])
+    yield f"prior: {summary['prior']}"
+    yield (
+        f"{job.out / 'objects.ecsv'}: {summary['n_clusters']} clusters; half have an error of "
+        f"{summary['median_error.log_mass']:.2f} dex in mass, "
+        f"{summary['median_error.log_age']:.2f} dex in age"
+    )
+    yield f"wrote {job.out / 'report.html'}"
 
 
 def _library(job: Job[Any], summary: Summary) -> Iterator[str]:
@@ -94,6 +108,8 @@ def _marginalisation(job: Job[Any], summary: Summary) -> Iterator[str]:
 
 _OF: dict[str, Callable[[Job[Any], Summary], Iterator[str]]] = {
     "FitJob": _fit,
+    "LightJob": _fit,
+    "MeasureJob": _measure,
     "LibraryJob": _library,
     "GalaxyJob": _galaxy,
     "DetectJob": _detect,

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import json
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from starcensus.bands import wavelength_order
 from starcensus.experiments.jobs._own import Own
 from starcensus.experiments.jobs._psfs import make_psfs, psf_inputs
-from starcensus.experiments.schema._base import ConfigError, parse
+from starcensus.experiments.schema._base import ConfigError, changed, parse
 from starcensus.experiments.schema.images import ImagesTable
 from starcensus.experiments.schema.paths import Sources
 from starcensus.experiments.schema.survey import SurveyFile
@@ -59,6 +60,7 @@ class Survey:
             self._anchored(table.read),
             {band: self._anchored(_over(table.read, own)) for band, own in table.read_band.items()},
         )
+        frame = dataclasses.replace(frame, field=table.field)
         return frame.select(table.bands or tuple(sorted(frame.bands, key=wavelength_order)))
 
     @functools.cached_property
@@ -165,18 +167,22 @@ class OwnPipeline:
 class SurveyBuild:
     """Makes the injector of a survey file's text, in whatever process.
 
-    Raises `ConfigError` naming the file.
+    `psf`: JSON of a [psf] that takes the place of the text's; empty for none. Raises `ConfigError`
+    naming the file.
     """
 
     path: str
     text: str
     sources: Sources
     own: tuple[Own, ...] = ()
+    psf: str = ""
 
     def __call__(self) -> Injector:
         for each in self.own:
             each.again()
         file = parse(self.text, self.path, SurveyFile)
+        if self.psf:
+            file = changed(file, {"psf": json.loads(self.psf)}, self.path)
         try:
             return Survey(file, self.sources, self.own).injector()
         except ValueError as error:

@@ -23,9 +23,10 @@ from starcensus.experiments.schema._base import (
     file_class,
     load,
     parse,
+    with_settings,
 )
 from starcensus.experiments.schema.paths import Sources
-from starcensus.files import FileError, prepare_folder, read_json, write_json
+from starcensus.files import FileError, prepare_file, prepare_folder, read_json, write_json
 from starcensus.registry import Registry
 from starcensus.runs import Input, Run, RunError, locked
 from starcensus.shards import Work
@@ -112,6 +113,9 @@ class Job[F: File](abc.ABC):
     def results(self) -> tuple[str, ...]:
         """Names of the files that it makes, in its folder."""
 
+    def check(self) -> None:  # noqa: B027
+        """Raises, before anything is written, for what must fail: a package that is missing."""
+
     def settings(self) -> dict[str, Any]:
         """What the numbers of the result depend on, JSON-ready."""
         return {k: v for k, v in self.file.settings().items() if k not in _WORDS}
@@ -137,15 +141,20 @@ class Job[F: File](abc.ABC):
     @functools.cached_property
     def identity(self) -> Run:
         """All that the result depends on."""
-        own = {f"own.{each.name}": each.input() for each in self.own}
         settings = {k: v for k, v in self.settings().items() if k != "seed"}
-        return Run(self.file.kind, settings, {**own, **self.inputs()}, self.file.seed)
+        inputs = {**self.own_inputs(), **self.inputs()}
+        return Run(self.file.kind, settings, inputs, self.file.seed)
+
+    def own_inputs(self) -> dict[str, Input]:
+        """The user's modules, for runs in shards too, which are known again by keys of theirs."""
+        return {f"own.{each.name}": each.input() for each in self.own}
 
     def perform(self, show: Show = SILENT) -> Summary:
         """Do it, or find it done; returns the summary."""
         with self._named():
+            self.check()
             run = self.identity
-            prepare_folder(self.folder)
+            (prepare_file if self.makes_file else prepare_folder)(self.out)
             with self._lock():
                 record = self.beside("run.json")
                 if self.resumes and run.finished(self.folder, *self.results(), record=record.name):
@@ -221,6 +230,7 @@ def open_job(
     expected: tuple[str, ...] = (),
     make: Callable[..., Job[Any]] | None = None,
     change: Mapping[str, Any] | None = None,
+    settings: tuple[str, ...] = (),
     **how: Any,
 ) -> Job[Any]:
     """The job of a file; raises as `load`.
@@ -231,9 +241,10 @@ def open_job(
     - `expected`: kinds of files that are of use; by default any.
     - `make`: makes the job; by default what the kind of the file says.
     - `change`: top-level values that take the place of the file's.
+    - `settings`: KEY=VALUE that take the place of the file's, as `with_settings` reads them.
     - `how`: `work`, `own` and further fields of the job.
     """
-    file, text = load(path, *(file_class(kind) for kind in expected))
+    file, text = load(path, *(file_class(kind) for kind in expected), settings=settings)
     if change:
         file = changed(file, change, str(path))
     make = make or job_of(file.kind)
@@ -246,6 +257,7 @@ def job_from(
     out: pathlib.Path,
     source: str,
     data: tuple[pathlib.Path, ...] = (),
+    settings: tuple[str, ...] = (),
     **how: Any,
 ) -> Job[Any]:
     """The job of tables that stand for a file of a kind; paths start from the working folder.
@@ -254,8 +266,10 @@ def job_from(
 
     - `source`: what they come from, for messages.
     - `data`: folders where files are looked for that are not in the working folder.
+    - `settings`: KEY=VALUE that take the place of the tables', as `with_settings` reads them.
     - `how`: `work`, `own` and further fields of the job.
     """
+    tables = with_settings(tables, settings)
     file = parse(tables, source, file_class(kind), of=kind)
     text = json.dumps(tables, indent=2, default=str)
     sources = Sources(pathlib.Path.cwd(), data)

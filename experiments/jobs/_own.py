@@ -12,9 +12,12 @@ import importlib.util
 import pathlib
 import sys
 from collections.abc import Iterable
+from typing import Any
 
+from starcensus.bands import BANDS
 from starcensus.experiments.schema._base import ConfigError
 from starcensus.files import checksum
+from starcensus.registry import Registry
 from starcensus.runs import Input
 
 # Attribute of an imported module: its files, as they were.
@@ -54,7 +57,8 @@ class Own:
 def import_own(given: Iterable[str]) -> tuple[Own, ...]:
     """Import modules, each by its file or its name.
 
-    Raises `ConfigError` for one that is not there, fails, or is of the standard library.
+    Raises `ConfigError` for one that is not there, fails, registers nothing, or is of the standard
+    library.
     """
     return tuple(_from_file(each) if each.endswith(".py") else _by_name(each) for each in given)
 
@@ -100,7 +104,7 @@ def _by_name(name: str) -> Own:
 
 def _import(name: str, folder: pathlib.Path, said: str) -> tuple[tuple[str, str], ...]:
     """Import a module; its files below a folder with their checksums, its own first."""
-    bytecode = sys.dont_write_bytecode
+    bytecode, before = sys.dont_write_bytecode, _registered()
     sys.dont_write_bytecode = True
     try:
         module = importlib.import_module(name)
@@ -112,10 +116,42 @@ def _import(name: str, folder: pathlib.Path, said: str) -> tuple[tuple[str, str]
         ) from error
     finally:
         sys.dont_write_bytecode = bytecode
+    if not (_FILES in vars(module) or _registered() - before or _is_registered(name)):
+        raise ConfigError(
+            f"--allow-own {said}: registers nothing with starcensus, so no file can name what it "
+            "defines; leave it out, or register a class in it (docs/how-to/extend.md)"
+        )
     files = tuple((str(file), checksum(file)) for file in found)
     if vars(module).setdefault(_FILES, files) != files:
         raise ConfigError(f"--allow-own {said}: was edited since it was imported; start again")
     return files
+
+
+def _registered() -> set[tuple[str, str]]:
+    """What is registered, other than the classes and functions that starcensus brings."""
+    return {
+        (registry.what, word)
+        for registry in _registries()
+        for word, thing in registry.items()
+        if not _home(thing).startswith("starcensus.") or registry is BANDS
+    }
+
+
+def _is_registered(module: str) -> bool:
+    """Whether a module that was imported before, or one inside it, has registered something."""
+    homes = {_home(thing) for registry in _registries() for thing in registry.values()}
+    return any(home == module or home.startswith(f"{module}.") for home in homes)
+
+
+def _registries() -> list[Registry[Any]]:
+    ours = [m for name, m in list(sys.modules.items()) if name.startswith("starcensus.")]
+    found = [v for module in ours for v in vars(module).values() if isinstance(v, Registry)]
+    return list({id(registry): registry for registry in found}.values())
+
+
+def _home(thing: object) -> str:
+    """The module of a class or a function, or of the class of a value."""
+    return str(getattr(thing, "__module__", None) or type(thing).__module__)
 
 
 def _with_imports(first: pathlib.Path, folder: pathlib.Path) -> list[pathlib.Path]:

@@ -2,15 +2,27 @@
 
 import dataclasses
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from starcensus.experiments.jobs._job import JOBS, Job, Outcome, Show
-from starcensus.experiments.jobs._operators import build_selection, operator_inputs
+from starcensus.experiments.jobs._operators import (
+    build_selection,
+    operator_digest,
+    operator_inputs,
+)
 from starcensus.experiments.schema._base import ConfigError
 from starcensus.experiments.schema.calibration import CalibrationFile, CaseTable
-from starcensus.inference.calibration import FALSE_ALARM, LEVELS, Calibration, calibrate
+from starcensus.inference.calibration import (
+    Calibration,
+    CalibrationSettings,
+    Problem,
+    ScoreTest,
+    calibrate_problem,
+    score_test,
+)
 from starcensus.runs import Input
 from starcensus.selection import AbstractSelection, GridSelection, with_acts_on
 from starcensus.theta import Box
@@ -22,6 +34,17 @@ class CalibrationJob(Job[CalibrationFile]):
 
     def inputs(self) -> dict[str, Input]:
         return operator_inputs(self.file.selections, self.sources)
+
+    def settings(self) -> dict[str, Any]:
+        file = self.file
+        used = {(c.population, name) for c in file.cases for name in (c.generator, c.selection)}
+        numbers = {
+            f"{population}.{name}": operator_digest(
+                file.selections[name], file.populations[population].bounds, self.sources
+            )
+            for population, name in sorted(used)
+        }
+        return super().settings() | {"operators": numbers}
 
     def results(self) -> tuple[str, ...]:
         return tuple(
@@ -36,17 +59,33 @@ class CalibrationJob(Job[CalibrationFile]):
         summary: dict[str, Any] = {"n_catalogues": self.file.calibration.n_catalogues}
         for case in self.file.cases:
             started = time.perf_counter()
+            scores = self.score(case, show)
             result = self.calibrate(case, show)
             seconds = round(time.perf_counter() - started, 1)
-            expected = result.accepted() == case.passes
-            facts = {**result.describe(), "wall_s": seconds, "as_expected": expected}
+            accepted = result.accepted() and scores.accepted()
+            facts = {**scores.describe(), **result.describe(), "wall_s": seconds}
+            facts |= {"accepted": accepted, "as_expected": accepted == case.passes}
             summary |= {f"{case.name}.{name}": value for name, value in facts.items()}
             picture = self.out / f"{case.name}.png"
-            calibration_figure(picture, result, case.name, LEVELS, FALSE_ALARM)
+            calibration_figure(picture, result, case.name)
         return Outcome(summary)
 
     def calibrate(self, case: CaseTable, show: Show) -> Calibration:
-        """One case."""
+        """The posteriors of one case."""
+        out = self.out / f"{case.name}.h5"
+        problem, stage = self.problem(case), _stage(case, show)
+        return calibrate_problem(problem, stage, out, self.work, self.own_inputs())
+
+    def score(self, case: CaseTable, show: Show) -> ScoreTest:
+        """The score test of one case, of other catalogues than are fitted."""
+        settings = self.file.calibration
+        settings = dataclasses.replace(
+            settings, n_catalogues=settings.n_scored, seed=self.file.seed + 1
+        )
+        return score_test(self.problem(case, settings), _stage(case, show))
+
+    def problem(self, case: CaseTable, settings: CalibrationSettings | None = None) -> Problem:
+        """What a case calibrates."""
         model = self.file.populations[case.population].model()
         box = model.population.box
         generator, selection = (
@@ -55,35 +94,38 @@ class CalibrationJob(Job[CalibrationFile]):
         )
         if case.acts_on is not None and case.acts_on != selection.acts_on:
             selection = with_acts_on(_on_grid(selection, box), case.acts_on)
-        settings = dataclasses.replace(self.file.calibration, seed=self.file.seed)
+        settings = settings or dataclasses.replace(self.file.calibration, seed=self.file.seed)
+        return Problem.drawn(model, generator, case.sigma, selection, settings)
 
-        def progress(stage: str) -> None:
-            show.stage(f"{case.name}: {stage}")
 
-        out = self.out / f"{case.name}.h5"
-        return calibrate(
-            model, generator, case.sigma, selection, settings, progress, out, self.work
-        )
+def _stage(case: CaseTable, show: Show) -> Callable[[str], None]:
+    return lambda stage: show.stage(f"{case.name}: {stage}")
 
 
 def chosen_job(
     file: CalibrationFile,
     *args: Any,
     n: int | None,
+    scored: int | None,
     batch: int | None,
     cases: list[str] | None,
     **how: Any,
 ) -> CalibrationJob:
     """The job with another number of catalogues, another batch, or some of the cases.
 
+    Where `n` is given and `scored` is not, as many scores go with a posterior as in the file.
+
     Raises `ConfigError` for a case that the file does not have.
     """
     known = {case.name: case for case in file.cases}
     if unknown := sorted(set(cases or ()) - set(known)):
         raise ConfigError(f"no case {', '.join(unknown)}; the file has {', '.join(known)}")
-    change = {"n_catalogues": n, "batch": batch}
+    whole = file.calibration
+    if n is not None and scored is None:
+        scored = max(1, round(whole.n_scored * n / whole.n_catalogues))
+    change = {"n_catalogues": n, "n_scored": scored, "batch": batch}
     given: dict[str, Any] = {name: value for name, value in change.items() if value is not None}
-    settings = dataclasses.replace(file.calibration, **given)
+    settings = dataclasses.replace(whole, **given)
     kept = tuple(known[name] for name in cases) if cases else file.cases
     changed = file.model_copy(update={"calibration": settings, "cases": kept})
     return CalibrationJob(changed, *args, **how)

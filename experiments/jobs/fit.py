@@ -11,14 +11,32 @@ import pathlib
 from typing import Any, ClassVar
 
 from starcensus.experiments.jobs._job import JOBS, SILENT, Job, Outcome, Show, Summary
-from starcensus.experiments.jobs._operators import build_selection, operator_inputs
-from starcensus.experiments.schema.fit import CatalogueTable, FitFile, FitTable
+from starcensus.experiments.jobs._operators import (
+    build_selection,
+    operator_digest,
+    operator_inputs,
+    operator_words,
+)
+from starcensus.experiments.schema._base import ConfigError
+from starcensus.experiments.schema.fit import POSTERIORS, CatalogueTable, FitFile, FitTable
 from starcensus.experiments.schema.paths import Sources
+from starcensus.experiments.schema.population import PopulationTable
 from starcensus.files import prepare_folder, write_json
-from starcensus.inference import ErrorSettings, FitResult, FitSettings, Sampler, fit
+from starcensus.inference import (
+    ErrorSettings,
+    FitResult,
+    FitSettings,
+    PosteriorDraws,
+    fit,
+    read_posteriors,
+)
 from starcensus.runs import Input
-from starcensus.selection import AbstractSelection, save_selection
+from starcensus.selection import catalogue_differences, save_selection
 from starcensus.selection.catalogue import Catalogue, apply_cuts, cuts_of, read_catalogue
+from starcensus.selection.catalogue.read import FILE_OPTIONS, files_beside
+
+# Sentences of a summary, which a line of numbers has no room for.
+_WORDS = ("verdict", "remarks")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -27,13 +45,11 @@ class OneFit(Job[FitFile]):
 
     **Arguments:**
 
-    - `table`: of the fit. `catalogue`: that the file names.
-    - `samplers`: compiled programs by population, shared among the fits.
+    - `table`: of the fit. `catalogue`: that the file names, or draws from its clusters' posteriors.
     """
 
     table: FitTable = dataclasses.field(kw_only=True)
-    catalogue: Catalogue = dataclasses.field(kw_only=True)
-    samplers: dict[str, Sampler] = dataclasses.field(kw_only=True)
+    catalogue: Catalogue | PosteriorDraws = dataclasses.field(kw_only=True)
 
     locks: ClassVar[bool] = False
 
@@ -60,54 +76,57 @@ class OneFit(Job[FitFile]):
             "population": whole["populations"][table.population],
         }
         errors = {"errors": dataclasses.asdict(self._errors())}
-        return {name: whole[name] for name in shared} | own | errors
+        box = self.file.populations[table.population].bounds
+        numbers = operator_digest(self.file.selections[table.selection], box, self.sources)
+        return {name: whole[name] for name in shared} | own | errors | {"operator": numbers}
 
     def results(self) -> tuple[str, ...]:
         return "posterior.nc", "selection.h5"
 
     def words(self) -> dict[str, Any]:
-        file, table, main = self.file, self.table, self.is_main
-        others = [{"name": t.name, "path": t.name, "text": t.text} for t in file.fits[1:]]
-        title = file.title or f"Fit of {pathlib.Path(file.catalogue.path).name}"
-        return {
-            "title": title if main else f"{title}: {table.name}",
-            "description": file.description if main else table.text,
-            "fit": table.name,
-            "notes": list(file.notes),
-            "references": list(file.references),
-            "comparisons": others if main else [],
-        }
+        return words_of(self.file, self.table, "Fit")
 
     def run(self, show: Show) -> Outcome:
         model = self.file.populations[self.table.population].model()
         operator = self.file.selections[self.table.selection]
-        selection = build_selection(operator, model.population.box, self.sources, self.catalogue)
+        selection = build_selection(operator, model.population.box, self.sources)
+        if isinstance(self.catalogue, Catalogue):
+            for difference in catalogue_differences(selection, self.catalogue):
+                show.say(f"{self.name}: {difference.about}: {difference.words}")
         result = fit(
             self.catalogue,
             selection,
             model,
             self._fit_settings(),
             progress=lambda stage: show.stage(f"{self.name}: {stage}"),
-            sampler=self.samplers.get(self.table.population),
         )
-        self.samplers[self.table.population] = result.sampler
         result.save(self.out)
-        save_selection(selection, self.out / "selection.h5")
-        return Outcome(dict(result.summary), {"fit": self.name}, self._record(result, selection))
+        save_selection(result.selection, self.out / "selection.h5")
+        return Outcome(dict(result.summary), {"fit": self.name}, self._record(result))
 
     def _errors(self) -> ErrorSettings:
         return self.table.errors or self.file.errors
 
     def _fit_settings(self) -> FitSettings:
+        errors = dataclasses.replace(self._errors(), seed=self.file.seed)
+        if isinstance(self.catalogue, PosteriorDraws):
+            if self._errors() != ErrorSettings():
+                raise ConfigError(
+                    f"{self.catalogue.source}: holds draws, which bring their errors; leave out "
+                    "[errors]"
+                )
+            errors = ErrorSettings()
         return FitSettings(
-            errors=dataclasses.replace(self._errors(), seed=self.file.seed),
+            errors=errors,
             sampler=dataclasses.replace(self.file.sampler, seed=self.file.seed),
             quadrature=self.file.quadrature,
             bins=self.file.bins,
             thresholds=self.file.thresholds,
+            accept=self.file.selections[self.table.selection].accept,
         )
 
-    def _record(self, result: FitResult, selection: AbstractSelection) -> dict[str, Any]:
+    def _record(self, result: FitResult) -> dict[str, Any]:
+        selection = result.selection
         return {
             "catalogue": {
                 "source": pathlib.Path(self.catalogue.source).name,
@@ -116,25 +135,40 @@ class OneFit(Job[FitFile]):
             },
             "selection": {
                 "kind": type(selection).__name__,
-                "acts_on": selection.acts_on,
                 "description": self.file.selections[self.table.selection].description,
+                **operator_words(
+                    self.file.selections[self.table.selection], selection, self.catalogue
+                ),
             },
-            "population": self._population_words(),
-            "errors": dataclasses.asdict(self._errors()),
+            "population": population_words(self.file.populations[self.table.population]),
+            **self._errors_words(),
         }
 
-    def _population_words(self) -> dict[str, Any]:
-        table = self.file.populations[self.table.population]
-        joint = table.mass_age or {}
-        nodes = (("p_av", table.extinction), ("p_age", table.age or {}))
-        return {
-            "mass": (table.mass or joint).get("kind"),
-            "age": (table.age or joint).get("kind"),
-            "extinction": table.extinction.get("kind"),
-            "bounds": table.bounds.as_dict(),
-            "form": table.form,
-            "nodes": {name: list(part["nodes"]) for name, part in nodes if "nodes" in part},
-        }
+    def _errors_words(self) -> dict[str, Any]:
+        if isinstance(self.catalogue, PosteriorDraws):
+            return {}
+        return {"errors": dataclasses.asdict(self._errors())}
+
+
+def words_of(file: Any, table: Any, what: str) -> dict[str, Any]:
+    """Title, text, notes and comparisons of one fit of a file, for its report.
+
+    **Arguments:**
+
+    - `file`: `FitFile` or `LightFile`. `table`: of the fit. `what`: a fit of what, where the file
+      has no title.
+    """
+    main = table is file.fits[0]
+    others = [{"name": t.name, "path": t.name, "text": t.text} for t in file.fits[1:]]
+    title = file.title or f"{what} of {pathlib.Path(file.catalogue.path).name}"
+    return {
+        "title": title if main else f"{title}: {table.name}",
+        "description": file.description if main else table.text,
+        "fit": table.name,
+        "notes": list(file.notes),
+        "references": list(file.references),
+        "comparisons": others if main else [],
+    }
 
 
 @JOBS.register("fit")
@@ -161,7 +195,6 @@ class FitJob(Job[FitFile]):
     def fits(self) -> tuple[OneFit, ...]:
         """The fits, the main one first."""
         catalogue = read(self.file.catalogue, self.sources)
-        samplers: dict[str, Sampler] = {}
         return tuple(
             OneFit(
                 self.file,
@@ -173,7 +206,6 @@ class FitJob(Job[FitFile]):
                 self.source,
                 table=table,
                 catalogue=catalogue,
-                samplers=samplers,
             )
             for table in self.file.fits
         )
@@ -193,29 +225,56 @@ class FitJob(Job[FitFile]):
 
     def _joined(self, summaries: list[Summary]) -> Summary:
         """The main fit's numbers, the truth, and the other fits' under their names."""
-        truth = self.fits[0].catalogue.meta.get("truth")
+        catalogue = self.fits[0].catalogue
+        truth = catalogue.meta.get("truth") if isinstance(catalogue, Catalogue) else None
         known = {f"truth.{k}": v for k, v in truth.items()} if isinstance(truth, dict) else {}
         joined = {**summaries[0], **known}
         for one, summary in zip(self.fits[1:], summaries[1:], strict=True):
-            joined |= {f"{one.name}.{k}": v for k, v in summary.items() if k != "verdict"}
+            joined |= {f"{one.name}.{k}": v for k, v in summary.items() if k not in _WORDS}
             prepare_folder(one.out)
             write_json(one.out / "summary.json", {**summary, **known})
         return joined
 
 
-def read(table: CatalogueTable, sources: Sources) -> Catalogue:
-    """The catalogue of a table, after its cuts."""
-    options = dict(table.options)
-    if "column_map" in options:
-        options["column_map"] = sources.file(str(options["column_map"]), "column map")
-    path = sources.file(table.path, "catalogue")
+def population_words(table: PopulationTable) -> dict[str, Any]:
+    """What a report says of a family."""
+    joint = table.mass_age or {}
+    nodes = (("p_av", table.extinction), ("p_age", table.age or {}))
+    return {
+        "mass": (table.mass or joint).get("kind"),
+        "age": (table.age or joint).get("kind"),
+        "extinction": table.extinction.get("kind"),
+        "bounds": table.bounds.as_dict(),
+        "form": table.form,
+        "nodes": {name: list(part["nodes"]) for name, part in nodes if "nodes" in part},
+    }
+
+
+def read(table: CatalogueTable, sources: Sources) -> Catalogue | PosteriorDraws:
+    """The catalogue of a table, after its cuts, or the draws of each object's posterior."""
+    path, files = _catalogue_files(table, sources)
+    if table.format == POSTERIORS:
+        return read_posteriors(path)
+    options = {**table.options, **files}
     return apply_cuts(read_catalogue(path, table.format, **options), cuts_of(table.cuts))
 
 
 def catalogue_inputs(table: CatalogueTable, sources: Sources) -> dict[str, Input]:
-    """The files of a catalogue."""
-    found = {"catalogue": Input.of(sources.file(table.path, "catalogue"))}
-    if "column_map" in table.options:
-        path = sources.file(str(table.options["column_map"]), "column map")
-        found["catalogue.column_map"] = Input.of(path)
-    return found
+    """The files of a catalogue, with those that its reader joins to it."""
+    path, files = _catalogue_files(table, sources)
+    found = {"catalogue": Input.of(path)}
+    return found | {f"catalogue.{name}": Input.of(file) for name, file in files.items()}
+
+
+def _catalogue_files(
+    table: CatalogueTable, sources: Sources
+) -> tuple[pathlib.Path, dict[str, pathlib.Path]]:
+    """The catalogue, and further files by the option that names each."""
+    path = sources.file(table.path, "catalogue")
+    given = {
+        name: sources.file(str(table.options[name]), name.replace("_", " "))
+        for name in FILE_OPTIONS
+        if name in table.options
+    }
+    beside = {} if table.format == POSTERIORS else files_beside(path, table.format)
+    return path, {**beside, **given}

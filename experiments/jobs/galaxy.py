@@ -16,10 +16,16 @@ from starcensus.extras import need
 from starcensus.files import prepare_folder, replacing
 from starcensus.forward import draw_population, flat_values
 from starcensus.runs import Input
-from starcensus.simulate import ClusterLibrary, StellarPopulation, Templates, write_frame
+from starcensus.simulate import (
+    ClusterLibrary,
+    StellarGrid,
+    StellarPopulation,
+    Templates,
+    load_grid,
+    write_frame,
+)
 from starcensus.simulate.clusters.imf import AbstractImf
 from starcensus.simulate.images.galaxy import Galaxy, make_galaxy
-from starcensus.simulate.library.engine import load_grid
 from starcensus.theta import AXES
 
 
@@ -35,9 +41,11 @@ class GalaxyJob(Job[GalaxyFile]):
         field = [f"field/{name}" for name in images] if self.file.field else []
         return (*images, *field, "clusters.ecsv", "preview.png")
 
-    def run(self, show: Show) -> Outcome:
+    def check(self) -> None:
         need("galsim", "sep", purpose="images")
         self._refuse_other_images()
+
+    def run(self, show: Show) -> Outcome:
         start = time.perf_counter()
         galaxy = self._make(show)
         show.stage("writing")
@@ -53,7 +61,7 @@ class GalaxyJob(Job[GalaxyFile]):
     def _make(self, show: Show) -> Galaxy:
         file, settings = self.file, self.file.galaxy_settings()
         show.stage("stars and PSFs")
-        stars = _stars(grid_path(file.grid, self.sources), file.imf)
+        stars = _stars(load_grid(grid_path(file.grid, self.sources)), file.imf)
         if unknown := [band for band in settings.bands if band not in stars.bands]:
             raise ConfigError(
                 f"exposures: the stellar grid has no {', '.join(unknown)}; it has "
@@ -110,8 +118,8 @@ class GalaxyJob(Job[GalaxyFile]):
 
 
 @functools.lru_cache(maxsize=2)
-def _stars(grid: str | None, imf: AbstractImf) -> StellarPopulation:
-    return StellarPopulation(load_grid(grid), imf)
+def _stars(grid: StellarGrid, imf: AbstractImf) -> StellarPopulation:
+    return StellarPopulation(grid, imf)
 
 
 def write_clusters(galaxy: Galaxy, truth: dict[str, float], out: pathlib.Path) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 
 from starcensus.experiments.jobs._job import JOBS, Job, Outcome, Show
 from starcensus.experiments.schema.grid import GridFile
+from starcensus.files import files_below
 from starcensus.runs import Input
 from starcensus.simulate import read_zeropoints
 from starcensus.simulate.stars import (
@@ -35,7 +36,7 @@ class GridJob(Job[GridFile]):
         for role in ("isochrones", "ck04", "hot", "curves", "vega", "zeropoints"):
             place = self._place(role)
             if place is not None and place.is_dir():
-                files = sorted(path for path in place.rglob("*") if path.is_file())
+                files = files_below(place)
                 found |= {f"{role}/{path.relative_to(place)}": Input.of(path) for path in files}
             elif place is not None:
                 found[role] = Input.of(place)

@@ -4,11 +4,12 @@ import time
 from typing import Any, ClassVar
 
 from starcensus.experiments.jobs._job import JOBS, Job, Outcome, Show
+from starcensus.experiments.jobs._operators import facts_words
 from starcensus.experiments.schema.learning import LearningFile
 from starcensus.experiments.schema.paths import Sources
 from starcensus.runs import Input
 from starcensus.selection.injection import InjectionTable
-from starcensus.selection.learning import Learned, LearnSettings, learn
+from starcensus.selection.learning import Learned, LearnSettings, facts_of_table, learn
 
 
 @JOBS.register("learning")
@@ -71,5 +72,4 @@ def table_input(path: str, sources: Sources) -> Input:
     file = sources.file(path, "injection table")
     table = InjectionTable.load(file)
     origin: dict[str, Any] = {"path": path, "bands": list(table.bands)}
-    known = "galaxy", "distance_modulus", "pipeline"
-    return Input.of(file, origin | {k: table.meta[k] for k in known if k in table.meta})
+    return Input.of(file, origin | facts_words(facts_of_table(table)))

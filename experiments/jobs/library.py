@@ -45,7 +45,9 @@ class LibraryJob(Job[LibraryFile]):
     def run(self, show: Show) -> Outcome:
         start = time.perf_counter()
         engine = self.engine()
-        done = run_library(self.design(), engine, self.out, self.work, show.count)
+        done = run_library(
+            self.design(), engine, self.out, self.work, show.count, self.own_inputs()
+        )
         wall = time.perf_counter() - start
         summary = {
             "n_clusters": done.n,

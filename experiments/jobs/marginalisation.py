@@ -49,7 +49,10 @@ class MarginalisationJob(Job[MarginalisationFile]):
         axes = (_nodes(axis) for axis in (file.log_mass, file.log_age, file.a_v))
         # Beyond the training magnitudes the network is saturated: 0 below, 1 above.
         result = marginalise(loaded.simulated(), library, *axes, key=jax.random.key(file.seed))
-        save_selection(result.selection, self.out)
+        inputs = {item.name: f"sha256:{item.sha256}" for item in self.inputs().values()}
+        version = self.identity.provenance()["version"]
+        facts = {"title": file.title, "inputs": inputs, "version": version}
+        save_selection(result.selection, self.out, facts)
         return Outcome(
             {
                 "median_standard_error": float(np.median(result.standard_error)),

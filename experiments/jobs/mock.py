@@ -1,11 +1,16 @@
 """Mock catalogues of a known population."""
 
 import dataclasses
+from typing import Any
 
 import jax
 
 from starcensus.experiments.jobs._job import JOBS, Job, Outcome, Show
-from starcensus.experiments.jobs._operators import build_selection, operator_input
+from starcensus.experiments.jobs._operators import (
+    build_selection,
+    operator_digest,
+    operator_input,
+)
 from starcensus.experiments.schema.mock import MockFile
 from starcensus.forward.mock import mock_catalogue
 from starcensus.runs import Input
@@ -20,6 +25,11 @@ class MockJob(Job[MockFile]):
     def inputs(self) -> dict[str, Input]:
         path = self.file.selection.path
         return {} if path is None else {"selection": operator_input(path, self.sources)}
+
+    def settings(self) -> dict[str, Any]:
+        file = self.file
+        numbers = operator_digest(file.selection, file.population.bounds, self.sources)
+        return super().settings() | {"operator": numbers}
 
     def results(self) -> tuple[str, ...]:
         return "catalogue.ecsv", "operator.h5"

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import pathlib
 import time
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,9 +15,10 @@ from starcensus.experiments.jobs._job import JOBS, Job, Outcome, Show
 from starcensus.experiments.schema._base import ConfigError
 from starcensus.experiments.schema.survey import KnownTable, SurveyFile
 from starcensus.extras import need
-from starcensus.files import replacing
+from starcensus.files import FileError, replacing
 from starcensus.runs import Input
 from starcensus.selection.catalogue import Catalogue, write_catalogue
+from starcensus.selection.catalogue.open_table import load
 from starcensus.selection.injection import InjectionTable, KnownClusters, run_injections
 from starcensus.selection.pipeline import Detections, run_pipeline
 from starcensus.simulate import Frame
@@ -44,11 +46,15 @@ class DetectJob(Job[SurveyFile]):
     def results(self) -> tuple[str, ...]:
         return ("catalogue.ecsv", *(("known.ecsv",) if self.file.known is not None else ()))
 
-    def run(self, show: Show) -> Outcome:
+    def check(self) -> None:
         need("galsim", "sep", purpose="images")
+
+    def run(self, show: Show) -> Outcome:
         start = time.perf_counter()
         show.stage("reading the images")
         frame = self.survey.frame
+        for note in frame.notes:
+            show.say(note)
         show.stage("PSFs")
         pipeline = self.survey.pipeline
         show.stage("detection and photometry")
@@ -67,7 +73,7 @@ class DetectJob(Job[SurveyFile]):
         }
         if own is not None:
             summary["n_known_catalogued"] = len(own)
-        return Outcome(summary, {"pipeline": dict(found.pipeline)})
+        return Outcome(summary, {"pipeline": dict(found.pipeline), "notes": list(frame.notes)})
 
     def _truth(self, known: KnownTable) -> pathlib.Path:
         folder = self.sources.place(known.galaxy, "known.galaxy")
@@ -96,9 +102,11 @@ class InjectJob(Job[SurveyFile]):
     **Arguments:**
 
     - `parquet`: write the table as Parquet too.
+    - `psf`: JSON of the [psf] that `file` has instead of `text`'s; empty for the same.
     """
 
     parquet: bool = False
+    psf: str = ""
 
     makes_file: ClassVar[bool] = True
     locks: ClassVar[bool] = False
@@ -110,7 +118,7 @@ class InjectJob(Job[SurveyFile]):
     def results(self) -> tuple[str, ...]:
         return (self.out.name,)
 
-    def run(self, show: Show) -> Outcome:
+    def check(self) -> None:
         need("galsim", "sep", purpose="images")
         if self.parquet:
             need("pyarrow", purpose="--parquet")
@@ -118,10 +126,12 @@ class InjectJob(Job[SurveyFile]):
             raise ConfigError(
                 f"{self.source}: [library] is missing; expected the path of a cluster library (.h5)"
             )
+
+    def run(self, show: Show) -> Outcome:
         start = time.perf_counter()
-        build = SurveyBuild(self.source, self.text, self.sources, self.own)
+        build = SurveyBuild(self.source, self.text, self.sources, self.own, self.psf)
         try:
-            done = run_injections(build, self.out, self.work, show.count)
+            done = run_injections(build, self.out, self.work, show.count, self.own_inputs())
         except RuntimeError as error:
             # What a pipeline says of a frame that it cannot take.
             if type(error) is not RuntimeError:
@@ -133,6 +143,8 @@ class InjectJob(Job[SurveyFile]):
             write_parquet(table, self.out.with_suffix(".parquet"))
         if done.n_resumed == done.n:
             show.say(f"{self.name}: finished before")
+        for note in table.meta.get("notes", ()):
+            show.say(note)
         summary = {
             "n_injected": len(table),
             "n_frames": done.n,
@@ -155,19 +167,33 @@ def survey_job(file: SurveyFile, *args: Any, **options: Any) -> Job[SurveyFile]:
 
 
 def read_known(path: pathlib.Path, frame: Frame) -> KnownClusters:
-    """The clusters of a synthetic galaxy, from its `clusters.ecsv`."""
-    from astropy.table import Table
-
-    table = Table.read(path, format="ascii.ecsv")
-    columns: dict[str, Any] = {name: np.asarray(table[name], float) for name in table.colnames}
+    """The clusters of a synthetic galaxy, from its `clusters.ecsv`; raises `FileError`."""
+    loaded = load(path)
+    table = loaded.table
     band = find_band(frame.bands, "V")
+
+    def values(name: str) -> np.ndarray:
+        if name not in table.colnames:
+            raise FileError(f"{path}: has no column {name}; expected clusters.ecsv of a galaxy")
+        column: Any = table[name]
+        numbers = column.dtype.kind in "iuf" and column.ndim == 1
+        found = np.ma.filled(np.ma.asarray(column).astype(float), np.nan) if numbers else None
+        if found is None or not np.isfinite(found).all():
+            row = 0 if found is None or not len(found) else int(np.argmin(np.isfinite(found)))
+            where = f"{loaded.word} {loaded.numbers[row]}" if len(table) else "no rows"
+            raise FileError(f"{path}: {where}, column {name}: expected a finite number")
+        return found
+
+    truth = dict(table.meta or {}).get("truth")
+    if not isinstance(truth, Mapping):
+        raise FileError(f"{path}: does not say the galaxy's truth; expected clusters.ecsv of one")
     return KnownClusters(
-        columns["x"],
-        columns["y"],
-        columns[f"mag_{band}"],
-        columns["r_eff_pc"],
-        np.stack([columns[name] for name in AXES], axis=1),
-        dict(table.meta["truth"]),
+        values("x"),
+        values("y"),
+        values(f"mag_{band}"),
+        values("r_eff_pc"),
+        np.stack([values(name) for name in AXES], axis=1),
+        dict(truth),
     )
 
 

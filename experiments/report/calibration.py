@@ -21,35 +21,29 @@ from starcensus.experiments.report.style import (
 )
 from starcensus.inference.calibration import Calibration, ecdf_band, rank_ecdf
 
-_COLUMNS, _BAND = 4, 0.05
+_COLUMNS, _BAND, _SHOWN = 4, 0.05, (0.68, 0.95)
 
 
-def calibration_figure(
-    path: pathlib.Path,
-    result: Calibration,
-    title: str,
-    levels: tuple[float, ...],
-    false_alarm: float,
-) -> pathlib.Path:
+def calibration_figure(path: pathlib.Path, result: Calibration, title: str) -> pathlib.Path:
     """Write a PNG: ECDF of the ranks minus that of uniform ranks, one panel a parameter.
 
-    **Arguments:**
-
-    - `title`: name of the case.
-    - `levels`: of the intervals whose coverage stands above each panel.
-    - `false_alarm`: rate at which the verdict calls good ranks bad; bad ones are orange.
+    Above each panel stand the coverages of 68% and 95% intervals; parameters that fail a check are
+    orange. `title`: name of the case.
     """
-    return save_figure(path, lambda: _figure(result, title, levels, false_alarm))
+    return save_figure(path, lambda: _figure(result, title))
 
 
-def _figure(
-    result: Calibration, title: str, levels: tuple[float, ...], false_alarm: float
-) -> Figure:
+def _figure(result: Calibration, title: str) -> Figure:
     n, edges = len(result.sizes), np.arange(1, result.n_ranked + 1) / (result.n_ranked + 1)
     counts = rank_ecdf(result.ranks, result.n_ranked)
     low, high = ecdf_band(n, result.n_ranked, _BAND)
-    good = result.ranks_accepted(false_alarm)
-    covered = [result.coverage(level) for level in levels]
+    checks = result.checks()
+    good = (
+        checks.ranks_accepted
+        & checks.moments_accepted.all(axis=0)
+        & checks.coverage_accepted.all(axis=0)
+    )
+    covered = [result.coverage(level) for level in _SHOWN]
     rows = -(-len(result.names) // _COLUMNS)
     figure = Figure(figsize=(3 * _COLUMNS, 0.6 + 2.2 * rows))
     grid = panels(figure, rows, _COLUMNS, left=0.6, bottom=0.35, top=0.75, across=0.55, down=0.6)
@@ -62,10 +56,10 @@ def _figure(
         shares = ", ".join(f"{share[i]:.0%}" for share in covered)
         axes.set_title(text(f"{name}: {shares}"), fontsize=9, fontweight="normal")
         axes.tick_params(labelsize=8)
-    spread = [binom.ppf([0.025, 0.975], n, level) / n for level in levels]
+    spread = [binom.ppf([0.025, 0.975], n, level) / n for level in _SHOWN]
     expected = "; ".join(
         f"{a:.0%} to {b:.0%} inside {level:.0%}"
-        for level, (a, b) in zip(levels, spread, strict=True)
+        for level, (a, b) in zip(_SHOWN, spread, strict=True)
     )
     figure.suptitle(text(f"{title}: {n} catalogues; expected {expected}"), fontsize=10)
     return figure

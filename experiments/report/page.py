@@ -5,6 +5,7 @@ import functools
 import gc
 import pathlib
 from collections.abc import Iterator
+from typing import Any
 
 import jinja2
 
@@ -35,7 +36,12 @@ def write_report(folder: pathlib.Path) -> pathlib.Path:
 def html_page(run: Run) -> str:
     """The whole page as text."""
     with _uncollected():
-        return _environment().get_template("page.html").render(context(run))
+        return render("page.html", **context(run))
+
+
+def render(template: str, **context: Any) -> str:
+    """A template of this package, filled in."""
+    return _environment().get_template(template).render(context)
 
 
 @contextlib.contextmanager

@@ -4,9 +4,11 @@ A class of `FILES` says what a file of one kind may hold. The settings of the li
 they are: a frozen dataclass is its own schema. Nothing in this folder computes.
 """
 
+import copy
 import importlib
 import pathlib
-from collections.abc import Mapping
+import tomllib
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import pydantic
@@ -18,6 +20,8 @@ from starcensus.registry import Registry
 # Each is a module of this folder, and of `jobs`, in the order in which a user meets them.
 KINDS = (
     "fit",
+    "light",
+    "measure",
     "population",
     "mock",
     "calibration",
@@ -28,6 +32,7 @@ KINDS = (
     "choice",
     "evaluation",
     "marginalisation",
+    "systematic",
     "grid",
 )
 
@@ -37,9 +42,39 @@ class ConfigError(ValueError):
 
 
 class Strict(pydantic.BaseModel):
-    """A table whose keys are all known."""
+    """A table whose keys are all known, and whose numbers are numbers."""
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
+
+    @pydantic.model_validator(mode="wrap")
+    @classmethod
+    def _of_their_types(cls, given: Any, handler: Any) -> Any:
+        """Pydantic alone would take "4" for 4, and true for 1."""
+        made = handler(given)
+        _refuse_conversion(given, made, "")
+        return made
+
+
+def _refuse_conversion(given: Any, made: Any, key: str) -> None:
+    """Raises `ValueError` where a number was made of a text, or of true or false."""
+    if given is made:
+        return
+    if isinstance(given, Mapping):
+        for name, value in given.items():
+            found = made.get(name) if isinstance(made, Mapping) else getattr(made, str(name), None)
+            _refuse_conversion(value, found, f"{key}.{name}" if key else str(name))
+    elif isinstance(given, list | tuple):
+        if isinstance(made, list | tuple) and len(given) == len(made):
+            for i, (value, found) in enumerate(zip(given, made, strict=True)):
+                _refuse_conversion(value, found, f"{key}.{i}")
+    elif isinstance(made, bool) and not isinstance(given, bool):
+        raise ValueError(f"{key} is {given!r}; expected true or false, without quotes")
+    elif isinstance(given, str | bool) and _is_number(made):
+        raise ValueError(f"{key} is {given!r}; expected a number, without quotes")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 class File(Strict):
@@ -56,7 +91,7 @@ class File(Strict):
     kind: str
     title: str = ""
     description: str = ""
-    seed: Annotated[int, pydantic.Field(ge=0)] = 0
+    seed: Annotated[int, pydantic.Field(ge=0, lt=2**62)] = 0
 
     @pydantic.model_validator(mode="after")
     def _of_its_kind(self) -> "File":
@@ -116,24 +151,76 @@ def file_class(kind: object) -> type[File]:
     """The class of a kind of file; raises `ValueError` naming the kinds that there are."""
     if kind in KINDS:
         importlib.import_module(f"{__package__}.{kind}")
-    elif kind not in FILES:
+    elif not isinstance(kind, str) or kind not in FILES:
         known = ", ".join([*KINDS, *(name for name in FILES if name not in KINDS)])
         raise ValueError(f"kind is {kind!r}; expected one of {known}")
     return FILES.find(kind)
 
 
-def load[T: File](path: pathlib.Path, *expected: type[T]) -> tuple[T, str]:
+def load[T: File](
+    path: pathlib.Path, *expected: type[T], settings: tuple[str, ...] = ()
+) -> tuple[T, str]:
     """The checked file and its text.
 
     **Arguments:**
 
     - `expected`: classes of files that are of use; by default any.
+    - `settings`: KEY=VALUE that take the place of the file's, as `with_settings` reads them.
 
     Raises `FileError` for a file that is not there or is no TOML, and `ConfigError` for a kind, key
     or value that does not fit.
     """
     tables, text = read_toml(path, f"{_words(expected)} file")
+    if settings:
+        tables = with_settings(tables, settings)
+        text += "".join(f"\n# --set {each}" for each in settings) + "\n"
     return parse(tables, str(path), *expected), text
+
+
+def with_settings(tables: Mapping[str, Any], settings: Sequence[str]) -> dict[str, Any]:
+    """Tables in which some values are replaced; raises `ConfigError` for what is no KEY=VALUE.
+
+    **Arguments:**
+
+    - `settings`: each `KEY=VALUE`: names of tables and the key with dots between them, and a value
+      in TOML's words, where a word without quotes is text. A number is the place in a list, from 0.
+
+    ```python
+    with_settings({"sampler": {"n_chains": 4}}, ["sampler.n_samples=1000", "title=A trial"])
+    ```
+    """
+    made = copy.deepcopy(dict(tables))
+    for each in settings:
+        key, equals, value = each.partition("=")
+        if not (equals and key.strip()):
+            raise ConfigError(f"--set {each}: expected KEY=VALUE, such as sampler.n_samples=1000")
+        _set(made, key.strip(), value.strip(), each)
+    return made
+
+
+def _set(tables: dict[str, Any], key: str, value: str, whole: str) -> None:
+    *folders, last = key.split(".")
+    place: Any = tables
+    for name in folders:
+        place = place.setdefault(name, {}) if isinstance(place, dict) else _item(place, name, whole)
+    try:
+        read = tomllib.loads(f"x = {value}")["x"]
+    except tomllib.TOMLDecodeError:
+        read = value
+    if isinstance(place, dict):
+        place[last] = read
+    else:
+        _item(place, last, whole)
+        place[int(last)] = read
+
+
+def _item(place: Any, name: str, whole: str) -> Any:
+    if isinstance(place, list) and name.isdigit() and int(name) < len(place):
+        return place[int(name)]
+    what = f"a list of {len(place)}" if isinstance(place, list) else f"the value {place!r}"
+    raise ConfigError(
+        f"--set {whole}: {name} is looked for in {what}; `starcensus schema` lists keys"
+    )
 
 
 def parse[T: File](

@@ -2,7 +2,8 @@
 
 import inspect
 import re
-from collections.abc import Mapping
+import typing
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import pydantic
@@ -16,22 +17,34 @@ class Docs(NamedTuple):
     fields: Mapping[str, str]
 
 
-def docs_of(cls: type) -> Docs:
-    """Docs of a class and of those that it is derived from, by their **Arguments:** bullets."""
+def docs_of(cls: type | Callable[..., Any]) -> Docs:
+    """Docs of a class and of those that it is derived from, by their **Arguments:** bullets.
+
+    Of a function, those of its arguments, which may be those of the class that it makes.
+    """
     names = _names(cls)
+    bases: tuple[Any, ...] = cls.__mro__ if isinstance(cls, type) else (cls, *_made_by(cls))
     found: dict[str, str] = {}
-    for base in reversed(cls.__mro__):
-        text = inspect.cleandoc(vars(base).get("__doc__") or "")
+    for base in reversed(bases):
+        own = vars(base).get("__doc__") if isinstance(base, type) else base.__doc__
+        text = inspect.cleandoc(own or "")
         found |= _mentions(text, names)
         if "**Arguments:**" in text:
             found |= _bullets(text.partition("**Arguments:**")[2], names)
     text = inspect.cleandoc(cls.__doc__ or "")
     first = " ".join(text.partition("\n\n")[0].split())
     # A dataclass without a docstring has its signature in its place.
-    return Docs("" if first.startswith(f"{cls.__name__}(") else first, found)
+    return Docs("" if first.startswith(f"{getattr(cls, '__name__', '')}(") else first, found)
 
 
-def _names(cls: type) -> set[str]:
+def _made_by(function: Callable[..., Any]) -> tuple[type, ...]:
+    made = typing.get_type_hints(function).get("return")
+    return made.__mro__ if isinstance(made, type) else ()
+
+
+def _names(cls: type | Callable[..., Any]) -> set[str]:
+    if not isinstance(cls, type):
+        return set(inspect.signature(cls).parameters)
     names: set[str] = {str(name) for name in getattr(cls, "model_fields", ())}
     for base in cls.__mro__:
         names |= set(vars(base).get("__annotations__", ()))
@@ -70,7 +83,7 @@ def _bullets(text: str, names: set[str]) -> dict[str, str]:
     return found
 
 
-def described(schema: dict[str, Any], cls: type) -> dict[str, Any]:
+def described(schema: dict[str, Any], cls: type | Callable[..., Any]) -> dict[str, Any]:
     """A JSON schema of an object with the words of a class on it and on its properties."""
     docs = docs_of(cls)
     properties = {

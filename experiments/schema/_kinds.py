@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import inspect
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -14,6 +15,7 @@ from pydantic_core import core_schema
 from starcensus.experiments.schema._base import Strict, explain
 from starcensus.experiments.schema._describe import described, docs_of, json_schema
 from starcensus.registry import Registry
+from starcensus.settings import check_numbers, choices_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,7 +114,7 @@ class Kinds:
         self._refuse(cls, str(kind), table)
         return self.wrap(kind, construct(cls, self.prepare(table)))
 
-    def cls_of(self, kind: str) -> Any:
+    def cls_of(self, kind: object) -> Any:
         """The class whose fields are the keys of a kind; raises `ValueError` for no kind."""
         return self.registry.find(kind)
 
@@ -172,6 +174,7 @@ def construct(cls: Any, table: Mapping[str, Any]) -> Any:
             return model.model_validate({"value": table}).value  # pyright: ignore
         except pydantic.ValidationError as error:
             raise ValueError(_inner(error)) from error
+    check_numbers(cls, table)
     given = {k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}
     try:
         return cls(**given)
@@ -182,8 +185,6 @@ def construct(cls: Any, table: Mapping[str, Any]) -> Any:
 
 def arguments(cls: Any) -> list[str]:
     """Names of what a class is built from."""
-    if dataclasses.is_dataclass(cls):
-        return [field.name for field in dataclasses.fields(cls) if field.init]
     return list(inspect.signature(cls).parameters)
 
 
@@ -233,8 +234,8 @@ def _inner(error: pydantic.ValidationError) -> str:
     return explain(error).replace("value.", "").replace("value: ", "")
 
 
-def schema_of(cls: Any) -> dict[str, Any]:
-    """JSON schema of a class of a registry."""
+def schema_of(cls: Any, without: tuple[str, ...] = ()) -> dict[str, Any]:
+    """JSON schema of a class of a registry, or of the arguments of a function."""
     if (model := _model(cls)) is not None:
         found = json_schema(model)["properties"]["value"]
         return {
@@ -243,6 +244,8 @@ def schema_of(cls: Any) -> dict[str, Any]:
     docs, given = docs_of(cls), {}
     required = []
     for name in arguments(cls):
+        if name in without:
+            continue
         default = _default(cls, name)
         given[name] = _guess(cls, name)
         if default is not inspect.Parameter.empty:
@@ -259,7 +262,14 @@ def _default(cls: Any, name: str) -> Any:
 
 def _guess(cls: Any, name: str) -> dict[str, Any]:
     """What an argument holds, as far as its annotation says so in words of JSON."""
-    words = str(inspect.signature(cls).parameters[name].annotation)
+    annotation = inspect.signature(cls).parameters[name].annotation
+    if choices := choices_of(annotation):
+        return {"enum": [word for word in choices if word is not None]}
+    words = str(annotation)
+    if re.search(r"\bBox\b|\bstarcensus\.\w", words) and "tuple" not in words:
+        return {"type": "object"}
+    if ("Array" in words and not re.search(r"\bfloat\b", words)) or "Sequence" in words:
+        return {"type": "array", "items": {"type": "number"}}
     for word, kind in (("tuple", "array"), ("bool", "boolean"), ("str", "string")):
         if word in words:
             found: dict[str, Any] = {"type": kind}

@@ -2,6 +2,7 @@
 
 from starcensus.experiments.schema._base import FILES, File
 from starcensus.experiments.schema.learning import Tables
+from starcensus.selection import About
 from starcensus.selection.learning.validate import NEIGHBOURS
 
 
@@ -13,9 +14,11 @@ class EvaluationFile(File):
 
     - `operator`: file of the operator.
     - `tables`: injection tables that it was not trained on, joined.
+    - `accept`: in what the tables may differ from the survey that the operator was learned in.
     - `neighbours`: counts of neighbours among which the yardstick is chosen.
     """
 
     operator: str
     tables: Tables
+    accept: tuple[About, ...] = ()
     neighbours: tuple[int, ...] = NEIGHBOURS

@@ -25,8 +25,7 @@ class GalaxyFile(BandsFile):
     - `galaxy`: what it is made of.
     - `exposures`: how each band was observed, by default as LEGUS observed NGC 628-C.
     - `population`: of its own clusters; without it there are none.
-    - `radius`: of their half-light radii. `profile`: their profiles; without it radii are
-      rounded to 0.05 dex, for there are many, and each takes time.
+    - `radius`: of their half-light radii. `profile`: their profiles.
     - `imf`: of all stars. `draw`: rules of drawing clusters, and their gas.
     - `psf`: by band; by default the embedded models.
     - `resolved`: clusters star by star instead of as smooth profiles.
@@ -38,7 +37,7 @@ class GalaxyFile(BandsFile):
     exposures: Annotated[tuple[Exposure, ...], pydantic.Field(min_length=1)] = NGC628C
     population: KnownPopulation | None = None
     radius: RadiusTable = MassRadius()
-    profile: ProfileSettings = ProfileSettings(step_dex=0.05)
+    profile: ProfileSettings = ProfileSettings()
     imf: ImfTable = Kroupa()
     draw: DrawSettings = DrawSettings()
     psf: dict[str, PsfTable] = pydantic.Field({})

@@ -14,6 +14,7 @@ class ImagesTable(Strict):
     **Arguments:**
 
     - `paths`: a folder, a list of files, or a table BAND = "file".
+    - `field`: name of the galaxy or pointing, which operators learned from the images carry.
     - `distance_modulus`: mag, by default the files'.
     - `pixel_scale_arcsec`: by default the files'.
     - `bands`: some of the images', in this order; by default all, by wavelength.
@@ -22,6 +23,7 @@ class ImagesTable(Strict):
     """
 
     paths: str | tuple[str, ...] | dict[str, str]
+    field: str = ""
     distance_modulus: float | None = None
     pixel_scale_arcsec: float | None = None
     bands: tuple[str, ...] | None = None

@@ -7,6 +7,7 @@ import pydantic
 from starcensus.experiments.schema._base import FILES, File, Strict
 from starcensus.experiments.schema.learning import Tables
 
+MAX_NODES = 1000
 _Step = Annotated[float, pydantic.Field(gt=0)]
 
 
@@ -34,6 +35,10 @@ class AxisTable(Strict):
     def _rises(self) -> "AxisTable":
         if not self.low < self.high:
             raise ValueError(f"runs from {self.low:g} to {self.high:g}; expected low < high")
+        if (n := (self.high - self.low) / self.step) > MAX_NODES:
+            raise ValueError(
+                f"step is {self.step:g}, which makes {n:.3g} nodes; expected {MAX_NODES} or less"
+            )
         return self
 
 

@@ -1,6 +1,7 @@
 """The rule for every path in a file: where it starts, and what `package:` stands for."""
 
 import dataclasses
+import glob
 import importlib.resources
 import pathlib
 
@@ -59,7 +60,7 @@ class Sources:
             if (root / given).exists():
                 return root / given
         for root in self.data:
-            matches = sorted(root.rglob(given.name))
+            matches = sorted(root.rglob(glob.escape(given.name)))
             if len(matches) > 1:
                 listed = ", ".join(str(m.relative_to(root)) for m in matches)
                 raise ConfigError(f"{what}: several files under {root} are called {path}: {listed}")

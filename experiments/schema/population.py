@@ -22,6 +22,7 @@ from starcensus.forward import (
     as_prior,
 )
 from starcensus.inference import PopulationModel
+from starcensus.settings import check_numbers
 from starcensus.theta import Box
 
 # Fields of parts that follow from the bounds.
@@ -45,6 +46,7 @@ class Part(Kinds):
         kind = settings.pop("kind", None)
         cls = self.registry.find(kind)
         self._refuse(cls, str(kind), settings)
+        check_numbers(cls, settings)
         fields = {field.name for field in dataclasses.fields(cls)}
         limits = {k: getattr(bounds, axis) for k, axis in _RANGES.items() if k in fields}
         return cls(**limits, **settings)

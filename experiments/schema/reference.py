@@ -140,8 +140,9 @@ def _inner(name: str, item: Mapping[str, Any]) -> Iterator[tuple[str, str, Mappi
     """(place, kind, schema) of the tables that a key holds."""
     if "properties" in item:
         const = item["properties"].get("kind", {}).get("const")
-        yield name, "" if const is None else f'kind = "{const}"', item
-    for each in item.get("anyOf", ()):
+        label = "" if const is None else f'kind = "{const}"'
+        yield name, item.get("label", label), item
+    for each in (*item.get("anyOf", ()), *item.get("tables", ())):
         yield from _inner(name, each)
     if isinstance(item.get("additionalProperties"), dict):
         yield from _inner(f"{name}.NAME", item["additionalProperties"])

@@ -5,11 +5,24 @@ from typing import Annotated, Any, Literal
 import pydantic
 
 from starcensus.experiments.schema._base import Strict
-from starcensus.experiments.schema._kinds import Named
-from starcensus.selection import operator_kinds
-from starcensus.theta import Box
+from starcensus.experiments.schema._kinds import Named, schema_of
+from starcensus.selection import About, operator_kinds, operator_maker
 
 Triple = tuple[float, float, float]
+
+
+class _Options:
+    """Annotation of the options of an operator: those of every kind are listed."""
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> Any:
+        each = {kind: operator_maker(kind) for kind in operator_kinds() if kind != "file"}
+        # The file is named by `path`.
+        listed = [
+            {**schema_of(maker, without=("box",)), "label": f'options of kind = "{kind}"'}
+            for kind, maker in each.items()
+            if maker is not None
+        ]
+        return {"type": "object", "tables": listed}
 
 
 class SelectionTable(Strict):
@@ -22,24 +35,23 @@ class SelectionTable(Strict):
       that starcensus saved), or the name of a registered operator, one's own too.
     - `path`: of the operator, for kind `file`.
     - `options`: arguments of the operator, for the other kinds.
+    - `member`: take one member of the operator's ensemble alone, from 0.
     - `acts_on`: where it stands in the likelihood, instead of what the operator says: `data` in
       the normalisation alone, `truth` also in each cluster's term.
+    - `accept`: in what the catalogue may differ from the survey that the operator was learned in;
+      the report says what differs.
     - `recorded_sigma`: the rule was applied to recorded values with these Gaussian errors (dex,
       dex, mag), so that the operator is an integral over them.
-    - `recorded_limits`: only recorded values inside this box were kept; the operator is
-      multiplied by the probability of that.
-    - `limits_sigma`: Gaussian errors (dex, dex, mag) for `recorded_limits`, by default the
-      catalogue's median errors.
     - `description`: for the report.
     """
 
     kind: Annotated[str, Named(operator_kinds, "selection operator")]
     path: str | None = None
-    options: dict[str, Any] = pydantic.Field({})
+    options: Annotated[dict[str, Any], _Options()] = pydantic.Field({})
+    member: int | None = None
     acts_on: Literal["data", "truth"] | None = None
+    accept: tuple[About, ...] = ()
     recorded_sigma: Triple | None = None
-    recorded_limits: Box | None = None
-    limits_sigma: Triple | None = None
     description: str = ""
 
     @pydantic.model_validator(mode="after")

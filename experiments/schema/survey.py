@@ -26,8 +26,8 @@ class PipelineTable:
 class _Pipelines(Kinds):
     """Annotation of [pipeline], whose keys are fields of the settings of a registered class."""
 
-    def cls_of(self, kind: str) -> type:
-        return pipeline_settings(kind)
+    def cls_of(self, kind: object) -> type:
+        return pipeline_settings(str(kind))
 
     def wrap(self, kind: str, made: Any) -> PipelineTable:
         return PipelineTable(kind, made)

@@ -1,7 +1,16 @@
 """Ranks of the truth among posterior draws: uniform, if the posterior is right."""
 
+import functools
+
 import numpy as np
 from jaxtyping import Float, Int
+
+
+def rank_of(
+    draws: Float[np.ndarray, "n draw"], truth: Float[np.ndarray, " n"]
+) -> Int[np.ndarray, " n"]:
+    """Number of draws below the truth, 0 to all."""
+    return (draws < truth[:, None]).sum(axis=1)
 
 
 def rank_ecdf(ranks: Int[np.ndarray, "n k"], n_ranked: int) -> Int[np.ndarray, "edge k"]:
@@ -9,6 +18,7 @@ def rank_ecdf(ranks: Int[np.ndarray, "n k"], n_ranked: int) -> Int[np.ndarray, "
     return (ranks[None] <= np.arange(n_ranked)[:, None, None]).sum(axis=1)
 
 
+@functools.cache
 def ecdf_band(
     n: int, n_ranked: int, false_alarm: float, n_simulations: int = 20_000, seed: int = 0
 ) -> tuple[Float[np.ndarray, " edge"], Float[np.ndarray, " edge"]]:

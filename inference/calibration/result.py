@@ -4,16 +4,15 @@ import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
 from starcensus.files import FileError, Path
-from starcensus.hdf5 import Format
+from starcensus.hdf5 import Format, read_array
 
-from .ranks import ecdf_band, rank_ecdf
+from .gate import FALSE_ALARM, LEVELS, MOMENTS, Checks, check_ranks, gate_power
 
-LEVELS = (0.68, 0.95)
-FALSE_ALARM = 1e-3
 _ARRAYS = ("ranks", "quantiles", "truth", "sizes", "min_ess_bulk")
+_KINDS = {"ranks": "iu", "sizes": "iu"}
 
 
 class CalibrationFileError(FileError):
@@ -61,47 +60,46 @@ class Calibration:
         tail = (1 - level) / 2
         return ((self.quantiles >= tail) & (self.quantiles <= 1 - tail)).mean(axis=0)
 
-    def coverage_accepted(
-        self, level: float, false_alarm: float = FALSE_ALARM
-    ) -> Bool[np.ndarray, " name"]:
-        """Whether each coverage is what binomial noise allows, at that rate over all names."""
-        from scipy.stats import binom
+    def checks(self, false_alarm: float = FALSE_ALARM) -> Checks:
+        """Which checks each parameter passes; `false_alarm`: of all of them together."""
+        return check_ranks(self.ranks, self.n_ranked, false_alarm)
 
-        n, count = len(self.sizes), self.coverage(level) * len(self.sizes)
-        rate = false_alarm / len(self.names)
-        low, high = binom.ppf([rate / 2, 1 - rate / 2], n, level)
-        return (count >= low) & (count <= high)
+    def accepted(self, false_alarm: float = FALSE_ALARM) -> bool:
+        """The verdict: whether bias, width, skew, coverages and ranks are what chance allows.
 
-    def ranks_accepted(self, false_alarm: float = FALSE_ALARM) -> Bool[np.ndarray, " name"]:
-        """Whether each parameter's rank ECDF stays inside its simultaneous band."""
-        rate = false_alarm / len(self.names)
-        low, high = ecdf_band(len(self.sizes), self.n_ranked, rate)
-        counts = rank_ecdf(self.ranks, self.n_ranked)
-        return ((counts >= low[:, None]) & (counts <= high[:, None])).all(axis=0)
-
-    def accepted(self, levels: Sequence[float] = LEVELS, false_alarm: float = FALSE_ALARM) -> bool:
-        """The verdict: whether coverages at all levels, and all ranks, are what chance allows.
-
-        `false_alarm`: rate at which each of these checks alone refuses a right likelihood.
+        `false_alarm`: rate at which all checks together refuse a right likelihood.
         """
-        checks = [self.coverage_accepted(level, false_alarm) for level in levels]
-        return bool(np.all([*checks, self.ranks_accepted(false_alarm)]))
+        return self.checks(false_alarm).accepted
 
-    def describe(self, levels: Sequence[float] = LEVELS) -> dict[str, float | int | bool]:
-        """Flat numbers: the verdict, sizes, coverage of each parameter at each level."""
+    def power(self, bias: float = 0.2, width: float = 0.9) -> tuple[float, float]:
+        """Chances that `accepted` refuses one parameter with such a bias, and with such a width
+        (`gate_power`).
+        """
+        n, names = self.ranks.shape
+        return (
+            gate_power(n, names, self.n_ranked, bias=bias),
+            gate_power(n, names, self.n_ranked, width=width),
+        )
+
+    def describe(self) -> dict[str, float | int | bool]:
+        """Flat numbers: the verdict and its power, sizes, and what each parameter shows."""
+        checks, (of_bias, of_width) = self.checks(), self.power()
         numbers: dict[str, float | int | bool] = {
-            "accepted": self.accepted(levels),
+            "accepted": checks.accepted,
+            "power_bias_0.2": of_bias,
+            "power_width_0.9": of_width,
             "median_size": float(np.median(self.sizes)),
             "n_divergent": self.n_divergent,
             "median_min_ess_bulk": float(np.median(self.min_ess_bulk)),
             "min_ess_bulk": float(self.min_ess_bulk.min()),
         }
-        ranks = self.ranks_accepted()
-        coverages = {level: self.coverage(level) for level in levels}
+        coverages = {level: self.coverage(level) for level in LEVELS}
         for i, name in enumerate(self.names):
             for level, coverage in coverages.items():
                 numbers[f"{name}.coverage_{100 * level:.0f}"] = float(coverage[i])
-            numbers[f"{name}.ranks_uniform"] = bool(ranks[i])
+            for moment, values in zip(MOMENTS, checks.moments, strict=True):
+                numbers[f"{name}.{moment}_in_errors"] = float(values[i])
+            numbers[f"{name}.ranks_uniform"] = bool(checks.ranks_accepted[i])
         return numbers
 
     @classmethod
@@ -125,10 +123,10 @@ class Calibration:
     def load(cls, path: Path) -> "Calibration":
         """Read what `save` wrote; raises `CalibrationFileError` for anything else."""
         with CALIBRATION.open(path) as file:
-            arrays = {name: np.asarray(file[name]) for name in _ARRAYS}
+            arrays = {name: read_array(file, name, _KINDS.get(name, "f")) for name in _ARRAYS}
             names = tuple(np.asarray(file.attrs["names"]).astype(str).tolist())
             n_ranked, n_divergent = (
-                np.asarray(file.attrs[name]).item() for name in ("n_ranked", "n_divergent")
+                int(np.asarray(file.attrs[name]).item()) for name in ("n_ranked", "n_divergent")
             )
         n = len(arrays["sizes"])
         for name, values in arrays.items():

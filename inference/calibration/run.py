@@ -9,27 +9,33 @@ the log-likelihood of the truth, which also catches posteriors that ignore part 
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from starcensus.files import Path
-from starcensus.runs import Run
+from starcensus.runs import Input
 from starcensus.shards import ShardedRun, Work
 
-from ...forward import selection_grid
-from ...forward.mock import Mock, mock_catalogue
+from ...forward import SelectionGrid, selection_grid
 from ...selection import AbstractSelection
-from ..draws import flatten, prior_draws
-from ..identity import fingerprint, model_digest
+from ...selection.catalogue import Catalogue
+from ..draws import flatten
+from ..identity import Static, model_digest, rules_of
 from ..likelihood import log_likelihood
 from ..model import PopulationModel
-from ..objects import ObjectSamples, object_samples, padded_size
+from ..objects import (
+    ObjectSamples,
+)
 from ..sampling import Sampler, double_precision
+from .problem import Problem
+from .ranks import rank_of
 from .result import Calibration
 from .settings import CalibrationSettings
 
@@ -46,6 +52,7 @@ def calibrate(
     progress: Callable[[str], None] = lambda _: None,
     out: Path | None = None,
     work: Work | None = None,
+    inputs: Mapping[str, Input] = MappingProxyType({}),
 ) -> Calibration:
     """Draw from the priors, make mocks with `generator`, fit them with `selection`.
 
@@ -58,6 +65,7 @@ def calibrate(
     - `out`: HDF5 file of the result. Catalogues are then fitted in shards, which an interrupted
         run continues, and a file that is this very calibration is read instead of made.
     - `work`: processes on this machine, or a Dask scheduler, that do the shards; needs `out`.
+    - `inputs`: files on which the result depends, such as modules with laws of your own.
 
     Catalogues, and each one's fit, depend on its number and the settings alone. With `batch` 1
     on CPUs the result is the same, bit for bit, for all workers and shards; elsewhere a compiler
@@ -71,29 +79,50 @@ def calibrate(
     result.accepted()
     ```
     """
-    problem = _Problem(model, generator, sigma, selection, settings or CalibrationSettings())
-    n = problem.settings.n_catalogues
+    problem = Problem.drawn(model, generator, sigma, selection, settings)
+    return calibrate_problem(problem, progress, out, work, inputs)
+
+
+def calibrate_problem(
+    problem: Problem,
+    progress: Callable[[str], None] = lambda _: None,
+    out: Path | None = None,
+    work: Work | None = None,
+    inputs: Mapping[str, Input] = MappingProxyType({}),
+) -> Calibration:
+    """As `calibrate`, of a `Problem`, whose catalogues may have been made elsewhere.
+
+    Raises `BoundsError` where the catalogues contradict the population's bounds.
+
+    ```python
+    truths = [{"alpha_m": -2.0, "alpha_t": -0.8, "sigma_av": 0.4, "log_n": 2.5}] * len(catalogues)
+    problem = Problem.given(model, catalogues, truths, operator)
+    calibrate_problem(problem).describe()
+    ```
+    """
+    n = problem.n
     if out is None:
         if work is not None:
             raise ValueError("work is given without out; shards need a file to be gathered in")
         progress("drawing catalogues")
         mocks = problem.mocks(0, n)
-        largest = _largest(mocks)
-        progress(f"fitting {n} catalogues of up to {largest} clusters")
-        return problem.fit(mocks, 0, padded_size(largest), n)
+        padded = problem.size(mocks)
+        progress(f"fitting {n} catalogues of up to {max(map(len, mocks))} clusters")
+        return fit_catalogues(problem, mocks, 0, padded, n)
     work = work or Work()
     capacity = min(work.shard_size or _SHARD, n)
 
     @functools.cache
     def size() -> int:
         progress("drawing catalogues")
-        return padded_size(_largest(problem.mocks(0, n)))
+        return problem.size(problem.mocks(0, n))
 
     def finished(path: Path) -> str:
         return Calibration.key_of(path)
 
+    key = problem.run(inputs).key
     run = ShardedRun(
-        key=problem.run().key,
+        key=key,
         of="model, operator, settings or version",
         n=n,
         unit="catalogues",
@@ -101,7 +130,7 @@ def calibrate(
         arguments=lambda start, stop: (problem, start, stop, size(), max(capacity, stop - start)),
         save=lambda result, start, stop, path: result.save(path),
         merge=lambda parts, path: Calibration.joined([Calibration.load(p) for p in parts]).save(
-            path, problem.run().key
+            path, key
         ),
         finished=finished,
     )
@@ -109,121 +138,48 @@ def calibrate(
     return Calibration.load(done.path)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Problem:
-    """What is calibrated; equal problems share their compiled program in a process."""
+def fit_catalogues(
+    problem: Problem, mocks: list[Catalogue], start: int, size: int, capacity: int
+) -> Calibration:
+    """Fit the mocks, the first of which is catalogue `start`, by a program for `capacity`."""
+    cfg, n = problem.settings, len(mocks)
+    with double_precision():
+        objects = problem.samples(mocks, start, size)
+        keys = jax.random.split(jax.random.key(cfg.seed + 2), cfg.n_catalogues)
+        truths = {k: v[start : start + n] for k, v in problem.truths().items()}
+        grid = selection_grid(problem.entering, problem.model.population, cfg.quadrature)
+        program = _program(_of_program(problem, grid), capacity)
+        given = objects, keys[start : start + n], truths
+        values, ranked, at_truth, diverging = program(grid.p_sel, *given)
+    thin = _thinned(cfg)
+    names, draw_columns, ess = [], [], []
+    from arviz_stats.base.array import array_stats
 
-    model: PopulationModel
-    generator: AbstractSelection
-    sigma: tuple[float, float, float] | None
-    selection: AbstractSelection
-    settings: CalibrationSettings
-
-    @functools.cached_property
-    def digest(self) -> str:
-        """Of all that the result depends on, apart from the code."""
-        facts = (
-            model_digest(self.model),
-            fingerprint(self.generator),
-            self.sigma,
-            fingerprint(self.selection),
-            self.settings,
-        )
-        return hashlib.sha256(repr(facts).encode()).hexdigest()
-
-    def __hash__(self) -> int:
-        return hash(self.digest)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Problem) and self.digest == other.digest
-
-    def run(self) -> Run:
-        return Run("calibration", {"problem": self.digest}, seed=self.settings.seed)
-
-    def truths(self) -> dict[str, np.ndarray]:
-        """The true parameters of all catalogues."""
-        return prior_draws(self.model, self.settings.n_catalogues, self.settings.seed)
-
-    def mocks(self, start: int, stop: int) -> list[Mock]:
-        """Catalogues `start` to `stop`."""
-        cfg, truths = self.settings, self.truths()
-        fixed = self.model.population.with_values(self.model.fixed_values())
-        with double_precision():
-            keys = jax.random.split(jax.random.key(cfg.seed), cfg.n_catalogues)
-            return [
-                mock_catalogue(
-                    keys[i],
-                    fixed.with_values({k: v[i] for k, v in truths.items()}),
-                    self.generator,
-                    self.sigma,
-                )
-                for i in range(start, stop)
-            ]
-
-    def samples(self, mocks: list[Mock], start: int, size: int) -> ObjectSamples:
-        """Samples of every catalogue, stacked, each padded to `size` clusters."""
-        cfg = self.settings
-        each = [
-            object_samples(
-                mock.catalogue,
-                self.model.population.box,
-                dataclasses.replace(cfg.errors, seed=cfg.seed + start + i),
-                self.selection,
-                pad=False,
-            ).padded(size)
-            for i, mock in enumerate(mocks)
-        ]
-        return jax.tree.map(lambda *leaves: np.stack(leaves), *each)
-
-    def fit(self, mocks: list[Mock], start: int, size: int, capacity: int) -> Calibration:
-        """Fit the mocks, the first of which is catalogue `start`, by a program for `capacity`."""
-        cfg, n = self.settings, len(mocks)
-        with double_precision():
-            objects = self.samples(mocks, start, size)
-            keys = jax.random.split(jax.random.key(cfg.seed + 2), cfg.n_catalogues)
-            truths = {k: v[start : start + n] for k, v in self.truths().items()}
-            program = _program(self, size, capacity)
-            values, ranked, at_truth, diverging = program(objects, keys[start : start + n], truths)
-        thin = _thinned(cfg)
-        names, draw_columns, ess = [], [], []
-        from arviz_stats.base.array import array_stats
-
-        for name, column in flatten(self.model, values).items():
-            names.append(name)
-            draw_columns.append(column.reshape(n, -1))
-            ess.append([array_stats.ess(chains, method="bulk") for chains in column])
-        columns = {k: v[:, None] if v.ndim == 1 else v for k, v in truths.items()}
-        true_flat = flatten(self.model, columns)
-        true_columns = [np.asarray(true_flat[name]).reshape(n) for name in names]
-        pairs = list(zip(draw_columns, true_columns, strict=True))
-        quantiles = [(draws < truth[:, None]).mean(axis=1) for draws, truth in pairs]
-        ranks = [(draws[:, thin] < truth[:, None]).sum(axis=1) for draws, truth in pairs]
-        below = ranked < at_truth[:, None]
-        return Calibration(
-            (*names, LIKELIHOOD),
-            np.stack([*ranks, below.sum(axis=1)], axis=1),
-            np.stack([*quantiles, below.mean(axis=1)], axis=1),
-            np.stack([*true_columns, at_truth], axis=1),
-            np.asarray([len(mock.catalogue) for mock in mocks]),
-            np.asarray(ess, float).min(axis=0),
-            cfg.n_ranked,
-            int(diverging.sum()),
-        )
+    for name, column in flatten(problem.model, values).items():
+        names.append(name)
+        draw_columns.append(column.reshape(n, -1))
+        ess.append([array_stats.ess(chains, method="bulk") for chains in column])
+    columns = {k: v[:, None] if v.ndim == 1 else v for k, v in truths.items()}
+    true_flat = flatten(problem.model, columns)
+    true_columns = [np.asarray(true_flat[name]).reshape(n) for name in names]
+    pairs = list(zip(draw_columns, true_columns, strict=True))
+    quantiles = [rank_of(draws, truth) / draws.shape[1] for draws, truth in pairs]
+    ranks = [rank_of(draws[:, thin], truth) for draws, truth in pairs]
+    below = rank_of(ranked, at_truth)
+    return Calibration(
+        (*names, LIKELIHOOD),
+        np.stack([*ranks, below], axis=1),
+        np.stack([*quantiles, below / ranked.shape[1]], axis=1),
+        np.stack([*true_columns, at_truth], axis=1),
+        np.asarray([len(mock) for mock in mocks]),
+        np.asarray(ess, float).min(axis=0),
+        cfg.n_ranked,
+        int(diverging.sum()),
+    )
 
 
-def _fit_shard(problem: _Problem, start: int, stop: int, size: int, capacity: int) -> Calibration:
-    return problem.fit(problem.mocks(start, stop), start, size, capacity)
-
-
-def _largest(mocks: list[Mock]) -> int:
-    """Clusters of the largest catalogue; raises `ValueError` if one is empty."""
-    sizes = np.asarray([len(mock.catalogue) for mock in mocks])
-    if sizes.min() == 0:
-        raise ValueError(
-            f"{int((sizes == 0).sum())} of {len(sizes)} mock catalogues are empty; a fit needs "
-            "at least one cluster: raise the prior of log_n"
-        )
-    return int(sizes.max())
+def _fit_shard(problem: Problem, start: int, stop: int, size: int, capacity: int) -> Calibration:
+    return fit_catalogues(problem, problem.mocks(start, stop), start, size, capacity)
 
 
 def _thinned(cfg: CalibrationSettings) -> np.ndarray:
@@ -232,17 +188,29 @@ def _thinned(cfg: CalibrationSettings) -> np.ndarray:
     return np.linspace(0, n_total - 1, cfg.n_ranked).astype(int)
 
 
+def _of_program(problem: Problem, grid: SelectionGrid) -> Static[tuple[Problem, SelectionGrid]]:
+    """What is compiled into the program of a problem: all but p_sel, data and seed."""
+    cfg = problem.settings
+    sampler = dataclasses.replace(cfg.sampler, seed=0)
+    facts = (model_digest(problem.model), rules_of(grid), sampler, cfg.n_ranked, cfg.batch)
+    return Static((problem, grid), hashlib.sha256(repr(facts).encode()).hexdigest())
+
+
 @functools.lru_cache(maxsize=2)
-def _program(problem: _Problem, size: int, capacity: int) -> Callable[..., tuple]:
-    """A function of (objects, keys, truths) of at most `capacity` catalogues of `size` rows."""
+def _program(
+    compiled_in: Static[tuple[Problem, SelectionGrid]], capacity: int
+) -> Callable[..., tuple]:
+    """A function of p_sel and (objects, keys, truths) of at most `capacity` catalogues."""
+    problem, nodes = compiled_in.value
     cfg, model = problem.settings, problem.model
     with double_precision():
-        grid = selection_grid(problem.selection, model.population, cfg.quadrature)
-        sampler = Sampler(model, grid, cfg.sampler)
+        sampler = Sampler(model, nodes, cfg.sampler)
     thin = _thinned(cfg)
     fixed = model.population.with_values(model.fixed_values())
 
-    def one(inputs: tuple[ObjectSamples, PRNGKeyArray, dict[str, Array]]) -> tuple:
+    def one(
+        grid: SelectionGrid, inputs: tuple[ObjectSamples, PRNGKeyArray, dict[str, Array]]
+    ) -> tuple:
         catalogue, key, truth = inputs
         draws = sampler.program(catalogue, grid, key)
         joined = {k: v.reshape(-1, *v.shape[2:]) for k, v in draws.values.items()}
@@ -258,14 +226,17 @@ def _program(problem: _Problem, size: int, capacity: int) -> Callable[..., tuple
     # Blocks of `batch` catalogues for each device; capacity is filled up to whole blocks.
     blocks = -(-capacity // (len(devices) * batch))
 
-    def over_blocks(inputs: Any, n_blocks: Array) -> Any:
+    def over_blocks(p_sel: Array, inputs: Any, n_blocks: Array) -> Any:
         """The first `n_blocks` blocks of one device's share; a count that is not compiled in."""
+        grid = eqx.tree_at(lambda g: g.p_sel, nodes, p_sel)
 
         def block(i: Array) -> Any:
             rows = jax.tree.map(lambda x: jax.lax.dynamic_slice_in_dim(x, i * batch, batch), inputs)
             if batch == 1:
-                return jax.tree.map(lambda x: x[None], one(jax.tree.map(lambda x: x[0], rows)))
-            return jax.vmap(one)(rows)
+                return jax.tree.map(
+                    lambda x: x[None], one(grid, jax.tree.map(lambda x: x[0], rows))
+                )
+            return jax.vmap(lambda row: one(grid, row))(rows)
 
         def advance(i: Array, so_far: Any) -> Any:
             return jax.tree.map(
@@ -283,11 +254,15 @@ def _program(problem: _Problem, size: int, capacity: int) -> Callable[..., tuple
         mesh = jax.sharding.Mesh(np.asarray(devices), ("catalogue",))
         spec = jax.P("catalogue")
         program = jax.shard_map(
-            over_blocks, mesh=mesh, in_specs=(spec, jax.P()), out_specs=spec, check_vma=False
+            over_blocks,
+            mesh=mesh,
+            in_specs=(jax.P(), spec, jax.P()),
+            out_specs=spec,
+            check_vma=False,
         )
     compiled = jax.jit(program)
 
-    def run(*inputs: Any) -> tuple:
+    def run(p_sel: np.ndarray, *inputs: Any) -> tuple:
         n = jax.tree.leaves(inputs)[0].shape[0]
         n_blocks = -(-n // (len(devices) * batch))
         # Where catalogues do not fill the blocks, the first ones take the rest.
@@ -296,7 +271,7 @@ def _program(problem: _Problem, size: int, capacity: int) -> Callable[..., tuple
             len(devices), -1
         )
         filled = jax.tree.map(lambda x: x[place.ravel()], inputs)
-        results = compiled(filled, jnp.asarray(n_blocks))
+        results = compiled(p_sel, filled, jnp.asarray(n_blocks))
         used = np.arange(place.size).reshape(place.shape)[:, : n_blocks * batch].ravel()[:n]
         return jax.tree.map(lambda x: np.asarray(x)[used], results)
 

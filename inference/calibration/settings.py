@@ -2,9 +2,13 @@
 
 import dataclasses
 
+from starcensus.settings import check_seed
+
 from ...forward import QuadratureSettings
 from ..objects import ErrorSettings
 from ..sampling import SamplerSettings
+
+MAX_CATALOGUES = 1_000_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -13,14 +17,17 @@ class CalibrationSettings:
 
     **Arguments:**
 
-    - `n_catalogues`: number of mock catalogues; 200 tell coverages of 68% from 58% and 78%.
+    - `n_catalogues`: number of mock catalogues that are fitted; see `gate_power` for what so many
+      can tell.
+    - `n_scored`: number of mock catalogues at whose truth the score is tested (`score_test`): the
+      default sees biases of 0.2 standard deviations, and widths that are off by 10%.
     - `n_ranked`: posterior draws, thinned to be nearly independent, among which truth is ranked.
     - `batch`: catalogues that each device fits side by side, in step: every one then waits for the
       longest trajectory among them, which an accelerator makes up for and a CPU does not.
     - `seed`: seed of everything random.
     - `errors`, `quadrature`, `sampler`: as in `FitSettings`.
 
-    Raises `ValueError` for numbers below 1, or more ranked draws than there are.
+    Raises `ValueError` for numbers below 1 or above a million, or more ranked draws than there are.
 
     ```python
     CalibrationSettings(n_catalogues=400, seed=1)
@@ -28,6 +35,7 @@ class CalibrationSettings:
     """
 
     n_catalogues: int = 200
+    n_scored: int = 3000
     n_ranked: int = 99
     batch: int = 1
     seed: int = 0
@@ -41,9 +49,14 @@ class CalibrationSettings:
     )
 
     def __post_init__(self) -> None:
-        for name in ("n_catalogues", "n_ranked", "batch"):
+        for name in ("n_catalogues", "n_scored", "n_ranked", "batch"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} = {getattr(self, name)}; expected 1 or more")
+        check_seed(self.seed)
+        if self.n_catalogues > MAX_CATALOGUES:
+            raise ValueError(
+                f"n_catalogues = {self.n_catalogues}; expected {MAX_CATALOGUES:,} or less"
+            )
         n_draws = self.sampler.n_chains * self.sampler.n_samples
         if self.n_ranked > n_draws:
             raise ValueError(f"n_ranked = {self.n_ranked}; the sampler makes {n_draws} draws")

@@ -8,19 +8,20 @@ is one evaluation of ln λ at fixed points.
 
 import abc
 import dataclasses
+from typing import Any
 
 import equinox as eqx
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from starcensus.files import FileError
-from starcensus.theta import AXES, Box
+from starcensus.theta import AXES, SENSIBLE, Box
 
+from ...forward import CheckedGrid, Population, QuadratureSettings, checked_grid
 from ...selection import AbstractSelection
 from ...selection.catalogue import Step
 
-# Beyond these, log_mass, log_age and a_v are in other units than log10 M_sun, log10 yr and mag.
-_SENSIBLE = Box(log_mass=(-3.0, 12.0), log_age=(2.0, 12.0), a_v=(-10.0, 100.0))
+_SENSIBLE = Box(**SENSIBLE)
 
 
 class ObjectsError(FileError):
@@ -32,14 +33,15 @@ class ObjectSamples(eqx.Module):
 
     **Arguments:**
 
-    - `theta`: `(3, n_padded, n_samples)`, in the order of θ: log10 M_sun, log10 yr, mag.
+    - `theta`: `(3, n_padded, n_samples)`, in the order of θ: log10 M_sun, log10 yr, mag; `(2, …)`,
+      without a_v, where nothing depends on it, so that its integral is 1.
     - `log_weight`: `(n_padded, n_samples)`, ln of the weight of each sample: 1/(π(θ) n_samples) for
       draws under the prior π, times p_sel(θ) where selection acts on the truth; −inf for padding
       along samples.
     - `mask`: `(n_padded,)`, which rows are clusters; the others are padding.
     """
 
-    theta: Float[Array, "3 n s"] | Float[np.ndarray, "3 n s"]
+    theta: Float[Array, "axis n s"] | Float[np.ndarray, "axis n s"]
     log_weight: Float[Array, "n s"] | Float[np.ndarray, "n s"]
     mask: Bool[Array, " n"] | Bool[np.ndarray, " n"]
 
@@ -104,16 +106,31 @@ class AbstractObjects(eqx.Module):
         """Whether each object is a point without error, for which one sample is enough."""
 
     @property
+    def selects(self) -> bool:
+        """Whether what is known of the objects says how they were selected, so that a fit needs no
+        operator."""
+        return False
+
+    @property
+    def unmeasured(self) -> tuple[str, ...]:
+        """Axes of θ of which nothing is known of any object."""
+        return ()
+
+    @property
     @abc.abstractmethod
     def remedy(self) -> str:
         """What a user can do about objects with too few effective samples."""
 
+    def entering(self, selection: AbstractSelection) -> AbstractSelection:
+        """`selection`, times the probability of passing the sample's limits, if it has any."""
+        return selection
+
     @abc.abstractmethod
     def inside(self, box: Box) -> "AbstractObjects":
-        """The objects for which something lies inside `box`; the step is recorded.
+        """The objects that a population inside `box` may have, after `check_bounds`.
 
-        Raises `ValueError` if there are none, or if what is known of them does not reach as far
-        as `box` does.
+        Raises `ValueError` if there are none, if `box` cuts through them, or if what is known of
+        them does not reach as far as `box` does.
         """
 
     @abc.abstractmethod
@@ -129,6 +146,34 @@ class AbstractObjects(eqx.Module):
 
         Raises `ValueError` for an object without a sample inside.
         """
+
+    def within(self, population: Population, selection: AbstractSelection) -> Any:
+        """What the likelihood takes of the objects for a family: `samples` in its bounds.
+
+        `selection`: the fit's operator.
+        """
+        return self.samples(population.box, selection)
+
+    def expected(
+        self,
+        population: Population,
+        selection: AbstractSelection,
+        settings: QuadratureSettings | None = None,
+    ) -> CheckedGrid:
+        """The expected number of catalogued clusters, as a sum over nodes with a known error: by
+        default the quadrature of `selection`.
+
+        `settings`: of the quadrature.
+        """
+        return checked_grid(selection, population, settings)
+
+    def finer(self) -> "AbstractObjects | None":
+        """The same objects with other samples of each, by which the error of these shows: four
+        times as many, drawn anew; of a library, every second cluster.
+
+        None where they are what they are: draws that were made elsewhere, exact points, grids.
+        """
+        return None
 
     @abc.abstractmethod
     def points(self) -> Points:
@@ -151,12 +196,12 @@ def with_selection(
     log_weight: Float[np.ndarray, "*shape"],
     selection: AbstractSelection | None,
 ) -> Float[np.ndarray, "*shape"]:
-    """`log_weight`, plus ln p_sel(θ) where the selection acts on the truth."""
-    if selection is None or selection.acts_on != "truth":
+    """`log_weight`, plus ln p_sel(θ) of what of the selection acts on the truth."""
+    if selection is None or selection.acts_on == "data":
         return log_weight
     # Rows are filled up, so that the programs behind p_sel serve any number of them.
     rows = np.arange(padded_size(len(theta))) % len(theta)
-    p = np.asarray(selection.p_sel(*np.moveaxis(theta[rows], -1, 0)))[: len(theta)]
+    p = np.asarray(selection.p_object(*np.moveaxis(theta[rows], -1, 0)))[: len(theta)]
     with np.errstate(divide="ignore"):
         return log_weight + np.log(np.maximum(p, 0.0))
 

@@ -31,6 +31,7 @@ from ._base import (
     padded_size,
     with_selection,
 )
+from .bounds import check_bounds
 
 type Edges = tuple[Float[np.ndarray, " m1"], Float[np.ndarray, " t1"], Float[np.ndarray, " a1"]]
 _MIN_SHARE_INSIDE = 1e-3
@@ -152,7 +153,8 @@ class GridPosteriors(AbstractObjects):
     def inside(self, box: Box) -> "GridPosteriors":
         """Skip objects of whose likelihood nearly nothing is inside `box`.
 
-        Raises `ObjectsError` if none is left, or if `box` reaches beyond the bins.
+        Raises `BoundsError` if `box` cuts through the objects, `ObjectsError` if none is left, or
+        if `box` reaches beyond the bins.
         """
         self._check_covers(box)
         mass = self._likelihoods() * self._volumes(self.box)
@@ -163,6 +165,7 @@ class GridPosteriors(AbstractObjects):
                 f"{self.source}: none of the {len(self)} objects lies inside the population's "
                 f"bounds {box.as_dict()}; check the bounds and the units"
             )
+        check_bounds(self.source, self._shares(mass, box), self.points().theta, self.ids, box)
         reason = f"more than {_MIN_SHARE_INSIDE:g} of the grid's mass inside the bounds"
         step = Step("inside the bounds", len(self), int(keep.sum()), reason)
         return dataclasses.replace(
@@ -213,6 +216,17 @@ class GridPosteriors(AbstractObjects):
         low, high = (np.asarray(limits)[:, :, i].T for i in (0, 1))
         words = "means and 68% of the objects' grids, with their prior divided out"
         return Points(np.stack(means, axis=1), low, high, words)
+
+    def _shares(self, mass: Float[np.ndarray, "n m t a"], box: Box) -> Float[np.ndarray, "n 3 2"]:
+        """Share of each object below and above `box`."""
+        sides = []
+        for i, (axis, edges) in enumerate(zip(AXES, self.edges, strict=True)):
+            along = mass.sum(axis=tuple(k + 1 for k in range(3) if k != i))
+            below = np.pad(np.cumsum(along, axis=1), ((0, 0), (1, 0))) / along.sum(axis=1)[:, None]
+            low, high = getattr(box, axis)
+            sides.append([[np.interp(low, edges, row), 1 - np.interp(high, edges, row)]
+                          for row in below])  # fmt: skip
+        return np.moveaxis(np.asarray(sides), 0, 1)
 
     def _likelihoods(self) -> Float[np.ndarray, "n m t a"]:
         """Mean likelihood of each bin, up to a constant of each object; 0 where P is 0."""

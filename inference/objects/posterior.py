@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING
 import equinox as eqx
 import h5py
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
-from starcensus.files import Path, existing
+from starcensus.files import FileError, Path
 from starcensus.hdf5 import Format, read_json_attribute
+from starcensus.text_tables import any_table
 from starcensus.theta import AXES, AXIS_UNITS, Box
 
 from ...selection import AbstractSelection
@@ -36,6 +37,7 @@ from ._base import (
     padded_size,
     with_selection,
 )
+from .bounds import check_bounds
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -110,7 +112,7 @@ class PosteriorDraws(AbstractObjects):
                 f"object {self.ids[self._owner()[bad[0]]]}; a posterior has no draws where its "
                 "prior is zero: check ln π"
             )
-        if self.support is not None and (outside := ~_within(self.theta, self.support)).any():
+        if self.support is not None and (outside := ~self.support.holds(self.theta)).any():
             first = int(np.flatnonzero(outside)[0])
             raise ObjectsError(
                 f"{self.source}: {int(outside.sum())} draws lie outside the support of their prior "
@@ -198,7 +200,9 @@ class PosteriorDraws(AbstractObjects):
             theta = np.stack([columns[axis].astype(float) for axis in AXES], axis=1)
             log_prior = columns["log_prior"].astype(float)
         except (TypeError, ValueError) as error:
-            raise ObjectsError(f"{source}: a column is not of numbers: {error}") from error
+            raise ObjectsError(
+                f"{source}: a column is not of numbers: {str(error)[:200]}"
+            ) from error
         counts = np.bincount(row_of, minlength=len(names))
         return cls(source, names, counts, theta[order], log_prior[order], support)
 
@@ -234,17 +238,19 @@ class PosteriorDraws(AbstractObjects):
     def inside(self, box: Box) -> "PosteriorDraws":
         """Skip objects of whose posterior, with the prior divided out, nearly nothing is inside.
 
-        Raises `ObjectsError` if none is left, or if `box` reaches beyond the prior's support.
+        Raises `BoundsError` if `box` cuts through the objects, `ObjectsError` if none is left, or
+        if `box` reaches beyond the prior's support.
         """
         self._check_support(box)
         weight = self._flat_weights()
-        share = np.bincount(self._owner(), weight * _within(self.theta, box), len(self.ids))
+        share = np.bincount(self._owner(), weight * box.holds(self.theta), len(self.ids))
         keep = share > _MIN_SHARE_INSIDE
         if not keep.any():
             raise ObjectsError(
                 f"{self.source}: none of the {len(self)} objects has draws inside the population's "
                 f"bounds {box.as_dict()}; check the bounds and the units"
             )
+        check_bounds(self.source, self._shares(weight, box), self.points().theta, self.ids, box)
         reason = f"more than {_MIN_SHARE_INSIDE:g} of the draws inside the population's bounds"
         step = Step("inside the bounds", len(self), int(keep.sum()), reason)
         rows = keep[self._owner()]
@@ -262,7 +268,7 @@ class PosteriorDraws(AbstractObjects):
     ) -> ObjectSamples:
         """Weights 1/(π S_i): draws outside `box` count among S_i and are left out, for λ is 0."""
         self._check_support(box)
-        owner, within = self._owner(), _within(self.theta, box)
+        owner, within = self._owner(), box.holds(self.theta)
         inside = np.bincount(owner[within], minlength=len(self.ids))
         if (none := np.flatnonzero(inside == 0)).size:
             raise ObjectsError(
@@ -302,6 +308,16 @@ class PosteriorDraws(AbstractObjects):
                 limits[i, :, axis] = column[order][at]
         words = "means and 68% of the objects' posteriors, with their prior divided out"
         return Points(np.stack(means, axis=1), limits[0], limits[1], words)
+
+    def _shares(self, weight: Float[np.ndarray, " draw"], box: Box) -> Float[np.ndarray, "n 3 2"]:
+        """Share of each object below and above `box`; n draws cannot tell less than 1/(2n)."""
+        owner, least = self._owner(), 0.5 / self.counts
+        sides = [
+            [np.bincount(owner, weight * beyond, len(self.ids)) for beyond in (x < low, x > high)]
+            for x, (low, high) in zip(self.theta.T, box.as_dict().values(), strict=True)
+        ]
+        shares = np.moveaxis(np.asarray(sides), -1, 0)
+        return np.clip(shares, least[:, None, None], 1 - least[:, None, None])
 
     def _owner(self) -> Int[np.ndarray, " draw"]:
         return np.repeat(np.arange(len(self.ids)), self.counts)
@@ -344,13 +360,10 @@ def read_posteriors(path: Path, ids: Sequence[object] | np.ndarray | None = None
     """
     source = pathlib.Path(path)
     if source.suffix not in (".h5", ".hdf5"):
-        from astropy.table import Table
-
-        existing(source, POSTERIORS.what)
         try:
-            table = Table.read(source)
-        except Exception as error:
-            raise ObjectsError(f"{source}: is no table that astropy reads: {error}") from error
+            table = any_table(source, POSTERIORS.what)
+        except FileError as error:
+            raise ObjectsError(str(error)) from error
         return PosteriorDraws.from_table(table, ids, source=source.name)
     with POSTERIORS.open(source) as file:
         columns = {}
@@ -413,8 +426,3 @@ def check_unit(source: str, name: str, unit: object) -> None:
         f"{source}: the unit of {name} is {str(unit)[:100]}; expected "
         f"{AXIS_UNITS.get(name, 'none, for ln of a density per dex, dex and mag')}"
     )
-
-
-def _within(theta: Float[np.ndarray, "draw 3"], box: Box) -> Bool[np.ndarray, " draw"]:
-    low, high = np.asarray([getattr(box, axis) for axis in AXES]).T
-    return ((theta >= low) & (theta <= high)).all(axis=1)

@@ -10,14 +10,24 @@ from starcensus.files import FileError, Path, existing
 from starcensus.theta import AXES
 
 from ._base import Catalogue, CatalogueError
+from .photometry import BandState
 
 LOG_MASS_RANGE = (0.0, 9.0)
 LOG_AGE_RANGE = (4.0, 10.3)
 # Of `Catalogue.meta["recorded"]`: θ is the truth plus Gaussian noise, so that a_v may be negative.
 GAUSSIAN = "gaussian"
+# No cluster is older or heavier: the Universe has 13.8 Gyr, and grids of models end at 14 to 15.6;
+# the heaviest young cluster known (W3 in NGC 7252) has 8e7 M_sun.
+OLDEST_YR = 1.6e10
+HEAVIEST_MSUN = 1e8
 # Rounding of published tables and of float32 FITS columns; a real negative extinction is larger.
 A_V_TOLERANCE = 1e-3
 LIMIT_TOLERANCE = 1e-5
+# A flux that is further below 0, in units of its error, is a marker and no measurement.
+DEEPEST_SNR = -30.0
+_FAINTEST_MAG = 40.0
+# Between a magnitude and the flux beside it, mag: both are of one measurement.
+_MAG_TOLERANCE = 1e-3
 _FILE_SIZE_LIMIT = 2**31
 
 
@@ -61,6 +71,37 @@ def has_estimate(cat: Catalogue) -> Bool[np.ndarray, " n"]:
     """
     columns = published(cat)
     return np.isfinite(cat.theta[:, columns]).all(axis=1) & bool(columns.any())
+
+
+def implausible(cat: Catalogue) -> dict[int, str]:
+    """Rows whose age or mass no cluster has, with the reason; none where noise is Gaussian.
+
+    ```python
+    implausible(catalogue)  # {12: "log_age: received 10.28 (1.9e+10 yr), expected at most ..."}
+    ```
+    """
+    if cat.meta.get("recorded") == GAUSSIAN:
+        return {}
+    found: dict[int, str] = {}
+    limits = (
+        (1, LOG_AGE_RANGE[0], OLDEST_YR, "yr", "older"),
+        (0, LOG_MASS_RANGE[0], HEAVIEST_MSUN, "M_sun", "heavier"),
+    )
+    for column, least, most, unit, word in limits:
+        values = cat.theta[:, column]
+        for row in np.flatnonzero((values < least) | (values > np.log10(most) + 1e-6)):
+            value = values[row]
+            linear = f"{10.0 ** min(max(value, -300.0), 300.0):.3g} {unit}"
+            limit = (
+                f"is {word} than {most:.2g}"
+                if value > least
+                else f"has less than {10.0**least:.2g}"
+            )
+            found.setdefault(
+                int(row),
+                f"{AXES[column]}: received {value:.4g} ({linear}); no cluster {limit} {unit}",
+            )
+    return found
 
 
 def _first(bad: Bool[np.ndarray, "..."]) -> tuple[int, int]:
@@ -145,7 +186,9 @@ def _check_theta(cat: Catalogue) -> None:
         raise CatalogueError(
             f"{cat.source}: {row_label(cat, row)}, column a_v: received "
             f"{cat.theta[row, 2]:.4g} mag, expected >= 0 (tolerance {A_V_TOLERANCE:g}; "
-            f"{int(bad.sum())} such rows); set unphysical extinctions to 0 or drop the rows"
+            f"{int(bad.sum())} such rows). If each value is the truth plus Gaussian noise, a "
+            f"negative one is data: say noise = {GAUSSIAN!r} in the column map (meta recorded = "
+            f"{GAUSSIAN!r} in Python). Rows set to 0, or dropped, would bias the extinction"
         )
 
 
@@ -172,7 +215,8 @@ def _check_limits(cat: Catalogue) -> None:
 
 def _check_photometry(cat: Catalogue) -> None:
     shape = (len(cat), len(cat.bands))
-    for name, array in (("mags", cat.mags), ("mag_errors", cat.mag_errors)):
+    for name in ("mags", "mag_errors", "band_states", "fluxes", "flux_errors"):
+        array = getattr(cat, name)
         if array is not None and array.shape != shape:
             raise CatalogueError(f"{cat.source}: {name} has shape {array.shape}, expected {shape}")
     if cat.mag_errors is not None and (cat.mag_errors < 0.0).any():
@@ -182,12 +226,76 @@ def _check_photometry(cat: Catalogue) -> None:
             f"{cat.mag_errors[row, column]:.4g} mag, expected a positive error; "
             "if negative marks a missing value, make it NaN"
         )
-    if cat.mags is not None and (np.abs(cat.mags) > 40.0).any():
-        row, column = _first(np.abs(cat.mags) > 40.0)
+    far = np.zeros(shape, bool) if cat.mags is None else np.abs(cat.mags) > _FAINTEST_MAG
+    if cat.flux_errors is not None:
+        # A flux that happens to be next to nothing is a measurement, by its error.
+        far &= ~(cat.flux_errors > 10.0 ** (-0.4 * _FAINTEST_MAG))
+    if far.any() and cat.mags is not None:
+        row, column = _first(far)
         raise CatalogueError(
             f"{cat.source}: {row_label(cat, row)}, column {cat.bands[column]}: received "
             f"{cat.mags[row, column]:.4g} mag, expected -40 to 40; a sentinel must be declared "
-            "as missing"
+            "as missing, not_observed or not_detected"
+        )
+    _check_fluxes(cat)
+    _check_states(cat)
+
+
+def _check_fluxes(cat: Catalogue) -> None:
+    if cat.fluxes is None or cat.flux_errors is None:
+        if cat.fluxes is not cat.flux_errors:
+            raise CatalogueError(
+                f"{cat.source}: fluxes and flux_errors belong together; got one of them: give "
+                "both, NaN where there is no error"
+            )
+        return
+    with np.errstate(invalid="ignore", divide="ignore"):
+        deep = cat.fluxes < DEEPEST_SNR * np.abs(cat.flux_errors)
+        mags = -2.5 * np.log10(np.where(cat.fluxes > 0, cat.fluxes, np.nan))
+        apart = np.zeros(mags.shape, bool)
+        if cat.mags is not None:
+            apart = np.abs(mags - cat.mags) > _MAG_TOLERANCE
+    bad = (cat.flux_errors < 0) | np.isinf(cat.fluxes) | deep
+    if bad.any():
+        row, column = _first(bad)
+        raise CatalogueError(
+            f"{cat.source}: {row_label(cat, row)}, flux in {cat.bands[column]}: received "
+            f"{cat.fluxes[row, column]:.4g} with error {cat.flux_errors[row, column]:.4g} (of "
+            f"Vega's; {int(bad.any(axis=1).sum())} such rows), expected a positive error and a "
+            f"flux above {DEEPEST_SNR:g} of it; a sentinel must be declared as missing, "
+            "not_observed or not_detected"
+        )
+    if apart.any():
+        assert cat.mags is not None
+        row, column = _first(apart)
+        raise CatalogueError(
+            f"{cat.source}: {row_label(cat, row)}, {cat.bands[column]}: magnitude "
+            f"{cat.mags[row, column]:.4f} beside a flux that is {mags[row, column]:.4f} mag "
+            f"({int(apart.any(axis=1).sum())} such rows); expected one measurement: change both, "
+            "or leave out the fluxes"
+        )
+
+
+def _check_states(cat: Catalogue) -> None:
+    if cat.band_states is None:
+        return
+    if (cat.band_states > max(BandState)).any():
+        raise CatalogueError(
+            f"{cat.source}: band_states go up to {cat.band_states.max()}; expected those of "
+            f"BandState, 0 to {max(BandState)}"
+        )
+    has = np.zeros(cat.band_states.shape, bool)
+    for values in (cat.mags, cat.fluxes):
+        has |= False if values is None else ~np.isnan(values)
+    bad = has != (cat.band_states == BandState.MEASURED)
+    if bad.any():
+        row, column = _first(bad)
+        state = BandState(int(cat.band_states[row, column])).name
+        raise CatalogueError(
+            f"{cat.source}: {row_label(cat, row)}, {cat.bands[column]}: is said to be {state} and "
+            f"has {'a' if has[row, column] else 'no'} magnitude or flux "
+            f"({int(bad.any(axis=1).sum())} such rows); expected one where, and only where, the "
+            "state is MEASURED"
         )
 
 
@@ -196,7 +304,8 @@ def check(cat: Catalogue) -> Catalogue:
 
     Rows are present and ids unique; θ is finite, or NaN in every published column of a row;
     log_mass is in 0 to 9, log_age in 4 to 10.3, a_v not below -0.001 mag; limits come in pairs
-    and enclose the best value (to 1e-5, float32 rounding); errors are not negative.
+    and enclose the best value (to 1e-5, float32 rounding); errors are not negative; a band has a
+    magnitude or flux where `band_states` says that it is measured, and nowhere else.
 
     Raises `CatalogueError` with file, row, column, what was received, what was expected and
     what to do.

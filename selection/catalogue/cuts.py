@@ -68,6 +68,7 @@ class PhotometricErrors:
         if errors is None or mags is None:
             raise CatalogueError(
                 f"{catalogue.source}: the cut 'photometric_errors' needs mags and errors"
+                + _why_no_magnitudes(catalogue)
             )
         if not 1 <= self.n_bands <= n:
             raise CatalogueError(
@@ -77,7 +78,8 @@ class PhotometricErrors:
         good = (measured & (errors <= self.max_error)).sum(axis=1) >= self.n_bands
         too_few = measured.sum(axis=1) < self.n_bands
         rule = f"error <= {self.max_error:g} mag in at least {self.n_bands} of {n} bands"
-        return _keep(catalogue, good, too_few, "photometric_errors", rule)
+        limits = (("max_error", self.max_error), ("min_bands", float(self.n_bands)))
+        return _keep(catalogue, good, too_few, "photometric_errors", rule, limits)
 
 
 @CUTS.register("absolute_magnitude")
@@ -104,13 +106,16 @@ class AbsoluteMagnitude:
         if not isinstance(modulus, int | float):
             raise CatalogueError(
                 f"{catalogue.source}: the cut 'absolute_magnitude' needs a distance modulus and "
-                "none is known; pass distance_modulus (mag) to the reader or to the cut"
+                "none is known; say distance_modulus (mag) among the options of the reader or of "
+                "the cut (--distance-modulus of `starcensus fit`)"
             )
         assert catalogue.mags is not None
         absolute = catalogue.mags[:, index] - modulus
         rule = f"M({catalogue.bands[index]}) <= {self.limit:g} at distance modulus {modulus:g}"
         passed = absolute <= self.limit
-        return _keep(catalogue, passed, np.isnan(absolute), "absolute_magnitude", rule)
+        in_v = letter_of(catalogue.bands[index]) == "V"
+        limits = (("max_absolute_v", self.limit),) if in_v else ()
+        return _keep(catalogue, passed, np.isnan(absolute), "absolute_magnitude", rule, limits)
 
 
 @CUTS.register("concentration")
@@ -124,7 +129,9 @@ class Concentration:
         """Raises `CatalogueError` for a catalogue without the index."""
         index = _column(catalogue, "concentration_index", "concentration")
         rule = f"CI >= {self.minimum:g} mag"
-        return _keep(catalogue, index >= self.minimum, np.isnan(index), "concentration", rule)
+        limits = (("ci_limit", self.minimum),)
+        passed = index >= self.minimum
+        return _keep(catalogue, passed, np.isnan(index), "concentration", rule, limits)
 
 
 @CUTS.register("legus_stage2")
@@ -145,13 +152,19 @@ class LegusStage2:
 @CUTS.register("classes")
 @dataclasses.dataclass(frozen=True)
 class Classes:
-    """Sources whose `class_mode` is in `keep`: 1 compact, 2 asymmetric, 3 multiple peaks,
-    4 spurious, 0 not inspected.
+    """Sources whose class is in `keep`: 1 compact, 2 asymmetric, 3 multiple peaks, 4 spurious,
+    0 not inspected.
+
+    **Arguments:**
+
+    - `keep`: the classes.
+    - `column`: where they stand, such as `PHANGS_CLUSTER_CLASS_HUMAN`.
 
     Raises `CatalogueError` for other classes, or none.
     """
 
     keep: tuple[int, ...] = (1, 2, 3)
+    column: str = "class_mode"
 
     def __post_init__(self) -> None:
         if not self.keep or not set(self.keep) <= {0, 1, 2, 3, 4}:
@@ -159,9 +172,70 @@ class Classes:
 
     def __call__(self, catalogue: Catalogue) -> Catalogue:
         """Raises `CatalogueError` for a catalogue without classes."""
-        mode = _column(catalogue, "class_mode", "classes").astype(np.float64)
-        rule = f"class (mode) in {', '.join(map(str, self.keep))}"
-        return _keep(catalogue, np.isin(mode, list(self.keep)), np.isnan(mode), "classes", rule)
+        mode = _numeric(catalogue, self.column, "classes")
+        word = "class (mode)" if self.column == "class_mode" else self.column
+        rule = f"{word} in {', '.join(map(str, self.keep))}"
+        passed, limits = np.isin(mode, list(self.keep)), _classes(self.keep)
+        return _keep(catalogue, passed, np.isnan(mode), "classes", rule, limits)
+
+
+@CUTS.register("column")
+@dataclasses.dataclass(frozen=True)
+class ColumnCut:
+    """Sources by the values of any column, magnitudes and θ among them.
+
+    **Arguments:**
+
+    - `column`: a further column, a band, or `log_mass`, `log_age`, `a_v`.
+    - `low`, `high`: limits, both included, or none.
+    - `keep`: values to keep, numbers or words, instead of limits.
+
+    Limits of θ are limits of the sample, as of `ThetaRange`. Raises `CatalogueError` for neither
+    limits nor `keep`, for both, and for `keep` of θ.
+
+    ```python
+    apply_cuts(catalogue, [ColumnCut("log_mass", low=4.0), ColumnCut("class_mode", keep=(1, 2))])
+    ```
+    """
+
+    column: str
+    low: float | None = None
+    high: float | None = None
+    keep: tuple[int | float | str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if bool(self.keep) == (self.low is not None or self.high is not None):
+            raise CatalogueError(
+                f"column {self.column}: expected low, high or both, or keep = [values]"
+            )
+        if self.keep and self.column in AXES:
+            raise CatalogueError(
+                f"column {self.column}: keep = {list(self.keep)} picks single values of θ, and no "
+                "fit knows how many clusters scatter out of them; expected low and high"
+            )
+
+    def __call__(self, catalogue: Catalogue) -> Catalogue:
+        """Raises `CatalogueError` for a column that the catalogue does not have."""
+        low = -np.inf if self.low is None else self.low
+        high = np.inf if self.high is None else self.high
+        if self.keep and any(isinstance(value, str) for value in self.keep):
+            words = _column(catalogue, self.column, "column").astype(str)
+            mask, nan = np.isin(words, [str(value) for value in self.keep]), words == ""
+        else:
+            values = _numeric(catalogue, self.column, "column")
+            mask, nan = np.isin(values, list(self.keep)), np.isnan(values)
+            if not self.keep:
+                mask = (values >= low) & (values <= high)
+        limits = _classes(self.keep) if "class" in self.column.lower() else ()
+        kept = _keep(catalogue, mask & ~nan, nan, "column", self._rule(), limits)
+        return kept.limited({self.column: (low, high)}) if self.column in AXES else kept
+
+    def _rule(self) -> str:
+        if self.keep:
+            return f"{self.column} in {', '.join(map(str, self.keep))}"
+        low = "" if self.low is None else f"{self.low:.6g} <= "
+        high = "" if self.high is None else f" <= {self.high:.6g}"
+        return f"{low}{self.column}{high}"
 
 
 @CUTS.register("with_estimates")
@@ -187,6 +261,10 @@ class WithEstimates:
 @dataclasses.dataclass(frozen=True)
 class ThetaRange:
     """Sources whose best θ lies in the given ranges, both ends included.
+
+    They become the sample's limits (`Catalogue.limits`): a fit knows that clusters scatter across
+    them, and asks for a population that reaches beyond. Give them for a table, too, that somebody
+    else has limited before.
 
     Published ages sit on a grid: a boundary on a grid age (such as 2e8 yr) decides about every
     source piled up there.
@@ -224,7 +302,7 @@ class ThetaRange:
             mask &= (values >= low) & (values <= high)
         ranges = self.ranges.items()
         rule = ", ".join(f"{low:.6g} <= {name} <= {high:.6g}" for name, (low, high) in ranges)
-        return _keep(catalogue, mask, nan, "theta_range", rule)
+        return _keep(catalogue, mask, nan, "theta_range", rule).limited(self.ranges)
 
 
 def apply_cuts(catalogue: Catalogue, cuts: Sequence[Cut]) -> Catalogue:
@@ -280,24 +358,50 @@ def _cut(number: int, table: Mapping[str, object]) -> Cut:
         raise CatalogueError(f"cut {number} ({name}): {of_key}{said}") from error
 
 
+def _classes(kept: Sequence[int | float | str]) -> tuple[tuple[str, float], ...]:
+    """Classes that were kept, as a step's limits; those that are words have no number."""
+    return tuple(("class", -1.0 if isinstance(each, str) else float(each)) for each in kept)
+
+
 def _keep(
     catalogue: Catalogue,
     mask: Bool[np.ndarray, " n"],
     nan: Bool[np.ndarray, " n"],
     name: str,
     rule: str,
+    limits: tuple[tuple[str, float], ...] = (),
 ) -> Catalogue:
     failed = int((nan & ~mask).sum())
-    return catalogue.keep(mask & ~nan, name, f"{rule}; {failed} failed for NaN")
+    return catalogue.keep(mask & ~nan, name, f"{rule}; {failed} failed for NaN", limits)
 
 
 def _column(catalogue: Catalogue, name: str, cut: str) -> np.ndarray:
-    if name not in catalogue.columns:
+    if name in catalogue.columns:
+        return catalogue.columns[name]
+    if cut == "column" and name in AXES:
+        return catalogue.theta[:, AXES.index(name)]
+    if cut == "column" and name in catalogue.bands and catalogue.mags is not None:
+        return catalogue.mags[:, catalogue.bands.index(name)]
+    has = [*sorted(catalogue.columns), *(catalogue.bands if cut == "column" else ())]
+    raise CatalogueError(
+        f"{catalogue.source}: the cut {cut!r} needs the column {name!r}; this catalogue has "
+        f"{', '.join(has) or 'none'}; a column map keeps further ones under extra or columns"
+    )
+
+
+def _numeric(catalogue: Catalogue, name: str, cut: str) -> np.ndarray:
+    values = _column(catalogue, name, cut)
+    if values.dtype.kind not in "biuf":
         raise CatalogueError(
-            f"{catalogue.source}: the cut {cut!r} needs the column {name!r}; this catalogue has "
-            f"{', '.join(sorted(catalogue.columns)) or 'none'}"
+            f"{catalogue.source}: the cut {cut!r}: column {name!r} holds words; expected numbers "
+            "(the cut 'column' takes words with keep)"
         )
-    return catalogue.columns[name]
+    return values.astype(np.float64)
+
+
+def _why_no_magnitudes(catalogue: Catalogue) -> str:
+    why = catalogue.meta.get("no_magnitudes")
+    return f"; the table has magnitudes, but {why}" if why else ""
 
 
 def _band_index(catalogue: Catalogue, band: str) -> int:
@@ -310,5 +414,6 @@ def _band_index(catalogue: Catalogue, band: str) -> int:
         raise CatalogueError(
             f"{catalogue.source}: band {band!r} matches {len(found)} of the bands "
             f"{', '.join(catalogue.bands) or '(none)'}; expected exactly one"
+            + _why_no_magnitudes(catalogue)
         )
     return found[0]

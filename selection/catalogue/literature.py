@@ -5,11 +5,14 @@ import pathlib
 
 import numpy as np
 
-from starcensus.files import Path
+from starcensus.files import Path, listed
 
 from ._base import Catalogue, CatalogueError
 from .checks import check, existing_file
-from .table import ColumnMap, PhotometryColumns, Quantity, read_fits_table, read_table
+from .column_map import ColumnMap, PhotometryColumns, Quantity
+from .open_table import read_fits_table
+from .photometry import BandState
+from .table import read_table
 
 M83 = ColumnMap(
     id="ID",
@@ -70,7 +73,7 @@ _KINDS = {"m83": M83, "ngc628": NGC628, "m31": M31}
 def _needed(column_map: ColumnMap) -> set[str]:
     quantities = (column_map.mass, column_map.age, column_map.a_v)
     names = {
-        name for q in quantities if q for name in (q.column, q.lower, q.upper, q.minus) if name
+        str(name) for q in quantities if q for name in (q.column, q.lower, q.upper, q.minus) if name
     }
     return names | {str(column_map.id)}
 
@@ -82,7 +85,7 @@ def _kind(path: pathlib.Path, present: set[str]) -> str:
     missing = {kind: sorted(_needed(m) - present)[:4] for kind, m in _KINDS.items()}
     raise CatalogueError(
         f"{path}: not one of the known tables (M83: Ryon+15, NGC 628: Ryon+17, M31: "
-        f"Fouesneau+14); missing columns {missing}; the file has {', '.join(sorted(present))}. "
+        f"Fouesneau+14); missing columns {missing}; the file has {listed(sorted(present))}. "
         "Use format 'table' with a column map"
     )
 
@@ -105,13 +108,17 @@ def _with_photometry(cat: Catalogue, path: pathlib.Path) -> Catalogue:
         values = np.ma.filled(np.ma.asarray(table[name]).astype(np.float64), np.nan)[rows]
         return np.where(matched, np.round(values, 6), np.nan)
 
-    mags = np.stack([column(band.column) for band in _M31_BANDS], axis=1)
+    mags = np.stack([column(str(band.column)) for band in _M31_BANDS], axis=1)
     extra = {"r_eff_arcsec": column("Reff"), "r_aperture_arcsec": column("Rap")}
     return dataclasses.replace(
         cat,
         bands=tuple(band.name for band in _M31_BANDS),
         mags=mags,
         mag_errors=np.full_like(mags, np.nan),
+        # The table does not say why a band has no magnitude.
+        band_states=np.where(np.isnan(mags), BandState.UNKNOWN, BandState.MEASURED).astype(
+            np.uint8
+        ),
         columns={**cat.columns, **extra},
         meta={
             **cat.meta,
@@ -156,7 +163,11 @@ def read_literature(path: Path, *, photometry: Path | None = None) -> Catalogue:
         if photometry is not None:
             raise CatalogueError(f"{path}: photometry is joined for M31 only, this is {kind}")
         return cat
+    photometry = photometry if photometry is not None else photometry_beside(path)
+    return cat if photometry is None else check(_with_photometry(cat, existing_file(photometry)))
+
+
+def photometry_beside(path: pathlib.Path) -> pathlib.Path | None:
+    """Johnson et al. (2012)'s table beside Fouesneau et al. (2014)'s, where it is there."""
     beside = path.with_name(_JOHNSON)
-    if photometry is not None:
-        return check(_with_photometry(cat, existing_file(photometry)))
-    return check(_with_photometry(cat, beside)) if beside.exists() else cat
+    return beside if beside.exists() and beside != path else None

@@ -1,224 +1,36 @@
-"""Any table of clusters (ECSV, FITS, CSV, Parquet), read through a declared column map."""
+"""Any table of clusters, read through a declared column map."""
 
-import importlib
-import pathlib
+import dataclasses
 import re
-import warnings
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pydantic
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 
-from starcensus.extras import MissingExtraError, need
-from starcensus.files import Path, read_toml
+from starcensus.files import Path, listed
 
 from ._base import Catalogue, CatalogueError
-from .checks import check, enclose, existing_file
+from .bad_rows import MAX_SHARE, BadRows
+from .checks import GAUSSIAN, check, enclose, existing_file, implausible
+from .column_map import (
+    PHOTOMETRIC_UNITS,
+    Column,
+    ColumnMap,
+    ExtraColumn,
+    Markers,
+    PhotometryColumns,
+    Quantity,
+)
+from .open_table import Loaded, load
+from .photometry import BandState
+from .table_checks import check_errors, check_meaning, check_not_repeated
 
 if TYPE_CHECKING:
     import astropy.table
 
-Unit = Literal["Msun", "yr", "Myr", "Gyr", "mag", "E(B-V)"]
-_ALLOWED_UNITS = {"mass": ("Msun",), "age": ("yr", "Myr", "Gyr"), "a_v": ("mag", "E(B-V)")}
 # What the metadata of a pipeline's detections name as their `format`; see `Detections.write`.
 DETECTIONS_FORMAT = "starcensus detections"
-_FACTOR = {"Msun": 1.0, "yr": 1.0, "Myr": 1e6, "Gyr": 1e9, "mag": 1.0, "E(B-V)": 1.0}
-
-
-class _Strict(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
-
-
-class Quantity(_Strict):
-    """Where one parameter stands in the table.
-
-    Errors are in the scale and unit of the column, and of one kind.
-
-    **Arguments:**
-
-    - `column`: its column.
-    - `unit`: `Msun`, `yr`, `Myr`, `Gyr`, `mag` or `E(B-V)`.
-    - `scale`: `log10` if the column holds logarithms.
-    - `sigma`: column of symmetric errors.
-    - `lower`, `upper`: columns of the limits of the central 68%.
-    - `minus`, `plus`: columns of positive differences from the best value.
-    - `missing`: values that mark "no estimate".
-    - `r_v`: for the unit `E(B-V)`, a_v = r_v · E(B-V).
-
-    Raises `ValueError` for errors of two kinds, or half of one.
-    """
-
-    column: str
-    unit: Unit
-    scale: Literal["linear", "log10"] = "linear"
-    sigma: str | None = None
-    lower: str | None = None
-    upper: str | None = None
-    minus: str | None = None
-    plus: str | None = None
-    missing: tuple[float, ...] = ()
-    r_v: float = pydantic.Field(default=3.1, gt=0.0)
-
-    @pydantic.model_validator(mode="after")
-    def _one_kind_of_error(self) -> "Quantity":
-        if (self.lower is None) != (self.upper is None):
-            raise ValueError("lower and upper belong together")
-        if (self.minus is None) != (self.plus is None):
-            raise ValueError("minus and plus belong together")
-        if sum(name is not None for name in (self.sigma, self.lower, self.minus)) > 1:
-            raise ValueError("give one of sigma, lower and upper, or minus and plus")
-        return self
-
-
-class PhotometryColumns(_Strict):
-    """One band of photometry.
-
-    **Arguments:**
-
-    - `name`: name of the band in the catalogue, `ACS_F555W`.
-    - `column`: column of the Vega magnitudes.
-    - `error`: column of their 1σ errors, mag.
-    - `missing`: values that mark "no measurement".
-    """
-
-    name: str
-    column: str
-    error: str | None = None
-    missing: tuple[float, ...] = ()
-
-
-class ColumnMap(_Strict):
-    """How to read a table; docs/how-to/catalogues.md has a worked example.
-
-    **Arguments:**
-
-    - `mass`, `age`, `a_v`: where the parameters are; without `a_v` it is NaN throughout and named
-      in the catalogue's `meta["not_published"]`.
-    - `id`: identifier column; row numbers from 1 if not given.
-    - `bands`: the photometry.
-    - `extra`: further columns to keep under their own names.
-    - `allow_missing`: whether rows without an estimate (NaN or blank) are expected.
-    - `distance_modulus`: mag.
-
-    Raises `ValueError` for units that do not fit the parameter, or bands of the same name.
-
-    ```python
-    ColumnMap(
-        mass=Quantity(column="mass", unit="Msun"),
-        age=Quantity(column="age", unit="Myr", lower="age_16", upper="age_84"),
-        bands=(PhotometryColumns(name="ACS_F555W", column="V", error="e_V", missing=(99.99,)),),
-    )
-    ```
-    """
-
-    mass: Quantity
-    age: Quantity
-    a_v: Quantity | None = None
-    id: str | None = None
-    bands: tuple[PhotometryColumns, ...] = ()
-    extra: tuple[str, ...] = ()
-    allow_missing: bool = False
-    distance_modulus: float | None = None
-
-    @pydantic.model_validator(mode="after")
-    def _units_fit(self) -> "ColumnMap":
-        for name, allowed in _ALLOWED_UNITS.items():
-            quantity = getattr(self, name)
-            if quantity is not None and quantity.unit not in allowed:
-                raise ValueError(f"{name}: unit {quantity.unit!r}, expected {', '.join(allowed)}")
-        if self.a_v is not None and self.a_v.scale == "log10":
-            raise ValueError("a_v: scale 'log10', expected 'linear' (an extinction may be 0)")
-        if len({band.name for band in self.bands}) != len(self.bands):
-            raise ValueError("bands: names must differ")
-        return self
-
-    @classmethod
-    def from_toml(cls, path: Path) -> "ColumnMap":
-        """The map in a TOML file; raises `FileError` naming the key that is wrong."""
-        tables, _ = read_toml(path, "column map")
-        try:
-            return cls.model_validate(tables)
-        except pydantic.ValidationError as error:
-            raise CatalogueError(f"{path}: {_explain(error)}") from error
-
-
-def _explain(error: pydantic.ValidationError) -> str:
-    return "; ".join(
-        f"{'.'.join(map(str, item['loc'])) or 'column map'}: {item['msg']}"
-        for item in error.errors()
-    )
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]
-
-
-def read_fits_table(path: pathlib.Path) -> "astropy.table.Table":
-    """The first table of a FITS file.
-
-    Units such as `[yr]` (VizieR's way to say log10) are kept as text without astropy's warning.
-    **Raises** `CatalogueError` for a truncated file or one without a table.
-    """
-    from astropy import units
-    from astropy.table import Table
-
-    try:
-        # Our own handle: astropy leaves a damaged file open.
-        with path.open("rb") as file, warnings.catch_warnings():
-            warnings.filterwarnings("error")
-            for category, message in (
-                (units.UnitsWarning, ".*did not parse as fits unit.*"),
-                (Warning, ".*hdu= was not specified but multiple tables are present.*"),
-            ):
-                warnings.filterwarnings("ignore", message, category)
-            return Table.read(file, format="fits", memmap=False)
-    except Exception as error:
-        raise CatalogueError(
-            f"{path}: not a readable FITS table ({_one_line(error)}); the file may be truncated: "
-            "fetch it again"
-        ) from error
-
-
-def _read_parquet(path: pathlib.Path) -> "astropy.table.Table":
-    from astropy.table import Table
-
-    try:
-        need("pyarrow", purpose="reading Parquet")
-    except MissingExtraError as error:
-        raise CatalogueError(f"{path}: {error}") from error
-    parquet = importlib.import_module("pyarrow.parquet")
-    try:
-        table = parquet.ParquetFile(path).read()
-    except Exception as error:
-        raise CatalogueError(f"{path}: not a readable Parquet file ({_one_line(error)})") from error
-    return Table({name: table[name].to_numpy() for name in table.column_names})
-
-
-def load(path: pathlib.Path) -> "tuple[astropy.table.Table, int, str]":
-    """A table, the number of its first data row or line, and which of `row` or `line` that is."""
-    from astropy.io import registry
-    from astropy.table import Table
-
-    suffix = path.suffix.lower()
-    if suffix in {".fits", ".fit"} or path.name.lower().endswith(".fits.gz"):
-        return read_fits_table(path), 1, "row"
-    if suffix in {".parquet", ".pq"}:
-        return _read_parquet(path), 1, "row"
-    formats = {".ecsv": "ascii.ecsv", ".csv": "ascii.csv"}
-    if suffix not in formats:
-        raise CatalogueError(
-            f"{path}: unknown kind of table {suffix!r}; expected .ecsv, .csv, .fits or .parquet"
-        )
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-        table = Table.read(path, format=formats[suffix])
-    except (registry.IORegistryError, UnicodeDecodeError, ValueError, KeyError) as error:
-        raise CatalogueError(
-            f"{path}: not a readable {suffix[1:].upper()} table: {_one_line(error)}"
-        ) from error
-    header = sum(line.startswith("#") for line in lines) + 1 if suffix == ".ecsv" else 1
-    return table, header + 1, "line"
+_PER_DEX = 2.5 / np.log(10.0)
 
 
 def holds_detections(table: "astropy.table.Table") -> bool:
@@ -228,140 +40,416 @@ def holds_detections(table: "astropy.table.Table") -> bool:
     return named or ("pipeline" in meta and {"x", "y", "catalogued"} <= set(table.colnames))
 
 
+def _texts(column: Any) -> list[str]:
+    """The words of a column, without blanks around them."""
+    return [
+        (word.decode(errors="replace") if isinstance(word, bytes) else str(word)).strip()
+        for word in column
+    ]
+
+
 class _Reader:
     """The columns of one table, with errors that say where they are."""
 
-    def __init__(self, path: pathlib.Path) -> None:
-        self.source = str(path)
-        self.table, self.first, self.word = load(path)
+    def __init__(self, source: str, loaded: Loaded) -> None:
+        self.source, self.table, self.bad = source, loaded.table, loaded.bad
+        self.rows, self.word = loaded.numbers, loaded.word
         if len(self.table) == 0:
-            raise CatalogueError(f"{path}: the table has no rows")
+            raise CatalogueError(f"{source}: the table has no rows")
 
-    def where(self, row: int, column: str) -> str:
-        return f"{self.source}: {self.word} {self.first + row}, column {column}"
+    def where(self, row: int, column: Column) -> str:
+        return f"{self.source}: {self.word} {self.rows[row]}, column {column}"
 
-    def raw(self, name: str) -> "astropy.table.Column":
-        if name not in self.table.colnames:
+    def note(self, mask: np.ndarray, column: Column, reason: str, values: np.ndarray) -> None:
+        """Rows that are bad, and why; `{}` in the reason stands for the value."""
+        for row in np.flatnonzero(mask):
+            self.bad.add(int(self.rows[row]), f"column {column}: {reason.format(values[row])}")
+
+    def raw(self, column: Column) -> "astropy.table.Column":
+        names = self.table.colnames
+        if isinstance(column, int):
+            if not 1 <= column <= len(names):
+                raise CatalogueError(
+                    f"{self.source}: no column {column}; the table has columns 1 to {len(names)}"
+                )
+            found: Any = self.table.columns[column - 1]
+            return found
+        if column not in names:
+            by_number = any(re.fullmatch(r"field_\d+", name) for name in names)
+            remedy = "; columns without a name of their own are given by number, from 1" * by_number
             raise CatalogueError(
-                f"{self.source}: no column {name!r}; the table has {', '.join(self.table.colnames)}"
+                f"{self.source}: no column {column!r}; the table has {listed(names)}{remedy}"
             )
-        column: Any = self.table[name]
-        return column
+        found = self.table[column]
+        return found
 
-    def numbers(self, name: str, missing: tuple[float, ...] = ()) -> Float[np.ndarray, " n"]:
+    def numbers(self, name: Column, missing: Markers = ()) -> Float[np.ndarray, " n"]:
+        """A column as numbers, NaN for blanks and markers; words are bad rows."""
+        return self.cells(name, missing)[0]
+
+    def cells(
+        self, name: Column, *groups: Markers
+    ) -> tuple[Float[np.ndarray, " n"], list[np.ndarray]]:
+        """As `numbers`, and which rows have a marker of each group."""
+        values = self._unmarked(name, tuple(m for group in groups for m in group))
+        column = self.raw(name)
+        texts = None if column.dtype.kind in "iufb" else _texts(column)
+        marked = []
+        for group in groups:
+            here = np.isin(values, [m for m in group if not isinstance(m, str)])
+            if texts is not None:
+                here |= np.isin(texts, [str(m).strip() for m in group])
+            marked.append(here)
+        values[np.logical_or.reduce(marked)] = np.nan
+        return values, marked
+
+    def _unmarked(self, name: Column, markers: Markers) -> Float[np.ndarray, " n"]:
+        """A column as numbers, markers that are numbers among them."""
         column = self.raw(name)
         if column.ndim != 1:
             raise CatalogueError(f"{self.source}: column {name} has shape {column.shape}")
-        if column.dtype.kind not in "iufb":
-            for row, value in enumerate(column):
-                try:
-                    float(value)
-                except (TypeError, ValueError) as error:
-                    raise CatalogueError(
-                        f"{self.where(row, name)}: received {str(value)!r}, expected a number"
-                    ) from error
-        values = np.ma.filled(np.ma.asarray(column).astype(np.float64), np.nan)
+        absent = np.ma.getmaskarray(np.ma.asarray(column))
+        if column.dtype.kind in "iufb":
+            values = np.ma.filled(np.ma.asarray(column).astype(np.float64), np.nan)
+        else:
+            values = self._words(name, column, absent, markers)
         if column.dtype.kind == "f" and column.dtype.itemsize == 4:
             # The decimal that was published, not its float32 neighbour.
             values = values.astype(np.float32).astype(str).astype(np.float64)
-        values[np.isin(values, missing)] = np.nan
         return values
 
-    def check_unit(self, quantity: Quantity, name: str) -> None:
+    def _words(
+        self, name: Column, column: Any, absent: np.ndarray, missing: Markers
+    ) -> Float[np.ndarray, " n"]:
+        markers = {str(m).strip() for m in missing} | {""}
+        values = np.full(len(column), np.nan)
+        for row, text in enumerate(_texts(column)):
+            if absent[row] or text in markers:
+                continue
+            try:
+                values[row] = float(text)
+            except ValueError:
+                reason = f"column {name}: received {text[:30]!r}, expected a number"
+                self.bad.add(int(self.rows[row]), reason)
+        return values
+
+    def check_band_unit(self, band: PhotometryColumns, name: Column) -> None:
+        """Raises `CatalogueError` if the file says fluxes and the map magnitudes, or another flux.
+
+        A unit that astropy does not know says nothing, and `mag` is of any system.
+        """
+        from astropy import units
+
+        text = str(self.raw(name).unit or "")
+        if not text or band.unit == "flux":
+            return
+        if text in ("mag(AB)", "ABmag"):
+            same = band.unit == "ABmag"
+        else:
+            try:
+                found = units.Unit(text)
+            except (ValueError, TypeError):
+                return
+            if found.is_equivalent(units.mag):
+                same = not band.is_flux
+            else:
+                wanted = units.Unit(band.unit if band.is_flux else "mag")
+                same = found.is_equivalent(wanted) and bool(np.isclose(found.to(wanted), 1.0))
+        if not same:
+            raise CatalogueError(
+                f"{self.source}: column {name}: the file says unit {text!r}, the column map "
+                f"says {band.unit!r} for {band.name}; expected the same. Say unit = one of "
+                f"{', '.join(PHOTOMETRIC_UNITS)}; counts and the like are 'flux', with "
+                "zero_point_vega or zero_point_ab"
+            )
+
+    def check_unit(self, q: Quantity, name: Column, error: bool = False) -> None:
+        """Raises `CatalogueError` if the file gives the column a unit that the map does not."""
         from astropy import units
 
         unit = self.raw(name).unit
         if unit is None:
             return
         text = str(unit)
+        if error and text in _error_units(q):
+            return
         log = re.fullmatch(r"\[(.*)\]|dex\((.*)\)|log(?:10)?\((.*)\)", text)
         scale = "log10" if log else "linear"
         inner = next(group for group in log.groups() if group is not None) if log else text
         try:
             found = units.Unit(inner)
-            wanted = units.Unit("mag" if quantity.unit == "E(B-V)" else quantity.unit)
-            same = found.is_equivalent(wanted) and bool(np.isclose(found.to(wanted), 1.0))
+            wanted = units.Unit("mag" if q.is_extinction else q.bare_unit)
+            same = found.is_equivalent(wanted) and bool(
+                np.isclose(found.to(wanted), 1.0 if log else q.own_factor)
+            )
         except (ValueError, TypeError):
             same = False
-        if not (same and scale == quantity.scale):
+        relative = error and q.error_unit in ("dex", "fraction")
+        if relative or not (same and scale == q.scale):
+            said = f"error_unit {q.error_unit!r}" if relative else f"{q.scale} {q.unit}"
             raise CatalogueError(
                 f"{self.source}: column {name}: the file says unit {text!r}, the column map says "
-                f"{quantity.scale} {quantity.unit}; correct the one that is wrong"
+                f"{said}; correct the one that is wrong"
             )
+
+
+def _error_units(q: Quantity) -> tuple[str, ...]:
+    """Units of an error column that need no look at the value's."""
+    if q.scale == "log10" or q.error_unit == "dex":
+        return ("dex", "")
+    return ("",) if q.error_unit == "fraction" else ()
 
 
 def _to_theta(values: Float[np.ndarray, "..."], q: Quantity) -> Float[np.ndarray, "..."]:
-    if q.unit in ("mag", "E(B-V)"):
-        return values * (q.r_v if q.unit == "E(B-V)" else 1.0)
+    if q.is_extinction:
+        return values * q.factor * (q.r_v if q.bare_unit == "E(B-V)" else 1.0)
     if q.scale == "log10":
-        return values + np.log10(_FACTOR[q.unit])
+        return values + np.log10(q.factor)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.log10(values * _FACTOR[q.unit])
+        return np.log10(values * q.factor)
 
 
-def _quantity(reader: _Reader, q: Quantity) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _quantity(
+    reader: _Reader, q: Quantity, gaussian: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Best, low and high in the units of θ; NaN where missing."""
     best = reader.numbers(q.column, q.missing)
     reader.check_unit(q, q.column)
-    positive = q.scale == "linear" and q.unit not in ("mag", "E(B-V)")
-    if positive and (best <= 0).any():
-        row = int(np.flatnonzero(best <= 0)[0])
-        raise CatalogueError(
-            f"{reader.where(row, q.column)}: received {best[row]:g} {q.unit}, expected a positive "
-            "value; if it marks a missing estimate, list it under missing"
+    check_meaning(reader.source, q, best)
+    if q.scale == "linear" and not q.is_extinction:
+        reader.note(
+            best <= 0,
+            q.column,
+            f"received {{:g}} {q.unit}, expected a positive value; if it marks a missing estimate, "
+            "list it under missing",
+            best,
         )
+        best = np.where(best <= 0, np.nan, best)
     missing = np.full_like(best, np.nan)
     if q.lower is not None and q.upper is not None:
-        low, high = reader.numbers(q.lower, q.missing), reader.numbers(q.upper, q.missing)
-        reader.check_unit(q, q.lower)
-        reader.check_unit(q, q.upper)
-        if (crossed := low > high).any():
-            row = int(np.flatnonzero(crossed)[0])
-            raise CatalogueError(
-                f"{reader.where(row, q.lower)}: lower limit {low[row]:g} above upper limit "
-                f"{high[row]:g} (column {q.upper}); are the two swapped?"
-            )
+        low, high = _limits(reader, q, q.lower, q.upper, best)
     elif q.sigma is not None or q.minus is not None:
-        names = (q.sigma, q.sigma) if q.sigma is not None else (q.minus, q.plus)
-        errors = []
-        for name in names:
-            assert name is not None
-            error = reader.numbers(name, q.missing)
-            if (error < 0).any():
-                row = int(np.flatnonzero(error < 0)[0])
-                raise CatalogueError(
-                    f"{reader.where(row, name)}: received a negative error {error[row]:g}, "
-                    "expected >= 0; give minus errors as positive numbers"
-                )
-            errors.append(error)
+        minus, plus = (q.sigma, q.sigma) if q.sigma is not None else (q.minus, q.plus)
+        assert minus is not None and plus is not None
+        errors = [_error(reader, q, name, best) for name in (minus, plus)]
+        if q.error_unit != "same":
+            theta = _to_theta(best, q)
+            return theta, theta - errors[0], theta + errors[1]
         low, high = best - errors[0], best + errors[1]
     else:
         return _to_theta(best, q), missing, missing
-    if positive and (low <= 0).any():
+    if q.scale == "linear" and not q.is_extinction and (low <= 0).any():
         # An error as large as the value: the limit in log10 does not exist.
         row = int(np.flatnonzero(low <= 0)[0])
         raise CatalogueError(
             f"{reader.where(row, q.column)}: the lower limit is {low[row]:g} {q.unit}, expected a "
-            "positive one; give errors of log10 values, or explicit limits"
+            f"positive one ({int((low <= 0).sum())} such rows); give errors of log10 values, "
+            'explicit limits, or error_unit = "first_order", which takes an error to dex as '
+            "error / (value ln 10)"
         )
-    if q.unit in ("mag", "E(B-V)"):
+    if q.is_extinction and not gaussian:
         low = np.where(best >= 0, np.maximum(low, 0.0), low)
     return _to_theta(best, q), _to_theta(low, q), _to_theta(high, q)
 
 
+def _limits(
+    reader: _Reader, q: Quantity, lower: Column, upper: Column, best: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    low, high = reader.numbers(lower, q.missing), reader.numbers(upper, q.missing)
+    reader.check_unit(q, lower)
+    reader.check_unit(q, upper)
+    check_errors(reader.source, q, best, high, f"{lower} and {upper}", limits=True)
+    crossed = low > high
+    pairs = np.array([f"{a:g} above upper limit {b:g}" for a, b in zip(low, high, strict=True)])
+    reader.note(crossed, lower, f"lower limit {{}} (column {upper}); are the two swapped?", pairs)
+    return np.where(crossed, np.nan, low), np.where(crossed, np.nan, high)
+
+
+def _error(reader: _Reader, q: Quantity, name: Column, best: np.ndarray) -> np.ndarray:
+    """A column of errors: as the values are, or in dex where `error_unit` says other than same."""
+    error = reader.numbers(name, q.missing)
+    reader.check_unit(q, name, error=True)
+    if (error < 0).any():
+        row = int(np.flatnonzero(error < 0)[0])
+        raise CatalogueError(
+            f"{reader.where(row, name)}: received a negative error {error[row]:g}, expected >= 0; "
+            "give minus errors as positive numbers, and list markers under missing"
+        )
+    check_errors(reader.source, q, best, error, str(name))
+    if q.error_unit == "fraction":
+        return error / np.log(10.0)
+    if q.error_unit == "first_order":
+        return error / (best * np.log(10.0))
+    return error
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class BandColumns:
+    """What a table says of its bands, `(n, band)` each; fields as those of `Catalogue`."""
+
+    mags: Float[np.ndarray, "n band"]
+    mag_errors: Float[np.ndarray, "n band"]
+    band_states: UInt8[np.ndarray, "n band"]
+    fluxes: Float[np.ndarray, "n band"] | None
+    flux_errors: Float[np.ndarray, "n band"] | None
+
+
+def _photometry(reader: _Reader, bands: tuple[PhotometryColumns, ...]) -> BandColumns:
+    """Measurements as the table has them, NaN where there is none, and why."""
+    each = [_band(reader, band) for band in bands]
+    values, errors, states = (np.stack(part, axis=1) for part in zip(*each, strict=True))
+    is_flux = np.array([band.is_flux for band in bands])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        positive = np.where(values > 0, values, np.nan)
+        mags = np.where(is_flux, -2.5 * np.log10(positive), values)
+        mag_errors = np.where(is_flux, _PER_DEX * errors / positive, errors)
+    if not is_flux.any():
+        return BandColumns(mags, mag_errors, states, None, None)
+    flux_of_mag = 10.0 ** (-0.4 * mags)
+    fluxes = np.where(is_flux, values, flux_of_mag)
+    return BandColumns(
+        mags,
+        mag_errors,
+        states,
+        fluxes,
+        np.where(is_flux, errors, flux_of_mag * mag_errors / _PER_DEX),
+    )
+
+
+def _band(
+    reader: _Reader, band: PhotometryColumns
+) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"], UInt8[np.ndarray, " n"]]:
+    """Vega magnitudes, or fluxes relative to Vega, their errors, and states."""
+    groups = (band.not_observed, band.not_detected, band.missing)
+    values, marked = reader.cells(band.column, *groups)
+    reader.check_band_unit(band, band.column)
+    errors = np.full(len(values), np.nan)
+    if band.error is not None:
+        errors, beside = reader.cells(band.error, *groups)
+        reader.check_band_unit(band, band.error)
+        # An error without a value is common, and means nothing.
+        marked = [a | b for a, b in zip(marked[:2], beside[:2], strict=True)]
+    if band.is_flux:
+        _check_upper_limits(reader, band, values, errors)
+        limit = errors < 0
+        values, errors = (x * 10.0 ** (-0.4 * band.zero_point) for x in (values, errors))
+    else:
+        limit = np.zeros(len(values), bool)
+        values = values + band.zero_point
+    states = np.select(
+        [marked[0], marked[1] | limit, np.isnan(values)],
+        [BandState.NOT_OBSERVED, BandState.NOT_DETECTED, BandState.UNKNOWN],
+        BandState.MEASURED,
+    ).astype(np.uint8)
+    absent = states != BandState.MEASURED
+    return np.where(absent, np.nan, values), np.where(absent, np.nan, errors), states
+
+
+def _check_upper_limits(
+    reader: _Reader, band: PhotometryColumns, values: np.ndarray, errors: np.ndarray
+) -> None:
+    """A flux and an error that are the same negative number are a marker, no upper limit."""
+    odd = (errors < 0) & (values == errors)
+    if odd.any():
+        row = int(np.flatnonzero(odd)[0])
+        raise CatalogueError(
+            f"{reader.where(row, band.column)}: received flux and error {values[row]:g} "
+            f"({int(odd.sum())} such rows), which is no upper limit; list it under missing, "
+            "not_observed or not_detected, whichever it means"
+        )
+
+
+def _further(reader: _Reader, column_map: ColumnMap) -> dict[str, np.ndarray]:
+    """Columns that are kept beside θ and the photometry."""
+    kept: dict[str, np.ndarray] = {"row": reader.rows}
+    wanted = {name: ExtraColumn(column=name) for name in column_map.extra}
+    for name, extra in {**wanted, **column_map.columns}.items():
+        column = reader.raw(extra.column)
+        if column.dtype.kind in "OSU":
+            kept[name] = _text(column)
+        elif (
+            column.dtype.kind in "iu"
+            and extra == ExtraColumn(column=extra.column)
+            and not (np.ma.is_masked(column))
+        ):
+            kept[name] = np.asarray(column).astype(np.int64)
+        else:
+            kept[name] = reader.numbers(extra.column, extra.missing) * extra.factor
+    return kept
+
+
+def _text(column: Any) -> np.ndarray:
+    """A column of words: blanks are empty, bytes that are no UTF-8 are shown as such."""
+    given = np.ma.asarray(column)
+    if given.dtype.kind == "S":
+        given = np.ma.array(np.char.decode(given.data, "utf-8", "replace"), mask=given.mask)
+    return np.char.strip(np.ma.filled(given.astype(str), ""))
+
+
+def _ids(reader: _Reader, column: Column | None) -> np.ndarray:
+    if column is None:
+        check_not_repeated(reader.source, reader.table, reader.rows, reader.word)
+        return np.arange(1, len(reader.table) + 1)
+    raw = np.ma.asarray(reader.raw(column))
+    if np.ma.is_masked(raw):
+        row = int(np.flatnonzero(np.ma.getmaskarray(raw))[0])
+        raise CatalogueError(f"{reader.where(row, column)}: blank id, expected one")
+    if raw.dtype.kind in "OSU":
+        return _text(raw)
+    if raw.dtype.kind in "iu":
+        return np.asarray(raw).astype(np.int64)
+    raise CatalogueError(
+        f"{reader.source}: column {column}: identifiers are {raw.dtype}, expected integers or text"
+    )
+
+
+def _estimates(
+    reader: _Reader, column_map: ColumnMap
+) -> tuple[Float[np.ndarray, "3 n 3"], np.ndarray]:
+    """Best, low and high θ, and which rows have none; NaN where the table has none."""
+    n = len(reader.table)
+    nothing = (np.full(n, np.nan),) * 3
+    gaussian = column_map.noise == GAUSSIAN
+    parts = []
+    absent = np.zeros(n, bool)
+    for q in column_map.quantities.values():
+        best, low, high = nothing if q is None else _quantity(reader, q, gaussian)
+        parts.append(np.stack([best, low, high]))
+        if q is None:
+            continue
+        missing = np.isnan(best)
+        if not column_map.allow_missing:
+            reader.note(
+                missing,
+                q.column,
+                f"received NaN or a blank ({int(missing.sum())} rows), expected a number; set "
+                "allow_missing = true if rows without an estimate are expected",
+                best,
+            )
+        absent |= missing
+    theta = np.stack(parts, axis=-1)
+    theta[:, absent] = np.nan
+    half = np.isnan(theta[1]) | np.isnan(theta[2])
+    theta[1][half] = np.nan
+    theta[2][half] = np.nan
+    return theta, absent
+
+
 def read_table(path: Path, column_map: ColumnMap) -> Catalogue:
-    r"""Clusters from an ECSV, CSV, FITS or Parquet table.
+    r"""Clusters from a FITS, VOTable, CDS, ECSV, CSV, Parquet or text table.
 
     **Arguments:**
 
-    - `path`: the table; its suffix decides the format.
+    - `path`: the table, packed with gzip or not.
     - `column_map`: which columns hold what, in which unit.
 
     Returns a checked `Catalogue`. Rows without an estimate are kept as NaN and counted in
-    `meta["n_no_estimate"]`; lower limits of extinction below 0 become 0.
+    `meta["n_no_estimate"]`; rows that cannot be read are left out, counted in the step `bad rows`
+    and listed in `meta["bad_rows"]`; lower limits of extinction below 0 become 0.
 
-    Raises `CatalogueError` for missing columns, units that disagree with the file's own,
-    NaN without `allow_missing`, negative errors, duplicate ids and implausible values.
+    Raises `CatalogueError` for missing columns, units that disagree with the file's own or with
+    the values, negative errors, duplicate ids, a table that is repeated, and where more than a
+    tenth of the rows is bad.
 
     ```python
     rows = ["mass,age", "12000,8.5", "34000,120"]
@@ -371,81 +459,42 @@ def read_table(path: Path, column_map: ColumnMap) -> Catalogue:
     ```
     """
     path = existing_file(path)
-    reader = _Reader(path)
-    n = len(reader.table)
-    nothing = np.full(n, np.nan)
-    quantities = {"mass": column_map.mass, "age": column_map.age, "a_v": column_map.a_v}
-    parts = []
-    for q in quantities.values():
-        best, low, high = (nothing,) * 3 if q is None else _quantity(reader, q)
-        parts.append(np.stack([best, low, high]))
-    theta = np.stack(parts, axis=-1)
+    loaded = load(path, column_map.delimiter, column_map.n_fields, column_map.names)
+    return through(str(path), loaded, column_map)
 
-    absent = np.zeros(n, bool)
-    for k, q in enumerate(quantities.values()):
-        if q is None:
-            continue
-        bad = np.isnan(theta[0, :, k])
-        if bad.any() and not column_map.allow_missing:
-            row = int(np.flatnonzero(bad)[0])
-            raise CatalogueError(
-                f"{reader.where(row, q.column)}: received NaN or a blank ({int(bad.sum())} rows), "
-                "expected a number; set allow_missing = true if rows without an estimate are "
-                "expected"
-            )
-        absent |= bad
-    theta[:, absent] = np.nan
-    half = np.isnan(theta[1]) | np.isnan(theta[2])
-    theta[1][half] = np.nan
-    theta[2][half] = np.nan
 
-    bands = column_map.bands
-    mags = errors = None
-    if bands:
-        mags = np.stack([reader.numbers(b.column, b.missing) for b in bands], axis=1)
-        errors = np.stack(
-            [nothing if b.error is None else reader.numbers(b.error, b.missing) for b in bands],
-            axis=1,
-        )
-        errors[np.isnan(mags)] = np.nan
-    columns: dict[str, np.ndarray] = {"row": np.arange(reader.first, reader.first + n)}
-    for name in column_map.extra:
-        column = reader.raw(name)
-        text = column.dtype.kind in "OSU"
-        columns[name] = np.asarray(column).astype(str) if text else reader.numbers(name)
-        if column.dtype.kind in "iu" and not np.ma.is_masked(column):
-            columns[name] = np.asarray(column).astype(np.int64)
-    ids = np.arange(1, n + 1)
-    if column_map.id is not None:
-        raw = np.ma.asarray(reader.raw(column_map.id))
-        if np.ma.is_masked(raw):
-            row = int(np.flatnonzero(np.ma.getmaskarray(raw))[0])
-            raise CatalogueError(f"{reader.where(row, column_map.id)}: blank id, expected one")
-        if raw.dtype.kind in "OSU":
-            ids = np.char.strip(np.asarray(raw).astype(str))
-        elif raw.dtype.kind in "iu":
-            ids = np.asarray(raw).astype(np.int64)
-        else:
-            raise CatalogueError(
-                f"{path}: column {column_map.id}: identifiers are {raw.dtype}, expected integers "
-                "or text"
-            )
+def through(source: str, loaded: Loaded, column_map: ColumnMap) -> Catalogue:
+    """The catalogue of a table that is read already; raises as `read_table`."""
+    reader = _Reader(source, loaded)
+    theta, absent = _estimates(reader, column_map)
+    photometry = _photometry(reader, column_map.bands) if column_map.bands else None
     meta: dict[str, object] = {"row_name": reader.word, "n_no_estimate": int(absent.sum())}
-    if column_map.a_v is None:
-        meta["not_published"] = ("a_v",)
+    names = {"mass": "log_mass", "age": "log_age", "a_v": "a_v"}
+    if lacking := tuple(names[k] for k, q in column_map.quantities.items() if q is None):
+        meta["not_published"] = lacking
+    if column_map.noise == GAUSSIAN:
+        meta["recorded"] = GAUSSIAN
     if column_map.distance_modulus is not None:
         meta["distance_modulus"] = column_map.distance_modulus
     catalogue = Catalogue(
-        source=str(path),
-        ids=ids,
+        source=source,
+        ids=_ids(reader, column_map.id),
         theta=theta[0],
         theta_low=theta[1],
         theta_high=theta[2],
-        bands=tuple(band.name for band in bands),
-        mags=mags,
-        mag_errors=errors,
-        columns=columns,
+        bands=tuple(band.name for band in column_map.bands),
+        **({} if photometry is None else vars(photometry)),
+        columns=_further(reader, column_map),
         meta=meta,
     )
-    check(catalogue)
-    return enclose(catalogue)
+    return _checked(catalogue, reader.bad)
+
+
+def _checked(catalogue: Catalogue, bad: BadRows) -> Catalogue:
+    """Without its bad rows; units that are mistaken everywhere are named as such."""
+    found = implausible(catalogue)
+    if len(found) > MAX_SHARE * len(catalogue):
+        check(dataclasses.replace(catalogue, ids=np.arange(len(catalogue))))
+    for row, reason in found.items():
+        bad.add(int(catalogue.columns["row"][row]), reason)
+    return enclose(check(bad.leave_out(catalogue)))

@@ -2,9 +2,7 @@
 
 import dataclasses
 import functools
-import hashlib
 import importlib.metadata
-import json
 import time
 from collections.abc import Callable
 from typing import Any
@@ -20,10 +18,12 @@ from ...simulate.images.render import add_sources, photon_noise
 from ...simulate.images.templates import Templates
 from ...simulate.images.white import placement_density
 from ...simulate.library.library import ClusterLibrary
+from ..operators.facts import SurveyFacts
 from ..pipeline._base import Pipeline, describe_pipeline, find_with
 from ..pipeline.detections import Detections
-from ..pipeline.photometry import SKY_PIX, annulus_sky
+from ..pipeline.photometry import APERTURE_PIX, SKY_PIX, annulus_sky, is_whole
 from ._checksum import columns_sha256
+from .facts import facts_of_frame, frame_sha256
 from .light import ApertureLight, owns, source_light
 from .matching import Matches, count_within, match_sources
 from .plan import InjectionPlan, place
@@ -133,14 +133,7 @@ class Injector:
 
     @functools.cached_property
     def _frame_sha256(self) -> str:
-        pixels = hashlib.sha256()
-        for image in self.frame:
-            pixels.update(image.band.encode())
-            for plane in (image.data, image.bad, image.weight):
-                pixels.update(b"" if plane is None else np.ascontiguousarray(plane).tobytes())
-            numbers = [image.exposure_s, image.zero_point, image.read_noise_e, image.n_exposures]
-            pixels.update(json.dumps(numbers).encode())
-        return pixels.hexdigest()
+        return frame_sha256(self.frame)
 
     @functools.cached_property
     def _library_sha256(self) -> str:
@@ -150,7 +143,9 @@ class Injector:
         """What the table depends on, as JSON; images and magnitudes by checksum."""
         # By what the clusters were chosen decides which networks may be trained on them.
         choice = self.library.meta.get("choice")
-        return ({} if choice is None else {"choice": choice}) | {
+        facts = {} if choice is None else {"choice": choice}
+        facts |= {"notes": list(self.frame.notes)} if self.frame.notes else {}
+        return facts | {
             "label": "in the catalogue, with half or more of the V light in 4 pixels",
             "plan": self.plan.describe(),
             "pipeline": describe_pipeline(self.pipeline),
@@ -162,6 +157,10 @@ class Injector:
             "library_sha256": self._library_sha256,
             "starcensus": importlib.metadata.version("starcensus"),
         }
+
+    def facts(self) -> SurveyFacts:
+        """What an operator that is learned from the table is learned for."""
+        return facts_of_frame(self.frame, self.templates, self.pipeline, self.density)
 
     @functools.cached_property
     def key(self) -> str:
@@ -280,7 +279,15 @@ class Injector:
             ci=of_source(found.ci, np.nan),
             cuts={name: of_source(passed, False) for name, passed in found.cuts.items()},
             inclusion=None if library.inclusion is None else library.inclusion[rows],
+            covered=self._covered(x, y),
         )
+
+    def _covered(self, x: np.ndarray, y: np.ndarray) -> Bool[np.ndarray, "n band"] | None:
+        """Which bands have data in each aperture; None where none lacks any."""
+        if not self.frame.bad.any():
+            return None
+        each = [is_whole(image, x, y, APERTURE_PIX) for image in self.frame]
+        return np.stack(each, axis=1)
 
     def _gives_most(
         self,

@@ -19,7 +19,9 @@ from ...simulate.images.frame import BandImage, Frame
 from ...simulate.images.templates import Templates
 from ..catalogue import Catalogue, Step
 from ..catalogue.checks import GAUSSIAN
+from ..operators.facts import quantiles
 from ..pipeline.detections import Detections
+from .facts import facts_of_frame
 from .light import ApertureLight, owns, source_light
 
 
@@ -107,6 +109,11 @@ class KnownClusters:
             steps=(Step("catalogued", len(self), len(rows), "the pipeline catalogued them"),),
             meta={
                 "recorded": GAUSSIAN,
+                "acts_on": "truth",
+                "survey": dataclasses.replace(
+                    facts_of_frame(frame, templates, found.pipeline or None),
+                    radius_pc=quantiles(self.r_eff_pc),
+                ).json(),
                 "truth": dict(self.truth),
                 "n_drawn": len(self),
                 "seed": seed,

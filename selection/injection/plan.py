@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float, Int
 
-from starcensus.settings import check_choices
+from starcensus.settings import check_choices, check_seed
 
 from ...simulate.images.white import SCALE_FACTORS, draw_positions
 
@@ -42,8 +42,9 @@ class InjectionPlan:
       takes each cluster's own, from the library.
     - `seed`: seed of positions and noise. A frame follows from the plan, the library and its
       number.
-    - `sigma_pc`, `margin_pix`: smoothing (pc) of the light that positions follow, and border
-      (pixels) that they keep from.
+    - `sigma_pc`, `margin_pix`: smoothing (pc) of the light that positions follow, and pixels by
+      which they keep from borders and from pixels that are bad in V. 0 for clusters wherever V has
+      data, some of which lose a part of their aperture and are not catalogued for that.
     - `scale_factors`: sets of weights of white light, by filter, as `LegusSettings` has for
       detection.
     - `min_separation`, `min_separation_pix`: least distance of two injections in half-light radii,
@@ -67,7 +68,7 @@ class InjectionPlan:
     radii_pc: tuple[float, ...] | None = None
     seed: int = 0
     sigma_pc: float = 120.0
-    margin_pix: int = 12
+    margin_pix: int = 0
     min_separation: float = 3.0
     min_separation_pix: float = 10.0
     match_pix: float = 3.0
@@ -75,10 +76,11 @@ class InjectionPlan:
 
     def __post_init__(self) -> None:
         least: dict[str, int] = {} if self.n_clusters is None else {"n_clusters": 1}
-        least |= dict(repeats=1, per_frame=1, start_row=0, min_per_frame=1, seed=0)
+        least |= dict(repeats=1, per_frame=1, start_row=0, min_per_frame=1)
         for name, value in {**least, "margin_pix": 0}.items():
             if getattr(self, name) < value:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected {value} or more")
+        check_seed(self.seed)
         if self.radii_pc is not None and not (self.radii_pc and min(self.radii_pc) > 0):
             raise ValueError(f"radii_pc is {self.radii_pc}; expected parsecs > 0, or None")
         for name in ("sigma_pc", "match_pix", "max_light"):

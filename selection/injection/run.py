@@ -7,11 +7,12 @@ interruptions change the table.
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
+from types import MappingProxyType
 from typing import Protocol, runtime_checkable
 
 from starcensus.files import Path
-from starcensus.runs import RunError
+from starcensus.runs import Input, Run, RunError
 from starcensus.shards import Done, Progress, ShardedRun, Work
 
 from .injector import Injector
@@ -36,6 +37,7 @@ def run_injections(
     out: Path,
     work: Work = Work(),
     progress: Progress = lambda done, n: None,
+    inputs: Mapping[str, Input] = MappingProxyType({}),
 ) -> Done:
     """Run all frames of a plan and write the table to the HDF5 file `out`.
 
@@ -45,6 +47,7 @@ def run_injections(
     - `out`: the file; shards lie beside it until it is whole.
     - `work`: processes, and frames between two files; the result is the same.
     - `progress`: called with the number of frames done so far and of all.
+    - `inputs`: files on which the table depends besides, such as modules of your own.
 
     Returns the file and its number of frames. Raises `RunError` when `out` or its shards belong to
     another test, cannot be written or are being written, or when workers are lost.
@@ -61,11 +64,14 @@ def run_injections(
     run_injections(Test(25), "table.h5")  # Work(workers=4) where Test is in a module of yours
     ```
     """
+    # Files may have been replaced since an equal one was built.
+    _injector.cache_clear()
     injector = _injector(build)
-    key = injector.key
-    meta = {**injector.describe(), "key": key}
+    of_test = injector.key
+    key = Run("injections", {"test": of_test}, inputs).key if inputs else of_test
 
     def merge(files: list[pathlib.Path], path: pathlib.Path) -> None:
+        meta = {**injector.describe(), "survey": injector.facts().json(), "key": key}
         joined = InjectionTable.concatenate(*(InjectionTable.load(each) for each in files))
         dataclasses.replace(joined, meta=meta).save(path)
 
@@ -75,7 +81,7 @@ def run_injections(
         n=injector.n_frames,
         unit="frames",
         task=_shard,
-        arguments=lambda start, stop: (build, key, start, stop),
+        arguments=lambda start, stop: (build, of_test, start, stop),
         save=lambda table, start, stop, path: table.save(path),
         merge=merge,
         finished=lambda path: InjectionTable.load(path).meta.get("key"),
@@ -89,6 +95,10 @@ def _injector(build: Build) -> Injector:
 
 def _shard(build: Build, key: str, start: int, stop: int) -> InjectionTable:
     injector = _injector(build)
+    if injector.key != key:
+        # Workers of a scheduler outlive the run for which they built theirs.
+        _injector.cache_clear()
+        injector = _injector(build)
     if injector.key != key:
         raise RunError(
             "a worker has other images, clusters, settings or code than the process that asked "

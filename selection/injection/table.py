@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from starcensus.files import FileError, Path
-from starcensus.hdf5 import Format, read_json_attribute
+from starcensus.hdf5 import Format, read_array, read_json_attribute
 
 from ._checksum import columns_sha256
 
@@ -25,6 +25,8 @@ FLOATS += ("log_density", "ci")
 OPTIONAL = ("inclusion",)
 FLAGS = ("detected", "already_there", "catalogued")
 PLANES = ("true_mags", "measured_mags", "measured_errors")
+# Of tables of frames in which a band lacks data somewhere.
+COVERED = "covered"
 # Keys of `meta` that the tables of one survey have in common.
 OF_A_SURVEY = ("distance_modulus", "pipeline", "frame_sha256", "label")
 
@@ -91,13 +93,11 @@ class InjectionTable:
     cuts: Mapping[str, Bool[np.ndarray, "n"]]
     meta: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     inclusion: Float[np.ndarray, "n"] | None = None
+    covered: Bool[np.ndarray, "n band"] | None = None
 
     def __post_init__(self) -> None:
-        n = len(self.frame)
-        for name, values in self.columns().items():
-            shape = (n, len(self.bands)) if name in PLANES else (n,)
-            if values.shape != shape:
-                raise ValueError(f"{name} has shape {values.shape}; expected {shape}")
+        if complaint := _misshapen(self.columns(), len(self.bands)):
+            raise ValueError(complaint)
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -105,7 +105,7 @@ class InjectionTable:
     def columns(self) -> dict[str, np.ndarray]:
         """Every column that is there by name, cuts as `cuts/NAME`."""
         names = [*INTEGERS, *FLOATS, *FLAGS, *PLANES]
-        names += [name for name in OPTIONAL if getattr(self, name) is not None]
+        names += [name for name in (*OPTIONAL, COVERED) if getattr(self, name) is not None]
         cuts = {f"cuts/{name}": values for name, values in self.cuts.items()}
         return {**{name: getattr(self, name) for name in names}, **cuts}
 
@@ -120,7 +120,8 @@ class InjectionTable:
         """The rows of all, in order, with the meta of the first and the `choice` of any.
 
         Where clusters were chosen by different inputs, `choice` is a list. `inclusion` is NaN for
-        the rows of a table without it, if any of them has it. Raises `ValueError` for tables of
+        the rows of a table without it, if any of them has it; `covered` is left out unless all have
+        it. Raises `ValueError` for tables of
         different surveys: other bands, cuts, frames, distances, pipelines or labels.
         """
         first = tables[0]
@@ -142,6 +143,8 @@ class InjectionTable:
         for name in OPTIONAL:
             if any(name in each for each in columns):
                 columns = [{name: np.full(len(each["frame"]), np.nan), **each} for each in columns]
+        if any(COVERED not in each for each in columns):
+            columns = [{k: v for k, v in each.items() if k != COVERED} for each in columns]
         joined = {name: np.concatenate([each[name] for each in columns]) for name in columns[0]}
         meta = dict(first.meta)
         found: list[dict[str, Any]] = []
@@ -188,11 +191,29 @@ class InjectionTable:
             names += [f"cuts/{name}" for name in read_json_attribute(file, "cuts")]
             if missing := [name for name in names if name not in file]:
                 raise FileError(f"{path}: has no column {', '.join(missing)}; {FORMAT.remedy}")
-            names += [name for name in OPTIONAL if name in file]
-            columns = {name: np.asarray(file[name]) for name in names}
+            names += [name for name in (*OPTIONAL, COVERED) if name in file]
+            columns = {name: read_array(file, name, _kinds(name)) for name in names}
             bands = tuple(read_json_attribute(file, "bands"))
             meta = read_json_attribute(file, "meta")
-        try:
-            return cls._of(bands, columns, meta)
-        except ValueError as error:
-            raise FileError(f"{path}: {error}; {FORMAT.remedy}") from error
+        if not isinstance(meta, dict):
+            raise FileError(f"{path}: its meta is no table of names; {FORMAT.remedy}")
+        if complaint := _misshapen(columns, len(bands)):
+            raise FileError(f"{path}: {complaint}; {FORMAT.remedy}")
+        return cls._of(bands, columns, meta)
+
+
+def _kinds(name: str) -> str:
+    """Kinds of values of a column, as `read_array` takes them."""
+    if name in (*FLAGS, COVERED) or name.startswith("cuts/"):
+        return "b"
+    return "iu" if name in INTEGERS else "f"
+
+
+def _misshapen(columns: Mapping[str, np.ndarray], n_bands: int) -> str:
+    """What to say of the first column that has another shape than it should; empty for none."""
+    n = columns["frame"].size
+    for name, values in columns.items():
+        shape = (n, n_bands) if name in (*PLANES, COVERED) else (n,)
+        if values.shape != shape:
+            return f"{name} has shape {values.shape}; expected {shape}"
+    return ""

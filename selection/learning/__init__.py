@@ -2,12 +2,16 @@
 
 from .choose import Choice as Choice
 from .choose import choose_clusters as choose_clusters
+from .compare import by_radius as by_radius
+from .compare import compare as compare
 from .design import ChoiceSettings as ChoiceSettings
 from .design import TransitionDesign as TransitionDesign
 from .evaluate import Evaluation as Evaluation
 from .evaluate import Repeats as Repeats
 from .evaluate import evaluate as evaluate
 from .evaluate import learned_networks as learned_networks
+from .facts import averaged_radii as averaged_radii
+from .facts import facts_of_table as facts_of_table
 from .features import Inputs as Inputs
 from .features import LearnedOperator as LearnedOperator
 from .features import features as features

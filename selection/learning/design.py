@@ -13,6 +13,8 @@ import dataclasses
 import numpy as np
 from jaxtyping import Float, Int
 
+from starcensus.settings import check_seed
+
 
 @dataclasses.dataclass(frozen=True)
 class ChoiceSettings:
@@ -41,9 +43,10 @@ class ChoiceSettings:
     start_row: int = 0
 
     def __post_init__(self) -> None:
-        for name, least in {"n": 1, "seed": 0, "start_row": 0}.items():
+        for name, least in {"n": 1, "start_row": 0}.items():
             if getattr(self, name) < least:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected {least} or more")
+        check_seed(self.seed)
         if not (0 < self.uniform <= 1 and self.disagreement >= 0):
             raise ValueError(
                 f"uniform is {self.uniform:g} and disagreement {self.disagreement:g}; expected a "

@@ -1,6 +1,7 @@
 """How good a learned operator is, by injections that it was not trained on."""
 
 import dataclasses
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -8,10 +9,13 @@ from jaxtyping import Float, Int
 
 from starcensus.files import Path
 
+from ..agreement import About, Difference, differences, refuse_other_survey
 from ..injection import InjectionTable
+from ..operators.facts import SurveyFacts
 from ..operators.network import NetworkSelection
 from ..operators.photometric import PhotometricNetwork
 from ..operators.store import load_selection, selection_provenance
+from .facts import facts_of_table
 from .features import LearnedOperator, features, n_informative, operator_inputs
 from .guards import LearningError, Tables, TrainingMarks, named_tables
 from .learn import Learned
@@ -58,6 +62,7 @@ class Evaluation:
     - `reliability`: probabilities against outcomes, of all injections.
     - `breaks`: see `monotonic_breaks`.
     - `repeats`: None for a table without repeats.
+    - `differences`: in what its survey differs from that of the training, as was accepted.
     """
 
     table: InjectionTable
@@ -66,6 +71,7 @@ class Evaluation:
     reliability: Reliability
     breaks: dict[str, float]
     repeats: Repeats | None
+    differences: tuple[Difference, ...] = ()
 
     def summary(self) -> dict[str, int | float]:
         """All numbers by name; the scores of other counts of neighbours are in `by_k`."""
@@ -97,6 +103,7 @@ def evaluate(
     operator: Learned | Path,
     tables: Tables,
     neighbours: tuple[int, ...] = NEIGHBOURS,
+    accept: Collection[About] = (),
 ) -> Evaluation:
     """Compare an operator with injections that it was not trained on.
 
@@ -109,8 +116,10 @@ def evaluate(
       was trained on.
     - `tables`: injections: one table, or several by name, which are joined.
     - `neighbours`: counts of neighbours to try.
+    - `accept`: in what the tables may differ from the survey of the training.
 
-    Raises `LearningError` for a file without networks, tables in other bands, and tables that the
+    Raises `OtherSurveyError` for tables of another survey, where `accept` does not say so,
+    `LearningError` for a file without networks, tables in other bands, and tables that the
     operator was trained on, whole or in part, alone or joined; `SelectionDomainError` for clusters
     outside an operator's domain; and `ValueError` as `TestSet.of` and `reliability`.
 
@@ -130,6 +139,7 @@ def evaluate(
             f"{', '.join(table.bands)}"
         )
     marks.refuse(named, name)
+    differ = _differences(networks, table, name, accept)
     if isinstance(networks, NetworkSelection):
         networks.check_points(table.log_mass, table.log_age, table.a_v)
     test = TestSet.of(table) if table.repeat.max() > 0 else None
@@ -140,12 +150,24 @@ def evaluate(
     check = reliability(every, table.catalogued, group=None if test is None else table.cluster)
     loss, breaks = log_loss(p, once.catalogued), monotonic_breaks(networks, once)
     if test is None:
-        return Evaluation(table, p, loss, check, breaks, None)
+        return Evaluation(table, p, loss, check, breaks, None, differ)
     # p_true is over the places of the repeats, each with its own sky.
     at = _means(table.cluster, every)
     x = features(test.first, operator_inputs(networks))[:, : n_informative(networks)]
     repeats = Repeats(test, test.scores(at), test.neighbours(x, neighbours))
-    return Evaluation(table, at, loss, check, breaks, repeats)
+    return Evaluation(table, at, loss, check, breaks, repeats, differ)
+
+
+def _differences(
+    networks: LearnedOperator, table: InjectionTable, name: str, accept: Collection[About]
+) -> tuple[Difference, ...]:
+    """In what the table's survey differs; each injection brings what the networks are told."""
+    told = operator_inputs(networks)
+    given = ("radius",) * told.r_eff + ("sky",) * told.background
+    learned = networks.learned_for or SurveyFacts()
+    found = differences(learned, facts_of_table(table), "the table", given)
+    refuse_other_survey(found, accept, name)
+    return found
 
 
 def _with_marks(operator: Learned | Path) -> tuple[LearnedOperator, TrainingMarks, str]:

@@ -18,6 +18,7 @@ from ..operators.network import NetworkSelection
 from ..operators.nuisance import Nuisance, background_distribution, independent, radius_distribution
 from ..operators.photometric import PhotometricNetwork
 from ..operators.store import save_selection
+from .facts import facts_of_table
 from .features import (
     Inputs,
     LearnedOperator,
@@ -157,8 +158,9 @@ def learn(
 ) -> Learned:
     """Train the networks of an operator on the labels `catalogued`.
 
-    The operator's `acts_on` is `"truth"`: injections say what becomes of a cluster of true θ,
-    whatever is recorded of it afterwards.
+    The operator carries what it was learned for, see `SurveyFacts`. Its `acts_on` is `"data"`, as
+    of every operator: a published mass is fitted to the light by which its cluster was found. Where
+    θ was recorded independently of the images, say `with_acts_on(operator, "truth")`.
 
     **Arguments:**
 
@@ -202,13 +204,15 @@ def learn(
         settings = dataclasses.replace(settings, train=best)
     nuisance = _nuisance(table, inputs, radius)
     trained = train_ensemble(x, table.catalogued, settings.train, progress=progress, **options)
+    marks = TrainingMarks.of(named, table)
+    facts = facts_of_table(table, nuisance, marks.tables)
     operator: LearnedOperator
     if limits is None or modulus is None:
         operator = NetworkSelection(
             networks=trained.networks,
             domain=_domain(table),
-            acts_on="truth",
             nuisance=nuisance,
+            learned_for=facts,
         )
     else:
         operator = PhotometricNetwork(
@@ -219,9 +223,9 @@ def learn(
             outside="clip",
             nuisance=nuisance,
             masked=inputs.masked,
+            learned_for=facts,
         )
     p = predict(operator, table.take(trained.held_out))
-    marks = TrainingMarks.of(named, table)
     return Learned(operator, trained, table, trained.held_out, p, weight, settings, marks)
 
 

@@ -28,10 +28,17 @@ def predict(operator: LearnedOperator, table: InjectionTable) -> Float[np.ndarra
     predict(learned.operator, table)
     ```
     """
+    return predict_members(operator, table).mean(axis=0)
+
+
+def predict_members(
+    operator: LearnedOperator, table: InjectionTable
+) -> Float[np.ndarray, "member n"]:
+    """Each network's probability of each row; arguments as of `predict`."""
     names = () if operator.nuisance is None else operator.nuisance.names
     further = nuisance_columns(table, names) if names else None
     theta = np.stack([table.log_mass, table.log_age, table.a_v], axis=1)
-    return _members(operator, theta, table.true_mags, further).mean(axis=0)
+    return _members(operator, theta, table.true_mags, further)
 
 
 def predict_library(

@@ -4,9 +4,8 @@ import dataclasses
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from scipy import stats
 from scipy.spatial import KDTree
-from scipy.special import expit, logit
+from scipy.special import chdtrc, expit, logit
 
 from ..injection import InjectionTable
 
@@ -118,9 +117,7 @@ def reliability(
             f"{min_rows}; inject more clusters"
         )
     predicted, observed, n, z = (np.array(column) for column in zip(*rows, strict=True))
-    return Reliability(
-        predicted, observed, n.astype(int), z, float(stats.chi2.sf((z**2).sum(), len(z)))
-    )
+    return Reliability(predicted, observed, n.astype(int), z, float(chdtrc(len(z), (z**2).sum())))
 
 
 @dataclasses.dataclass(frozen=True)

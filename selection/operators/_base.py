@@ -20,7 +20,8 @@ Its *uncertainty* is an ensemble axis, of size 1 where there is none.
 """
 
 import abc
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import equinox as eqx
@@ -34,15 +35,49 @@ from starcensus.theta import AXES, AXIS_UNITS, Box
 
 from ._fields import arguments, build
 
-ActsOn = Literal["data", "truth"]
+ActsOn = Literal["data", "truth", "mixed"]
+Edges = tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]]
+# Why p_sel stands in the likelihood where it does.
+ACTS_ON_WORDS: dict[str, str] = {
+    "data": "whether a cluster is catalogued follows from the light to which its mass, age and "
+    "extinction were fitted, so that p_sel belongs in the expected number alone",
+    "truth": "mass, age and extinction were recorded with errors that know nothing of the images, "
+    "so that p_sel multiplies each cluster's own term too",
+    "mixed": "the survey's own selection acts on the truth and multiplies each cluster's term; the "
+    "limits of the sample act on recorded values and belong in the expected number alone",
+}
 Outside = Literal["zero", "refuse", "clip"]
+
+# Points that are evaluated together: one program serves grids of all sizes.
+_BLOCK = 8192
 
 # Kinds of operators by the names that files give them.
 OPERATORS = Registry[type]("selection operator")
 
 
+@eqx.filter_jit
+def _members_block(
+    operator: "AbstractSelection", theta: Float[Array, "3 block"]
+) -> Float[Array, "member block"]:
+    return operator.members(*theta)
+
+
 class SelectionDomainError(ValueError):
     """θ was asked for outside the operator's domain, and the operator refuses to extrapolate."""
+
+
+# Rows that are taken at a time where there are many.
+BLOCK = 1 << 15
+
+
+def in_blocks(function: Callable[..., Array], *columns: Array) -> Array:
+    """`function` of `(n, …)` arrays in blocks of rows, joined along the results' last axis."""
+    n = len(columns[0])
+    if n <= BLOCK:
+        return function(*columns)
+    starts = range(0, n, BLOCK)
+    parts = [function(*(each[i : i + BLOCK] for each in columns)) for i in starts]
+    return jnp.concatenate(parts, axis=-1)
 
 
 class AbstractSelection(eqx.Module):
@@ -83,6 +118,12 @@ class AbstractSelection(eqx.Module):
 
     def __check_init__(self) -> None:
         check_choices(self)
+        of_stages = type(self)._object_members is not AbstractSelection._object_members
+        if self.acts_on == "mixed" and not of_stages:
+            raise ValueError(
+                "acts_on is 'mixed', which only a product of stages can be; expected 'data' or "
+                "'truth'"
+            )
 
     @property
     @abc.abstractmethod
@@ -145,9 +186,45 @@ class AbstractSelection(eqx.Module):
     def p_sel(self, log_mass: ArrayLike, log_age: ArrayLike, a_v: ArrayLike) -> Float[Array, "*n"]:
         """Ensemble mean of the probability of being catalogued, in [0, 1].
 
+        `log_mass` in log10 M_sun, `log_age` in log10 yr, `a_v` in mag; arguments broadcast. Many
+        rows are taken in blocks, so that no more than the result grows with their number.
+        """
+        theta = [jnp.asarray(x, float) for x in (log_mass, log_age, a_v)]
+        shape = jnp.broadcast_shapes(*(x.shape for x in theta))
+        if math.prod(shape) <= BLOCK:
+            return self.members(*theta).mean(axis=0)
+        columns = (jnp.broadcast_to(x, shape).ravel() for x in theta)
+        return in_blocks(
+            lambda *rows: _members_block(self, jnp.stack(rows)).mean(axis=0), *columns
+        ).reshape(shape)
+
+    def p_object(
+        self, log_mass: ArrayLike, log_age: ArrayLike, a_v: ArrayLike
+    ) -> Float[Array, "*n"]:
+        """What multiplies an object's term: p_sel where selection acts on the truth, 1 where it
+        acts on the data.
+
         `log_mass` in log10 M_sun, `log_age` in log10 yr, `a_v` in mag; arguments broadcast.
         """
-        return self.members(log_mass, log_age, a_v).mean(axis=0)
+        return self._object_members(log_mass, log_age, a_v).mean(axis=0)
+
+    def _object_members(
+        self, log_mass: ArrayLike, log_age: ArrayLike, a_v: ArrayLike
+    ) -> Float[Array, "member *n"]:
+        if self.acts_on == "truth":
+            return self.members(log_mass, log_age, a_v)
+        shape = jnp.broadcast_shapes(*(jnp.shape(x) for x in (log_mass, log_age, a_v)))
+        return jnp.ones((self.n_members, *shape))
+
+    def edges(self) -> Edges:
+        """Positions on each axis where p_sel may step; panels of a quadrature end there.
+
+        By default the ends of a domain outside which p_sel is 0. An operator of one's own with
+        other steps along an axis adds them; what it does not say is searched for.
+        """
+        if self.outside != "zero":
+            return (), (), ()
+        return self.domain.log_mass, self.domain.log_age, self.domain.a_v
 
     def on_tensor_grid(
         self, log_mass: np.ndarray, log_age: np.ndarray, a_v: np.ndarray
@@ -172,7 +249,14 @@ class AbstractSelection(eqx.Module):
         Operators that are integrals over θ override this, since on a grid the axes separate.
         """
         mesh = np.meshgrid(log_mass, log_age, a_v, indexing="ij")
-        return self.members(*(jnp.asarray(x, float) for x in mesh))
+        theta = np.stack([x.ravel() for x in mesh])
+        n = theta.shape[1]
+        filled = theta[:, np.arange(-(-n // _BLOCK) * _BLOCK) % n]
+        blocks = [
+            _members_block(self, jnp.asarray(filled[:, start : start + _BLOCK], float))
+            for start in range(0, n, _BLOCK)
+        ]
+        return jnp.concatenate(blocks, axis=1)[:, :n].reshape((self.n_members, *mesh[0].shape))
 
     def check_covers(self, box: Box, what: str = "the population's bounds") -> None:
         """Raise `SelectionDomainError` if `box` leaves the domain of an operator that refuses.

@@ -32,7 +32,10 @@ class CompleteSelection(AbstractSelection):
 def complete(box: Box, acts_on: ActsOn = "data") -> CompleteSelection:
     """The operator of a complete catalogue of the clusters in `box`.
 
-    `acts_on`: `"data"` where the box was applied to recorded values, `"truth"` otherwise.
+    **Arguments:**
+
+    - `box`: of θ.
+    - `acts_on`: `"data"` where the box was applied to recorded values, `"truth"` otherwise.
 
     ```python
     complete(Box((4.0, 6.0), (6.0, 9.0), (0.0, 2.0))).p_sel(3.9, 7.0, 0.5)  # 0

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +11,7 @@ from jaxtyping import Array, ArrayLike, Float
 from starcensus.theta import AXES, Box
 
 from ._base import OPERATORS, AbstractSelection, ActsOn, Outside
+from .facts import SurveyFacts, learned_facts
 
 _FLOOR = 1e-9
 
@@ -30,6 +32,7 @@ class GridSelection(AbstractSelection):
     - `domain`: where the operator is known, inside the nodes.
     - `outside`: `"refuse"`, `"zero"` or `"clip"`, what it says beyond its domain.
     - `acts_on`: `"data"` or `"truth"`, what the survey's selection looked at.
+    - `learned_for`: the survey that it was learned in, see `SurveyFacts`.
 
     Raises `ValueError` for nodes, logits or a domain that do not fit each other.
 
@@ -47,6 +50,7 @@ class GridSelection(AbstractSelection):
     domain: Box
     outside: Outside = "refuse"
     acts_on: ActsOn = "data"
+    learned_for: SurveyFacts | None = eqx.field(static=True, default=None)
 
     def __check_init__(self) -> None:
         for axis in AXES:
@@ -76,6 +80,7 @@ class GridSelection(AbstractSelection):
         domain: Box | None = None,
         outside: Outside = "refuse",
         acts_on: ActsOn = "data",
+        learned_for: SurveyFacts | None = None,
     ) -> "GridSelection":
         """From probabilities at the nodes of a grid.
 
@@ -84,7 +89,7 @@ class GridSelection(AbstractSelection):
         - `nodes`: (log_mass, log_age, a_v), increasing nodes of each axis.
         - `p`: `(log_mass, log_age, a_v)`, or with a leading axis of the ensemble's members.
         - `domain`: by default the whole grid.
-        - `outside`, `acts_on`: as of the class.
+        - `outside`, `acts_on`, `learned_for`: as of the class.
 
         Raises `ValueError` if a probability is NaN or outside [0, 1].
         """
@@ -107,6 +112,7 @@ class GridSelection(AbstractSelection):
             domain=domain or whole,
             outside=outside,
             acts_on=acts_on,
+            learned_for=learned_for,
         )
 
     @property
@@ -151,5 +157,9 @@ def tabulate(
     selection.check_points(*mesh)
     p = np.asarray(selection.members(*mesh), float)
     return GridSelection.from_probabilities(
-        nodes, np.clip(p, 0, 1), outside=selection.outside, acts_on=selection.acts_on
+        nodes,
+        np.clip(p, 0, 1),
+        outside=selection.outside,
+        acts_on=selection.acts_on,
+        learned_for=next(iter(learned_facts(selection)), None),
     )

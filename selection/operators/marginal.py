@@ -10,11 +10,11 @@ bandwidth follows it.
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
+from jaxtyping import ArrayLike, Float, PRNGKeyArray
 from scipy.special import expit, logit
 
 from starcensus.bands import filter_of
@@ -22,6 +22,7 @@ from starcensus.theta import AXES, AXIS_UNITS
 
 from ...simulate import ClusterLibrary
 from ._base import SelectionDomainError
+from .facts import learned_facts
 from .grid import GridSelection
 from .photometric import PhotometricNetwork
 
@@ -40,7 +41,7 @@ class Photometric(Protocol):
     @property
     def bands(self) -> tuple[str, ...]: ...
 
-    def p_sel(self, mags: ArrayLike) -> Float[Array, "n"]: ...
+    def p_sel(self, mags: Any) -> Any: ...
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -158,7 +159,11 @@ def marginalise(
     whole, replicates = fits[0], fits[1:]
     spread = expit(replicates).std(axis=0, ddof=1)
     members = np.clip(replicates + (whole - replicates.mean(axis=0)), logit(_EDGE), -logit(_EDGE))
-    selection = GridSelection.from_probabilities(nodes, expit(members).reshape(n_members, *shape))
+    selection = GridSelection.from_probabilities(
+        nodes,
+        expit(members).reshape(n_members, *shape),
+        learned_for=next(iter(learned_facts(photometric)), None),
+    )
     return Marginalised(
         selection, spread.reshape(shape), n_effective.reshape(shape), reach[:, 0].reshape(shape)
     )

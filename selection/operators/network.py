@@ -11,6 +11,7 @@ from starcensus.theta import Box
 
 from ...networks import MLP
 from ._base import OPERATORS, AbstractSelection, ActsOn, Outside
+from .facts import SurveyFacts
 from .nuisance import Nuisance
 
 InputScale = Literal["log", "linear"]
@@ -30,6 +31,7 @@ class NetworkSelection(AbstractSelection):
     - `outside`: `"refuse"`, `"zero"` or `"clip"`, what it says beyond its domain.
     - `acts_on`: `"data"` or `"truth"`, what the survey's selection looked at.
     - `nuisance`: distribution of the further inputs, over which the probability is averaged.
+    - `learned_for`: the survey that it was learned in, see `SurveyFacts`.
 
     Raises `ValueError` for networks of other numbers of inputs.
 
@@ -46,6 +48,7 @@ class NetworkSelection(AbstractSelection):
     outside: Outside = "refuse"
     acts_on: ActsOn = "data"
     nuisance: Nuisance | None = None
+    learned_for: SurveyFacts | None = eqx.field(static=True, default=None)
 
     def __check_init__(self) -> None:
         if not self.networks:

@@ -15,7 +15,8 @@ from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Float
 
 from ...networks import MLP
-from ._base import OPERATORS, Outside
+from ._base import OPERATORS, Outside, in_blocks
+from .facts import SurveyFacts
 from .nuisance import Nuisance
 
 MagSystem = Literal["Vega", "AB"]
@@ -46,6 +47,7 @@ class PhotometricNetwork(eqx.Module):
       observation; the network sees that it is not there.
     - `simulation`: the magnitudes are those of simulated clusters, so that 44.444 is a very faint
       one, and infinity one without light, beyond the faintest limit. See `simulated`.
+    - `learned_for`: the survey that it was learned in, see `SurveyFacts`.
 
     Without `masked` a magnitude that is not there cannot be passed: NaN raises `ValueError`, as do
     sentinels unless `simulation` is said, because a network reads them as a very faint cluster.
@@ -69,6 +71,7 @@ class PhotometricNetwork(eqx.Module):
     nuisance: Nuisance | None = None
     masked: bool = eqx.field(static=True, default=False)
     simulation: bool = eqx.field(static=True, default=False)
+    learned_for: SurveyFacts | None = eqx.field(static=True, default=None)
 
     def __check_init__(self) -> None:
         n = len(self.bands)
@@ -187,8 +190,11 @@ class PhotometricNetwork(eqx.Module):
         return jax.nn.sigmoid(logits)
 
     def p_sel(self, mags: ArrayLike) -> Float[Array, "n"]:
-        """Ensemble mean of the probability of being catalogued, for `mags` `(n, band)`."""
-        return self.members(mags).mean(axis=0)
+        """Ensemble mean of the probability of being catalogued, for `mags` `(n, band)`.
+
+        Many rows are taken in blocks, as by `AbstractSelection.p_sel`.
+        """
+        return in_blocks(lambda rows: self.members(rows).mean(axis=0), jnp.asarray(mags, float))
 
 
 def _complain(bad: np.ndarray, values: np.ndarray, bands: tuple[str, ...], what: str) -> None:

@@ -1,34 +1,34 @@
 """Two independent stages of one selection: p_sel is the product of their probabilities."""
 
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 
 from starcensus.theta import AXES, Box
 
-from ._base import OPERATORS, AbstractSelection, ActsOn, Outside
+from ._base import OPERATORS, AbstractSelection, ActsOn, Edges, Outside
 
 
 @OPERATORS.register("product")
 class ProductSelection(AbstractSelection):
     """p_sel = first · second, given θ.
 
-    The stages must be independent given θ, and act on the same thing. A typical pair is a learned
-    operator and a `RecordedSelection` of the limits that the user imposed on recorded values.
-    Ensembles of equal size are paired; an ensemble of one goes with any.
+    The stages must be independent given θ. A typical pair is a learned operator and the
+    `RecordedLimits` of a sample. Ensembles of equal size are paired; an ensemble of one goes with
+    any.
 
     **Arguments:**
 
     - `first`, `second`: operators of θ.
     - `domain`: by default where both stages are known; a stage that clips is known everywhere.
     - `outside`: by default `"refuse"` if either stage refuses, else `"zero"` if either gives 0.
-    - `acts_on`: by default what both stages act on.
+    - `acts_on`: by default what both stages act on; `"mixed"` if one acts on the data and one on
+      the truth: the latter alone multiplies the objects' terms.
 
-    Raises `ValueError` for stages that act on different things, domains that do not overlap, or
-    ensembles of different sizes above one.
+    Raises `ValueError` for domains that do not overlap, or ensembles of different sizes above one.
 
     ```python
     limits = complete(Box((3.5, 6.0), (6.0, 9.0), (0.0, 2.0)))
-    ProductSelection(operator, RecordedSelection(limits, sigma=(0.1, 0.2, 0.0)))
+    ProductSelection(operator, RecordedSelection(limits, sigma=(0.1, 0.2, 0.0))).acts_on
     ```
     """
 
@@ -46,11 +46,6 @@ class ProductSelection(AbstractSelection):
         outside: Outside | None = None,
         acts_on: ActsOn | None = None,
     ):
-        if first.acts_on != second.acts_on:
-            raise ValueError(
-                f"the first stage acts on the {first.acts_on}, the second on the "
-                f"{second.acts_on}; a product needs both to act on the same: see with_acts_on"
-            )
         sizes = (first.n_members, second.n_members)
         if 1 not in sizes and sizes[0] != sizes[1]:
             raise ValueError(f"ensembles of {sizes[0]} and {sizes[1]} members cannot be paired")
@@ -58,11 +53,29 @@ class ProductSelection(AbstractSelection):
         says = (first.outside, second.outside)
         self.domain = domain or _common_domain(first, second)
         self.outside = outside or min(says, key=("refuse", "zero", "clip").index)
-        self.acts_on = acts_on or first.acts_on
+        same = first.acts_on == second.acts_on
+        self.acts_on = acts_on or (first.acts_on if same else "mixed")
 
     @property
     def n_members(self) -> int:
         return max(self.first.n_members, self.second.n_members)
+
+    def edges(self) -> Edges:
+        """Those of both stages."""
+        ours = AbstractSelection.edges(self)
+        first, second, third = (
+            tuple(sorted({*a, *b, *c}))
+            for a, b, c in zip(ours, self.first.edges(), self.second.edges(), strict=True)
+        )
+        return first, second, third
+
+    def _object_members(
+        self, log_mass: ArrayLike, log_age: ArrayLike, a_v: ArrayLike
+    ) -> Float[Array, "member *n"]:
+        theta = (log_mass, log_age, a_v)
+        if self.acts_on != "mixed":
+            return AbstractSelection._object_members(self, *theta)
+        return self.first._object_members(*theta) * self.second._object_members(*theta)
 
     def _members_inside(
         self, log_mass: Float[Array, " n"], log_age: Float[Array, " n"], a_v: Float[Array, " n"]

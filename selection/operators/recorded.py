@@ -17,9 +17,9 @@ import numpy as np
 from jax.scipy.stats import norm
 from jaxtyping import Array, Float
 
-from starcensus.theta import AXES, Box
+from starcensus.theta import AXES, SENSIBLE, Box
 
-from ._base import OPERATORS, AbstractSelection, ActsOn, Outside
+from ._base import OPERATORS, AbstractSelection, ActsOn, Edges, Outside
 
 _N_SIGMA = 6.0
 _PANEL_SIGMA, _PANEL_ORDER = 1.5, 6
@@ -83,8 +83,11 @@ class RecordedSelection(AbstractSelection):
         limits = [getattr(base.domain, axis) for axis in AXES]
         self.domain = domain or Box(
             *(
-                (lo - _N_SIGMA * s, hi + _N_SIGMA * s)
-                for (lo, hi), s in zip(limits, widths, strict=True)
+                # Recorded values beyond what is sensible are refused by whoever reads them.
+                (max(lo - _N_SIGMA * s, least), min(hi + _N_SIGMA * s, most))
+                for (lo, hi), s, (least, most) in zip(
+                    limits, widths, SENSIBLE.values(), strict=True
+                )
             )
         )
         self.order = order
@@ -94,6 +97,14 @@ class RecordedSelection(AbstractSelection):
     @property
     def n_members(self) -> int:
         return self.base.n_members
+
+    def edges(self) -> Edges:
+        """Those of the base on axes without errors; errors smooth the others."""
+        base = self.base.edges()
+        first, second, third = (
+            ends if s == 0 else () for ends, s in zip(base, self.sigma, strict=True)
+        )
+        return first, second, third
 
     def _members_inside(
         self, log_mass: Float[Array, "n"], log_age: Float[Array, "n"], a_v: Float[Array, "n"]

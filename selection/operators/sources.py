@@ -6,9 +6,11 @@ name. A class of one's own needs none: registered in `OPERATORS`, it is built by
 """
 
 from collections.abc import Callable, Mapping
+from inspect import signature
 from typing import Any
 
 from starcensus.registry import Registry
+from starcensus.settings import check_numbers
 from starcensus.theta import Box
 
 from ._base import OPERATORS, AbstractSelection
@@ -18,6 +20,9 @@ from .photometric import PhotometricNetwork
 from .store import load_selection
 
 type Source = Callable[[Mapping[str, Any], Box], AbstractSelection | PhotometricNetwork]
+
+# Attribute of a source: what its options are arguments of.
+_MAKER = "__starcensus_maker__"
 
 SOURCES = Registry[Source]("source of operators")
 
@@ -31,6 +36,42 @@ def operator_kinds() -> tuple[str, ...]:
     """
     of_theta = [name for name, cls in OPERATORS.items() if issubclass(cls, AbstractSelection)]
     return tuple(dict.fromkeys([*SOURCES, *of_theta]))
+
+
+def takes(maker: Callable[..., Any]) -> Callable[[Source], Source]:
+    """Decorator of a source: its options are arguments of `maker`, of the same names.
+
+    They are listed by `starcensus schema`, and others are refused.
+
+    ```python
+    @takes(MagnitudeLimit.default)
+    def made(options, box):
+        return MagnitudeLimit.default(**options)
+    ```
+    """
+
+    def add(source: Source) -> Source:
+        setattr(source, _MAKER, maker)
+        return source
+
+    return add
+
+
+def operator_maker(kind: str) -> Callable[..., Any] | None:
+    """What the options of an operator are arguments of; None for a source that does not say it.
+
+    An argument `box` is none of them: it is the population's. Raises `ValueError` for a kind that
+    there is not.
+
+    ```python
+    operator_maker("magnitude")  # MagnitudeLimit.default
+    ```
+    """
+    check_operator_kind(kind)
+    if kind in SOURCES:
+        return getattr(SOURCES[kind], _MAKER, None)
+    cls = OPERATORS[kind]
+    return None if "from_settings" in vars(cls) else cls
 
 
 def check_operator_kind(kind: str) -> str:
@@ -67,6 +108,14 @@ def operator_from_settings(kind: str, options: Mapping[str, Any], box: Box) -> A
     ```
     """
     check_operator_kind(kind)
+    if (maker := operator_maker(kind)) is not None:
+        allowed = [name for name in signature(maker).parameters if name != "box"]
+        if unknown := [name for name in options if name not in allowed]:
+            raise ValueError(
+                f"an operator of kind {kind!r} has no option {', '.join(unknown)}; it has "
+                f"{', '.join(allowed) or 'none'}"
+            )
+        check_numbers(maker, options)
     source = SOURCES[kind] if kind in SOURCES else OPERATORS[kind].from_settings
     try:
         operator = source(options, box)
@@ -81,15 +130,18 @@ def operator_from_settings(kind: str, options: Mapping[str, Any], box: Box) -> A
 
 
 @SOURCES.register("complete")
+@takes(complete)
 def _complete(options: Mapping[str, Any], box: Box) -> AbstractSelection:
     return complete(box, **options)
 
 
 @SOURCES.register("magnitude")
+@takes(MagnitudeLimit.default)
 def _magnitude(options: Mapping[str, Any], box: Box) -> AbstractSelection:
     return MagnitudeLimit.default(**options)
 
 
 @SOURCES.register("file")
+@takes(load_selection)
 def _file(options: Mapping[str, Any], box: Box) -> AbstractSelection | PhotometricNetwork:
     return load_selection(**options)

@@ -9,6 +9,7 @@ without their names: only the same classes, with fields in the same order, could
 and nothing but Python.
 """
 
+import dataclasses
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +23,8 @@ from starcensus.hdf5 import Format, read_json_attribute
 from ._base import OPERATORS, AbstractSelection
 from ._fields import Arrays, decode, encode
 from ._version1 import is_version_1, read_version_1
+from .facts import facts_of_meta
+from .network import NetworkSelection
 from .photometric import PhotometricNetwork
 
 type Operator = AbstractSelection | PhotometricNetwork
@@ -85,7 +88,7 @@ def load_selection(path: Path) -> Operator:
     with _open(path) as file:
         try:
             tree, arrays = _contents(file)
-            operator = decode(tree, arrays, OPERATORS)
+            operator = _with_facts(decode(tree, arrays, OPERATORS), file)
         except (ValueError, TypeError) as error:
             if isinstance(error, FileError):
                 raise
@@ -116,6 +119,19 @@ def _open(path: Path) -> Iterator[h5py.File]:
         if not is_version_1(file):
             FORMAT.check_header(file, path)
         yield file
+
+
+def _with_facts(operator: Any, file: h5py.File) -> Any:
+    """Networks of before operators carried facts have those of the table that they were learned
+    from, as their provenance has it."""
+    if not isinstance(operator, NetworkSelection | PhotometricNetwork) or operator.learned_for:
+        return operator
+    facts = read_json_attribute(file, "provenance") if "provenance" in file.attrs else {}
+    if not isinstance(meta := facts.get("injections"), dict):
+        return operator
+    tables = tuple(facts.get("tables_sha256", ()))
+    known = dataclasses.replace(facts_of_meta(meta), tables_sha256=tables)
+    return dataclasses.replace(operator, learned_for=known)
 
 
 def _contents(file: h5py.File) -> tuple[object, Arrays]:

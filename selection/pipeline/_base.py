@@ -9,14 +9,17 @@ from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 
+from starcensus.bands import find_band
 from starcensus.files import FileError, checksum
 from starcensus.registry import Registry
 
 from ...simulate.images.frame import Frame
 from ...simulate.images.psf import PSF
+from ..catalogue.photometry import BandState
 from .detections import Detections
+from .photometry import APERTURE_PIX, SKY_PIX, is_whole
 
 
 @runtime_checkable
@@ -214,6 +217,10 @@ def _code_sha256(cls: type) -> str:
 def run_pipeline(pipeline: Pipeline, frame: Frame) -> Detections:
     """What a pipeline finds in a frame, with positions on the sky and what it was.
 
+    The column `near_edge` is True where V has no data somewhere within 8 pixels of a source, which
+    its aperture or its sky may lack. Where the pipeline does not say why a band has no magnitude,
+    it is not observed where the band lacks data within 4 pixels, and not detected elsewhere.
+
     **Arguments:**
 
     - `pipeline`: ours, or any function from a frame to `Detections` that describes itself.
@@ -227,8 +234,12 @@ def run_pipeline(pipeline: Pipeline, frame: Frame) -> Detections:
     ```
     """
     found = find_with(pipeline, frame)
+    v = frame.image(find_band(frame.bands, "V"))
+    near_edge = ~is_whole(v, found.x, found.y, SKY_PIX[1])
     return dataclasses.replace(
         found,
+        columns={**found.columns, "near_edge": near_edge},
+        states=_states(frame, found) if found.states is None else found.states,
         sky=_sky(frame, found),
         distance_modulus=frame.distance_modulus,
         pipeline=describe_pipeline(pipeline),
@@ -262,6 +273,13 @@ def find_with(pipeline: Pipeline, frame: Frame) -> Detections:
             f"bands of the frame, {', '.join(frame.bands)}, NaN where it has none"
         )
     return found
+
+
+def _states(frame: Frame, found: Detections) -> UInt8[np.ndarray, "n band"]:
+    """Why sources have no magnitude in a band: a pipeline gives one to every positive flux."""
+    whole = [is_whole(image, found.x, found.y, APERTURE_PIX) for image in frame]
+    lacking = np.where(np.stack(whole, axis=1), BandState.NOT_DETECTED, BandState.NOT_OBSERVED)
+    return np.where(np.isnan(found.mags), lacking, BandState.MEASURED).astype(np.uint8)
 
 
 def _sky(frame: Frame, found: Detections) -> Float[np.ndarray, "n 2"] | None:

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Shaped
+from jaxtyping import Bool, Float, Shaped, UInt8
 
-from starcensus.files import FileError, Path, existing, replacing
+from starcensus.files import FileError, Path, existing, listed, replacing
 
-from ..catalogue.table import DETECTIONS_FORMAT, load
+from ..catalogue.open_table import load
+from ..catalogue.table import DETECTIONS_FORMAT
 
 if TYPE_CHECKING:
     import astropy.table
@@ -20,7 +21,7 @@ VERSION = 1
 # The header of a FITS file: a keyword of eight letters, for the text is long.
 _FITS_KEY = "STARCENS"
 _FIXED = ("id", "x", "y", "ra", "dec", "ci", "catalogued")
-_PREFIXES = ("mag_", "error_", "cut_")
+_PREFIXES = ("mag_", "error_", "state_", "cut_")
 _UNITS = {"x": "pix", "y": "pix", "ra": "deg", "dec": "deg", "ci": "mag"}
 
 
@@ -35,11 +36,12 @@ class Detections:
     - `bands`: names of the columns of `mags`.
     - `x`, `y`: `(n,)`, pixels; the centre of the first pixel is (0, 0).
     - `mags`, `mag_errors`: `(n, band)`, apparent Vega magnitudes as the survey publishes them
-      (aperture-corrected), and their errors; NaN where there is no positive flux.
+      (aperture-corrected), and their errors; NaN where there is no positive flux, or no data.
     - `ci`: `(n,)`, concentration index in the reference band, mag; NaN where not measured.
     - `cuts`: for each cut, in the order of the pipeline, `(n,)`: True where a source passes.
     - `columns`: further measurements, `(n,)` each.
     - `ids`: `(n,)`, identifiers; by default 1 to n.
+    - `states`: `(n, band)`, why a band has no magnitude, each a `BandState`. None: not known.
     - `sky`: `(n, 2)`, right ascension and declination, deg; None where images have no WCS.
     - `distance_modulus`: distance modulus of the frame, mag.
     - `pipeline`: the pipeline's description; JSON.
@@ -63,6 +65,7 @@ class Detections:
     cuts: Mapping[str, Bool[np.ndarray, "n"]]
     columns: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     ids: Shaped[np.ndarray, "id"] = dataclasses.field(default_factory=lambda: np.arange(0))
+    states: UInt8[np.ndarray, "n band"] | None = None
     sky: Float[np.ndarray, "n 2"] | None = None
     distance_modulus: float | None = None
     pipeline: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -78,6 +81,8 @@ class Detections:
             "ci": (n,),
             "ids": (n,),
         }
+        if self.states is not None:
+            shapes["states"] = shapes["mags"]
         if self.sky is not None:
             shapes["sky"] = (n, 2)
         for name, shape in shapes.items():
@@ -121,6 +126,7 @@ class Detections:
             cuts={name: values[rows] for name, values in self.cuts.items()},
             columns={name: values[rows] for name, values in self.columns.items()},
             ids=self.ids[rows],
+            states=None if self.states is None else self.states[rows],
             sky=None if self.sky is None else self.sky[rows],
         )
 
@@ -128,8 +134,9 @@ class Detections:
         """Write as ECSV or FITS, by the suffix, whole or not at all; `read` returns it exactly.
 
         One row a source: `id`, `x`, `y` (pixels), `ra`, `dec` (deg), `mag_BAND`, `error_BAND`,
-        `ci`, the further columns by their names, `cut_NAME`, and `catalogued`, True where every
-        cut is passed. The table's metadata are the distance modulus and the pipeline.
+        `state_BAND` (0 measured, 1 not observed, 2 not detected, 3 unknown), `ci`, the further
+        columns by their names, `cut_NAME`, and `catalogued`, True where every cut is passed. The
+        table's metadata are the distance modulus and the pipeline.
 
         Raises `FileError` for another suffix, a folder that cannot be written, and a column whose
         name has another meaning in the file.
@@ -155,6 +162,8 @@ class Detections:
             columns |= {"ra": self.sky[:, 0], "dec": self.sky[:, 1]}
         for i, band in enumerate(self.bands):
             columns |= {f"mag_{band}": self.mags[:, i], f"error_{band}": self.mag_errors[:, i]}
+            if self.states is not None:
+                columns[f"state_{band}"] = self.states[:, i]
         columns |= {"ci": self.ci, **self.columns}
         columns |= {f"cut_{name}": passed for name, passed in self.cuts.items()}
         columns["catalogued"] = self.catalogued
@@ -181,7 +190,8 @@ class Detections:
         """
         source = existing(path, "file of detections")
         kind = _kind(source)
-        table, first, word = load(source)
+        loaded = load(source)
+        table, row_of, word = loaded.table, loaded.numbers, loaded.word
         meta = _meta(table, source)
         names = list(table.colnames)
         if missing := [name for name in ("x", "y", "ci", "catalogued") if name not in names]:
@@ -192,13 +202,13 @@ class Detections:
 
         def values(name: str) -> np.ndarray:
             if name not in names:
-                raise FileError(f"{source}: has no column {name}; it has {', '.join(names)}")
+                raise FileError(f"{source}: has no column {name}; it has {listed(names)}")
             column: Any = table[name]
             if np.ma.is_masked(column) and kind == "fits" and column.dtype.kind == "f":
                 column = np.ma.filled(column, np.nan)
             elif np.ma.is_masked(column) and column.dtype.kind not in "SU":
                 row = int(np.flatnonzero(np.ma.getmaskarray(column))[0])
-                raise FileError(f"{source}: {word} {first + row}, column {name}: blank")
+                raise FileError(f"{source}: {word} {row_of[row]}, column {name}: blank")
             array = np.asarray(np.ma.filled(column, "") if np.ma.is_masked(column) else column)
             return array.astype(array.dtype.newbyteorder("="))
 
@@ -215,6 +225,9 @@ class Detections:
         if not bands:
             raise FileError(f"{source}: has no magnitudes, mag_BAND; expected one or more")
         cuts = {name.removeprefix("cut_"): values(name) for name in names if name[:4] == "cut_"}
+        states = None
+        if all(f"state_{band}" in names for band in bands):
+            states = stacked([f"state_{band}" for band in bands]).astype(np.uint8)
         further = [n for n in names if n not in _FIXED and not n.startswith(_PREFIXES)]
         try:
             found = cls(
@@ -226,17 +239,18 @@ class Detections:
                 ci=numbers("ci"),
                 cuts={name: passed.astype(bool) for name, passed in cuts.items()},
                 columns={name: values(name) for name in further},
+                states=states,
                 ids=values("id") if "id" in names else np.arange(1, len(table) + 1),
                 sky=stacked(["ra", "dec"]) if {"ra", "dec"} & set(names) else None,
                 distance_modulus=meta.get("distance_modulus"),
-                pipeline=_plain(meta.get("pipeline", {})),
+                pipeline=meta["pipeline"],
             )
         except FileError:
             raise
         except ValueError as error:
             raise FileError(f"{source}: {error}") from error
         if (wrong := found.catalogued != values("catalogued")).any():
-            row = first + int(np.argmax(wrong))
+            row = row_of[int(np.argmax(wrong))]
             raise FileError(
                 f"{source}: {word} {row}, column catalogued: disagrees with the cuts "
                 f"{', '.join(found.cuts)}; expected True where all of them are"
@@ -258,7 +272,19 @@ def _meta(table: "astropy.table.Table", source: pathlib.Path) -> dict[str, Any]:
         meta = json.loads(meta[_FITS_KEY]) if _FITS_KEY in meta else meta
     except json.JSONDecodeError as error:
         raise FileError(f"{source}: its header {_FITS_KEY} is damaged ({error})") from error
-    if "format" not in meta and "pipeline" in meta:
+    if not isinstance(meta, dict):
+        raise FileError(f"{source}: its header {_FITS_KEY} is no table of names and values")
+    first_version = "format" not in meta and "pipeline" in meta
+    pipeline, modulus = meta.get("pipeline", {}), meta.get("distance_modulus")
+    try:
+        meta["pipeline"] = _plain(pipeline)
+    except (TypeError, ValueError):
+        pipeline = None
+    if not isinstance(pipeline, Mapping):
+        raise FileError(f"{source}: its header's pipeline is no table of names and values")
+    if not (modulus is None or isinstance(modulus, int | float)):
+        raise FileError(f"{source}: distance_modulus is {modulus!r:.50}; expected a number")
+    if first_version:
         return meta
     if meta.get("format") != DETECTIONS_FORMAT:
         raise FileError(

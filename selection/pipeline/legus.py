@@ -14,8 +14,9 @@ from ...simulate.images.frame import BandImage, Frame
 from ...simulate.images.psf import PSF
 from ...simulate.images.render import add_sources
 from ...simulate.images.templates import ProfileSettings, Templates
-from ...simulate.images.white import SCALE_FACTORS, white_light
+from ...simulate.images.white import SCALE_FACTORS
 from ._base import PIPELINES, Field
+from .coverage import Mesh, above_background
 from .detections import Detections
 from .photometry import APERTURE_PIX, SKY_PIX, aperture_photometry, magnitudes
 
@@ -104,7 +105,8 @@ class LegusPipeline:
 
     Sources are SExtractor's in white light; their centres are centroids in V (see `centroids`).
     Pixels that are bad in V are left out of the detection; where another band is bad, white light
-    is that of the rest and the source has no magnitude in that band. Cuts, in order:
+    is that of the rest, scaled so that noise exceeds the threshold as often (`above_background`),
+    and the source has no magnitude in that band. Of one band it is that band. Cuts, in order:
 
     - `v_error`: error in V ≤ max_error.
     - `b_or_i_error`: error in B or in I ≤ max_error; passed where the frame has neither band.
@@ -190,7 +192,9 @@ class LegusPipeline:
                 f"no aperture correction for {', '.join(missing)}; `aperture_corrections` gives "
                 "them for a PSF"
             )
-        x, y = detect(white_light(frame, s.scale_factors), s, v.bad)
+        mesh = Mesh(s.back_size_pix, s.back_filter)
+        above, limit = above_background(frame, s.scale_factors, mesh, s.detection_sigma, v.bad)
+        x, y = _extract(above, limit, s, v.bad)
         x, y = centroids(v, x, y, s)
         n = len(x)
         mags, errors = np.empty((n, len(frame.bands))), np.empty((n, len(frame.bands)))
@@ -244,31 +248,42 @@ def detect(
 
     s = settings
     white = np.ascontiguousarray(white, np.float32)
+    mesh = dict(bw=s.back_size_pix, bh=s.back_size_pix, fw=s.back_filter, fh=s.back_filter)
+    background = sep.Background(white, mask=_mask(bad), **mesh)
+    above = white - background.back(dtype=np.float32)
+    return _extract(above, s.detection_sigma * background.globalrms, s, bad)
+
+
+def _mask(bad: np.ndarray | None) -> np.ndarray | None:
     # sep refuses arrays that are read-only.
-    mask = np.array(bad) if bad is not None and bad.any() else None
-    background = sep.Background(
-        white,
-        mask=mask,
-        bw=s.back_size_pix,
-        bh=s.back_size_pix,
-        fw=s.back_filter,
-        fh=s.back_filter,
-    )
+    return np.array(bad) if bad is not None and bad.any() else None
+
+
+def _extract(
+    above: Float[np.ndarray, "row col"],
+    threshold: float,
+    settings: LegusSettings,
+    bad: np.ndarray | None,
+) -> tuple[Float[np.ndarray, "n"], Float[np.ndarray, "n"]]:
+    """Positions of sources in an image without background, above a threshold."""
+    import sep
+
+    s = settings
     before = sep.get_extract_pixstack(), sep.get_sub_object_limit()
     try:
         # All of the image may be above the threshold before sep runs out of its stack.
-        sep.set_extract_pixstack(max(before[0], white.size + 300_000))
+        sep.set_extract_pixstack(max(before[0], above.size + 300_000))
         sep.set_sub_object_limit(max(before[1], 4096))
         found = sep.extract(
-            white - background.back(dtype=np.float32),
-            s.detection_sigma * background.globalrms,
+            np.ascontiguousarray(above, np.float32),
+            threshold,
             minarea=s.min_area_pix,
             filter_kernel=None,
             deblend_nthresh=s.deblend_levels,
             deblend_cont=s.deblend_contrast,
             clean=s.clean > 0,
             clean_param=s.clean or 1.0,
-            mask=mask,
+            mask=_mask(bad),
         )
     except Exception as error:
         raise RuntimeError(

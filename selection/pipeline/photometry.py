@@ -3,7 +3,7 @@
 import dataclasses
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from ...simulate.images.frame import BandImage
 
@@ -96,6 +96,42 @@ def aperture_photometry(
         variance = electrons + correlation * of_sky * (std * t) ** 2
         error[:, column] = np.sqrt(variance) / t
     return Apertures(flux, error, sky, std, n_sky)
+
+
+def is_whole(
+    image: BandImage,
+    x: Float[np.ndarray, "n"],
+    y: Float[np.ndarray, "n"],
+    radius_pix: float,
+) -> Bool[np.ndarray, "n"]:
+    """Whether all pixels in circles around positions are in the image and have data.
+
+    **Arguments:**
+
+    - `image`: the band.
+    - `x`, `y`: `(n,)`, centres, pixels.
+    - `radius_pix`: of the circles; pixels count that a circle touches.
+
+    ```python
+    is_whole(frame.image("ACS_F555W"), np.array([3.0, 50.0]), np.array([40.0, 40.0]), 8.0)
+    ```
+    """
+    reach = int(np.ceil(radius_pix)) + 1
+    step = np.arange(-reach, reach + 1)
+    dy, dx = (d.ravel() for d in np.meshgrid(step, step, indexing="ij"))
+    cols = np.rint(x).astype(int)[:, None] + dx
+    rows = np.rint(y).astype(int)[:, None] + dy
+    # From the centre to the nearest point of the pixel.
+    nearest = np.hypot(
+        np.maximum(np.abs(cols - x[:, None]) - 0.5, 0),
+        np.maximum(np.abs(rows - y[:, None]) - 0.5, 0),
+    )
+    inside = (rows >= 0) & (rows < image.shape[0]) & (cols >= 0) & (cols < image.shape[1])
+    good = inside
+    if image.bad is not None:
+        at = np.clip(rows, 0, image.shape[0] - 1), np.clip(cols, 0, image.shape[1] - 1)
+        good = inside & ~image.bad[at]
+    return np.asarray((good | (nearest >= radius_pix)).all(axis=1))
 
 
 def annulus_sky(

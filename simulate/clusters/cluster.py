@@ -130,7 +130,8 @@ def draw_clusters(
     - `log_age`: `(n,)`, log10 yr.
     - `a_v`: `(n,)`, mag.
     - `seeds`: `(n,)`, whole numbers from 0 to 2⁶⁴ - 1; a row depends on its own and on nothing
-      else.
+      else. Rows of one mass, age and seed are one cluster, behind different dust: side by side,
+      its stars are drawn once.
     - `settings`: gas, and how stars are drawn.
 
     Raises `ValueError` for θ outside the grid or not finite, and for seeds below 0.
@@ -158,9 +159,15 @@ def draw_clusters(
     light = np.empty((min(n, _CHUNK), population.n_flux + 3))
     # Neighbours in age share tables, which then stay in the processor's cache.
     order = np.argsort(index, kind="stable")
+    drawn_before = _repeats(order, keys, log_mass, log_age)
     for start in range(0, n, _CHUNK):
         rows = order[start : start + _CHUNK]
         for at, row in enumerate(rows):
+            if at and drawn_before[start + at]:
+                light[at], before = light[at - 1], rows[at - 1]
+                for values in (out.birth_mass, out.max_mass, out.n_stars, out.max_live_mass):
+                    values[row] = values[before]
+                continue
             w = float(weight[row])
             interval = population.interval(int(index[row]))
             rng = streams.start(int(keys[row]))
@@ -254,6 +261,16 @@ def ssp_abs_mags(
     settings = settings or DrawSettings()
     light = population.mean_light(log_age)
     return _mags(population, light, log_age, a_v, settings)
+
+
+def _repeats(
+    order: Int[np.ndarray, "n"], keys: np.ndarray, log_mass: np.ndarray, log_age: np.ndarray
+) -> Bool[np.ndarray, "n"]:
+    """Whether each row, in this order, has the stars of the one before it."""
+    same = np.zeros(len(order), bool)
+    columns = [values[order] for values in (keys, log_mass, log_age)]
+    same[1:] = np.logical_and.reduce([values[1:] == values[:-1] for values in columns])
+    return same
 
 
 class _Streams:

@@ -131,6 +131,7 @@ class EFF(_Truncated):
 
     def __post_init__(self) -> None:
         _check_shape(self)
+        _check_truncation(self.truncation_pc)
         _ = self._law
 
     @classmethod
@@ -191,6 +192,7 @@ class Moffat(_Truncated):
     def __post_init__(self) -> None:
         _check_shape(self)
         _check_positive(fwhm_pc=self.fwhm_pc, eta=self.eta)
+        _check_truncation(self.truncation_pc)
         _ = self._law
 
     @classmethod
@@ -365,6 +367,7 @@ def _core_of_half_light(r_eff: float, eta: float, end: float) -> float:
     from scipy.optimize import brentq
 
     _check_positive(r_eff_pc=r_eff, eta=eta)
+    _check_truncation(end)
     if end == math.inf:
         unit = _PowerLaw(1.0, eta, end)
         return r_eff / float(unit.radius(np.asarray(0.5)))
@@ -405,6 +408,13 @@ def _check_positive(**values: float) -> None:
     for name, value in values.items():
         if not 0 < value < math.inf:
             raise ValueError(f"{name} is {value:g}; expected a positive number")
+
+
+def _check_truncation(truncation_pc: float) -> None:
+    if not (isinstance(truncation_pc, int | float | np.number) and truncation_pc > 0):
+        raise ValueError(
+            f"truncation_pc is {truncation_pc}; expected parsecs > 0, or math.inf for no truncation"
+        )
 
 
 def _radii(r_pc: Radius) -> np.ndarray:

@@ -5,6 +5,8 @@ the column and y the row, so an array is indexed `[y, x]`. FITS and SExtractor c
 """
 
 import dataclasses
+import math
+import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -12,6 +14,45 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from ..sky import pc_per_pixel
+
+# Programs that detect sources, sep among them, count pixels in 32 bits.
+MOST_PIXELS = 2**31 - 1
+
+
+def check_size(shape: tuple[int, ...], what: str, bytes_per_pixel: int = 4) -> None:
+    """Raises `ValueError` for an image of more pixels than 2³¹ − 1, or than memory holds.
+
+    **Arguments:**
+
+    - `shape`: (rows, columns).
+    - `what`: names it, for the message.
+    - `bytes_per_pixel`: what is held for each pixel at once.
+
+    ```python
+    check_size((4096, 4096), "the frame")
+    ```
+    """
+    pixels = math.prod(shape)
+    size = " x ".join(str(side) for side in shape)
+    if pixels > MOST_PIXELS:
+        raise ValueError(
+            f"{what} declares {size} pixels, {pixels:.3g} of them; expected at most "
+            f"{MOST_PIXELS:.3g}: give a part of it"
+        )
+    needed, there = pixels * bytes_per_pixel, _memory_bytes()
+    if there is not None and needed > there:
+        raise ValueError(
+            f"{what} declares {size} pixels, which take {needed / 2**30:.3g} GiB of memory; this "
+            f"machine has {there / 2**30:.3g} GiB: give a part of it, or a machine with more"
+        )
+
+
+def _memory_bytes() -> int | None:
+    """Physical memory; None where the system does not say."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -31,6 +72,7 @@ class BandImage:
     - `wcs`: an `astropy.wcs.WCS`, or None.
     - `bad`: `(row, col)`, True where there is no valid datum. Its pixels have any value.
     - `weight`: `(row, col)`, inverse variance, (electrons/s)⁻², or None.
+    - `notes`: what a reader left out of a file or decided, in words.
 
     Raises `ValueError` for shapes that differ, numbers that are not positive, or data that are not
     finite outside `bad`.
@@ -51,6 +93,7 @@ class BandImage:
     wcs: Any = None
     bad: Bool[np.ndarray, "row col"] | None = None
     weight: Float[np.ndarray, "row col"] | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.data.ndim != 2 or 0 in self.data.shape:
@@ -118,6 +161,7 @@ class Frame:
     - `images`: at least one, all of one shape, of distinct bands.
     - `distance_modulus`: distance modulus of the galaxy, mag.
     - `pixel_scale_arcsec`: side of a pixel, arcsec, the same in all bands.
+    - `field`: name of the galaxy or pointing, empty where none is given.
 
     Raises `ValueError` for shapes that differ, bands named twice, or no image.
 
@@ -130,6 +174,7 @@ class Frame:
     images: tuple[BandImage, ...]
     distance_modulus: float
     pixel_scale_arcsec: float = 0.0396
+    field: str = ""
 
     def __post_init__(self) -> None:
         if not self.images:
@@ -162,6 +207,11 @@ class Frame:
         return pc_per_pixel(self.distance_modulus, self.pixel_scale_arcsec)
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """Those of the bands, each with its band."""
+        return tuple(f"{image.band}: {note}" for image in self.images for note in image.notes)
+
+    @property
     def bad(self) -> Bool[np.ndarray, "row col"]:
         """True where any band has no valid datum."""
         bad = np.zeros(self.shape, bool)
@@ -169,6 +219,15 @@ class Frame:
             if image.bad is not None:
                 bad |= image.bad
         return bad
+
+    @property
+    def covered(self) -> Bool[np.ndarray, "band row col"]:
+        """Where each band has data."""
+        there = np.ones((len(self.images), *self.shape), bool)
+        for plane, image in zip(there, self.images, strict=True):
+            if image.bad is not None:
+                plane &= ~image.bad
+        return there
 
     def index(self, band: str) -> int:
         """Position of a band; `ValueError` naming those that are there."""

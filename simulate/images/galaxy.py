@@ -20,7 +20,7 @@ from ..clusters.resolved import resolve
 from ..library.library import ClusterLibrary
 from ..sky import pc_per_pixel
 from ..stars.dust import extinction_curve
-from .frame import BandImage, Frame
+from .frame import BandImage, Frame, check_size
 from .psf import PSF
 from .render import add_sources, add_stars, convolve, photon_noise
 from .templates import Templates
@@ -36,6 +36,8 @@ _BACKGROUND_COLOURS = {
     "ACS_F606W": -0.3,
     "ACS_F814W": -1.1,
 }
+# Of a pixel in a band, at the peak of `make_galaxy` (measured: 28 to 37).
+_BYTES_PER_BAND = 40
 _YOUNG_LOG_AGES = (6.6, 7.0, 7.4, 7.8, 8.2)
 
 
@@ -96,7 +98,8 @@ class GalaxySettings:
     - `margin_pix`, `smoothing_pc`: border that clusters keep from, and smoothing of the light that
       they follow.
 
-    Raises `ValueError` for fewer than 64 rows or columns, or numbers out of their ranges.
+    Raises `ValueError` for fewer than 64 rows or columns, more than 2³¹ − 1 pixels, or numbers out
+    of their ranges.
 
     ```python
     v = Exposure("ACS_F555W", 858.0, 25.731, 0.035, n_exposures=2)
@@ -129,6 +132,7 @@ class GalaxySettings:
     def __post_init__(self) -> None:
         if min(self.shape) < 64:
             raise ValueError(f"shape is {self.shape}; expected 64 rows and columns or more")
+        check_size(self.shape, "the galaxy's shape", 0)
         if not (0 <= self.behind <= 1 and self.noise_correlation_pix >= 0):
             raise ValueError(
                 "behind is a share and noise_correlation_pix >= 0; got "
@@ -200,7 +204,8 @@ def make_galaxy(
     - `templates`: templates of the clusters; by default those of `psfs`.
     - `resolved`: render each cluster star by star from its seed. Else smooth EFF profiles.
 
-    Raises `ValueError` for a band without PSF, or clusters without radii.
+    Raises `ValueError` for a band without PSF, clusters without radii, or more pixels than memory
+    holds.
 
     ```python
     galaxy = make_galaxy(settings, stars, psfs, seed=2, clusters=library.take(slice(0, 10)))
@@ -210,6 +215,7 @@ def make_galaxy(
     missing = [band for band in settings.bands if band not in psfs]
     if missing:
         raise ValueError(f"there is no PSF of {', '.join(missing)}; psfs has {', '.join(psfs)}")
+    check_size(settings.shape, "the galaxy's shape", _BYTES_PER_BAND * len(settings.exposures))
     streams = np.random.SeedSequence(seed).spawn(6)
     maps = _maps(settings, np.random.default_rng(streams[0]))
     expected, n_stars = _field(settings, population, psfs, maps, np.random.default_rng(streams[1]))

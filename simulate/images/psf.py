@@ -21,8 +21,7 @@ from jaxtyping import Float
 from scipy import fft
 
 from starcensus.bands import BANDS, Letter
-
-from ..fits_files import opened
+from starcensus.fits_files import opened
 
 _DIAMETER_M = 2.4
 _OBSCURATION = 0.33

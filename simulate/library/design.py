@@ -1,28 +1,29 @@
 """Designs: at which θ, with which radius and from which seed each cluster of a library is drawn.
 
-Everything about row i follows from the design's seed and i: Philox (Salmon+11) is a generator that
-can be read at any position, so that rows may be made in any pieces and in any order. Row i takes
-block i of the stream of its purpose; the key of each stream is hashed from the seed.
+Everything about row i follows from the design's seed and i (`streams`), so that rows may be made in
+any pieces and in any order.
 """
 
 import dataclasses
 import hashlib
 import os
-import warnings
 from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float, UInt64
 
 from starcensus.files import existing
-from starcensus.settings import check_choices
-from starcensus.theta import AXES
+from starcensus.settings import check_choices, check_seed
+from starcensus.text_tables import any_table
+from starcensus.theta import AXES, check_units
 
+from .cells import CellTheta
 from .radius import AbstractRadiusLaw
+from .streams import RADIUS, SEEDS, SOBOL, SUBSET, THETA, key_of, uniform, words
 
 Pair = tuple[float, float]
-# Which stream of random numbers serves what.
-_SEEDS, _THETA, _RADIUS, _SOBOL, _SUBSET = range(5)
+# With five bands, a file of some 100 GB.
+MAX_CLUSTERS = 10**9
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,6 +59,7 @@ class BoxTheta:
                     f"{name} = [{low:g}, {high:g}]; expected finite limits, the lower one first "
                     "(equal limits fix the value)"
                 )
+            check_units(name, low, high)
         if not np.isfinite(self.mass_slope):
             raise ValueError(f"mass_slope is {self.mass_slope}; expected a finite number")
         if self.a_v[0] < 0:
@@ -75,7 +77,7 @@ class BoxTheta:
         if self.sequence == "sobol":
             u = _sobol(seed, start, stop)
         else:
-            u = _uniform(_words(seed, _THETA, start, stop))[:, :3]
+            u = uniform(words(seed, THETA, start, stop))[:, :3]
         log_density = np.zeros(stop - start)
         columns = {}
         for axis, name in enumerate(AXES):
@@ -139,19 +141,8 @@ class TableTheta:
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> "TableTheta":
         """From any file that astropy reads: ECSV, FITS, CSV."""
-        from astropy.table import Table  # slow to import, and workers do without
-
         path = existing(path, "table of θ")
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                form = "ascii.ecsv" if path.suffix == ".ecsv" else None
-                table = Table.read(path, format=form)
-        except Exception as error:
-            raise ValueError(
-                f"{path} cannot be read as a table ({str(error).splitlines()[0]}); expected ECSV, "
-                "FITS or CSV"
-            ) from error
+        table = any_table(path, "table of θ")
         columns = {}
         for name in (*AXES, "log_density", "r_eff_pc"):
             if name in table.colnames:
@@ -189,7 +180,7 @@ class TableTheta:
                 f"expected n of at most {len(self)}, or no n"
             )
         if n < len(self):
-            generator = np.random.Generator(np.random.Philox(key=_key(seed, _SUBSET)))
+            generator = np.random.Generator(np.random.Philox(key=key_of(seed, SUBSET)))
             chosen = generator.permutation(len(self))[:n][start:stop]
         else:
             chosen = np.arange(start, stop)
@@ -208,7 +199,7 @@ class Design:
     - `theta`: how θ is chosen.
     - `radius`: how radii are; None leaves them out, unless the table of θ has them.
 
-    Raises `ValueError` for n below 1, above 2^30 with a Sobol sequence, or above a table's rows.
+    Raises `ValueError` for n below 1, above 10^9, above a table's rows, or a seed that is none.
 
     ```python
     design = Design(1000, seed=1, theta=BoxTheta(log_mass=(3.0, 6.0)), radius=MassRadius())
@@ -218,16 +209,18 @@ class Design:
 
     n: int
     seed: int = 0
-    theta: BoxTheta | TableTheta = BoxTheta()
+    theta: BoxTheta | TableTheta | CellTheta = BoxTheta()
     radius: AbstractRadiusLaw | None = None
 
     def __post_init__(self) -> None:
         if self.n < 1:
             raise ValueError(f"n is {self.n}; expected at least 1 cluster")
-        if not 0 <= self.seed < 2**63:
-            raise ValueError(f"seed is {self.seed}; expected a whole number from 0 to 2^63 - 1")
-        if isinstance(self.theta, BoxTheta) and self.theta.sequence == "sobol" and self.n > 2**30:
-            raise ValueError(f"n is {self.n}; a Sobol sequence has at most 2^30 points")
+        if self.n > MAX_CLUSTERS:
+            raise ValueError(
+                f"n is {self.n}; a library holds at most {MAX_CLUSTERS:,} clusters: make several, "
+                "of other seeds"
+            )
+        check_seed(self.seed)
         if isinstance(self.theta, TableTheta):
             self.theta.rows(self.seed, self.n, 0, 0)
 
@@ -247,36 +240,24 @@ class Design:
             raise ValueError(f"rows {start} to {stop}; expected a run inside 0 to {self.n}")
         columns = self.theta.rows(self.seed, self.n, start, stop)
         if self.radius is not None:
-            u = _uniform(_words(self.seed, _RADIUS, start, stop))[:, 0]
+            u = uniform(words(self.seed, RADIUS, start, stop))[:, 0]
             columns["r_eff_pc"] = self.radius.draw(u, columns["log_mass"])
+        if isinstance(self.theta, CellTheta):
+            # The rows of one cluster share its seed, hence its stars.
+            return {**columns, "seed": self.theta.of_clusters(row_seeds, self.seed, start, stop)}
         return {**columns, "seed": row_seeds(self.seed, start, stop)}
 
 
 def row_seeds(seed: int, start: int, stop: int) -> UInt64[np.ndarray, "n"]:
     """The seeds of rows start to stop: the first word of their blocks of Philox."""
-    return _words(seed, _SEEDS, start, stop)[:, 0].copy()
-
-
-def _key(seed: int, stream: int) -> UInt64[np.ndarray, "2"]:
-    return np.random.SeedSequence([seed, stream]).generate_state(2, np.uint64)
-
-
-def _words(seed: int, stream: int, start: int, stop: int) -> UInt64[np.ndarray, "n 4"]:
-    """Block i of a stream for each row i: four words."""
-    generator = np.random.Philox(key=_key(seed, stream), counter=start)
-    return np.asarray(generator.random_raw(4 * (stop - start)), np.uint64).reshape(-1, 4)
-
-
-def _uniform(words: UInt64[np.ndarray, "n k"]) -> Float[np.ndarray, "n k"]:
-    """Numbers strictly between 0 and 1."""
-    return ((words >> np.uint64(12)).astype(float) + 0.5) * 2.0**-52
+    return words(seed, SEEDS, start, stop)[:, 0].copy()
 
 
 def _sobol(seed: int, start: int, stop: int) -> Float[np.ndarray, "n 3"]:
     from scipy.stats import qmc  # slow to import, and workers do without
 
     # SciPy spawns generators from this one, for which it must know its seed sequence.
-    scrambler = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, _SOBOL])))
+    scrambler = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, SOBOL])))
     engine = qmc.Sobol(3, scramble=True, rng=scrambler)
     if start == stop:
         return np.empty((0, 3))

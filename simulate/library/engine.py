@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, UInt64
 
+from starcensus import files
+
 from ..clusters.bins import StellarPopulation
 from ..clusters.cluster import DrawSettings, draw_clusters
 from ..clusters.imf import AbstractImf, Kroupa
@@ -67,22 +69,31 @@ class StarcensusEngine:
         a_v: Float[np.ndarray, "n"],
         seeds: UInt64[np.ndarray, "n"],
     ) -> dict[str, np.ndarray]:
-        population = _population(self.grid, self.bands, self.imf)
+        state = None if self.grid is None else files.state(self.grid)
+        population = _population(self.grid, state, self.bands, self.imf)
         drawn = draw_clusters(population, log_mass, log_age, a_v, seeds, self.settings)
         return {field.name: getattr(drawn, field.name) for field in dataclasses.fields(drawn)}
 
 
-@functools.lru_cache(maxsize=2)
 def load_grid(path: str | None) -> StellarGrid:
-    """The stellar grid of a path, or the package's where it is None; read once in a process.
+    """The stellar grid of a path, or the package's where it is None.
+
+    Read once in a process, and again when the file at the path is another.
 
     ```python
     load_grid(None).bands
     ```
     """
-    return StellarGrid.default() if path is None else StellarGrid.load(path)
+    return StellarGrid.default() if path is None else _load(path, files.state(path))
 
 
 @functools.lru_cache(maxsize=2)
-def _population(path: str | None, bands: tuple[str, ...], imf: AbstractImf) -> StellarPopulation:
+def _load(path: str, state: tuple[int, ...]) -> StellarGrid:
+    return StellarGrid.load(path)
+
+
+@functools.lru_cache(maxsize=2)
+def _population(
+    path: str | None, state: tuple[int, ...] | None, bands: tuple[str, ...], imf: AbstractImf
+) -> StellarPopulation:
     return StellarPopulation(load_grid(path).select(bands), imf)

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float, Int, Shaped, UInt64
 
 from starcensus.files import FileError, Path
-from starcensus.hdf5 import Format, read_json_attribute
+from starcensus.hdf5 import Format, read_array, read_json_attribute
 from starcensus.theta import AXES
 
 FORMAT = Format(
@@ -301,7 +301,7 @@ def _read(file: h5py.File, path: Path, bands: Sequence[str] | None, rows: slice)
     wanted = known if bands is None else tuple(bands)
     columns = _band_columns(known, wanted, str(path), FileError)
     found: dict[str, Any] = {
-        name: file[_stored(file, name)][rows]  # pyright: ignore[reportIndexIssue]
+        name: read_array(file, _stored(file, name), np.dtype(_DTYPE.get(name, "f")).kind, rows)
         for name in (*UNITS, *OPTIONAL)
         if _stored(file, name) in file
     }

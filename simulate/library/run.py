@@ -6,14 +6,16 @@ nor shards nor interruptions change a bit of the library.
 
 import os
 import pathlib
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, UInt64
 
 import starcensus
-from starcensus.files import Path
-from starcensus.runs import Run, RunError
+from starcensus.files import Path, to_json
+from starcensus.runs import Input, Run, RunError
 from starcensus.shards import Done, Progress, ShardedRun, Work
 from starcensus.theta import AXES, AXIS_UNITS
 
@@ -65,6 +67,7 @@ def run_library(
     out: Path,
     work: Work = Work(),
     progress: Progress = lambda done, n: None,
+    inputs: Mapping[str, Input] = MappingProxyType({}),
 ) -> Done:
     """Draw the library of a design into the HDF5 file `out`.
 
@@ -76,16 +79,19 @@ def run_library(
     - `work`: processes, a Dask scheduler, clusters in a shard (by default 20,000); nothing of the
       library depends on them.
     - `progress`: called with the number of clusters drawn so far and of all.
+    - `inputs`: files on which the library depends besides, such as modules with laws of your own.
 
     Raises `RunError` when the design leaves the engine's range, when `out` or its shards
-    belong to another design, cannot be written, or are being written, or when workers are lost.
+    belong to another design, cannot be written, or are being written, or when workers are lost or
+    have another grid.
 
     ```python
     engine = StarcensusEngine(("ACS_F435W", "ACS_F555W"))
     run_library(Design(n=1000, seed=1), engine, "mine.h5")
     ```
     """
-    run = library_run(design, engine)
+    run = library_run(design, engine, inputs)
+    facts = to_json(run.settings["engine"], sort_keys=True)
     meta = {
         "design": run.settings["design"],
         "engine": run.settings["engine"],
@@ -95,7 +101,7 @@ def run_library(
 
     def arguments(start: int, stop: int) -> tuple[Any, ...]:
         rows = design.rows(start, stop)
-        return engine, *(rows[name] for name in (*AXES, "seed"))
+        return engine, facts, *(rows[name] for name in (*AXES, "seed"))
 
     def save(columns: dict[str, Any], start: int, stop: int, path: pathlib.Path) -> None:
         rows: dict[str, Any] = design.rows(start, stop)
@@ -119,8 +125,12 @@ def run_library(
     ).run(out, work, SHARD_SIZE, progress)
 
 
-def library_run(design: Design, engine: Engine) -> Run:
+def library_run(
+    design: Design, engine: Engine, inputs: Mapping[str, Input] = MappingProxyType({})
+) -> Run:
     """All that a library depends on; `run_library` writes its key into the library.
+
+    `inputs`: files besides those of the engine.
 
     Raises `RunError` when the design leaves the engine's range.
 
@@ -134,7 +144,7 @@ def library_run(design: Design, engine: Engine) -> Run:
         "engine": engine.describe(),
         "bands": list(engine.bands),
     }
-    return Run("library", settings, seed=design.seed)
+    return Run("library", settings, inputs, design.seed)
 
 
 def _check_limits(design: Design, limits: dict[str, Pair]) -> None:
@@ -153,6 +163,7 @@ def _check_limits(design: Design, limits: dict[str, Pair]) -> None:
 
 def _draw(
     engine: Engine,
+    facts: str,
     log_mass: Float[np.ndarray, "n"],
     log_age: Float[np.ndarray, "n"],
     a_v: Float[np.ndarray, "n"],
@@ -160,4 +171,10 @@ def _draw(
 ) -> dict[str, np.ndarray]:
     """What a worker does; one that serves an engine with an environment takes it on."""
     os.environ.update(engine.environment)
+    if to_json(engine.describe(), sort_keys=True) != facts:
+        raise RunError(
+            "a worker finds another stellar grid, or other data of SLUG, than the process that "
+            "asked it, or the file was replaced meanwhile; give all machines the same files and "
+            "leave them as they are"
+        )
     return engine.draw(log_mass, log_age, a_v, seeds)

@@ -1,12 +1,15 @@
 """Reader of SLUG v2 output, `*_cluster_prop.fits` and `*_cluster_phot.fits` (Krumholz+15)."""
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 
-from ..fits_files import table
+from starcensus.files import FileError, read_text
+from starcensus.fits_files import numbers, table
+
 from .library import ClusterLibrary
 
 Light = Literal["stars", "neb", "ex", "neb_ex"]
@@ -116,14 +119,31 @@ def read_slug2(
 def read_zeropoints(path: str | os.PathLike[str]) -> dict[str, float]:
     """Band → AB − Vega, mag, from a text file of two columns with `#` comments.
 
+    Raises `FileError` naming the line that is none, and for a file without any.
+
     ```python
     write_text("zeropoints.txt", "ACS_F555W -0.010")
     read_zeropoints("zeropoints.txt")
     ```
     """
-    with open(path) as lines:
-        rows = [line.split("#")[0].split() for line in lines]
-    return {row[0]: float(row[1]) for row in rows if row}
+    found: dict[str, float] = {}
+    for number, line in enumerate(read_text(path, "table of zero points").splitlines(), start=1):
+        words = line.split("#")[0].split()
+        if not words:
+            continue
+        try:
+            value = float(words[1])
+        except (IndexError, ValueError):
+            value = math.nan
+        if not math.isfinite(value) or len(words) > 2 or words[0] in found:
+            raise FileError(
+                f"{path}, line {number}: {line.strip()[:100]!r}; expected a band, once, and its AB "
+                "minus Vega in mag"
+            )
+        found[words[0]] = value
+    if not found:
+        raise FileError(f"{path}: holds no zero points; expected lines of a band and a number")
+    return found
 
 
 def log_uniform_density(
@@ -157,11 +177,11 @@ def _columns(
             f"{path} has no column {', '.join(missing)}; it has {', '.join(columns.names)}"
         )
     for name in magnitudes:
-        unit = columns[name].unit or ""
+        unit = str(columns[name].unit or "")
         if "vega" not in unit.lower():
             raise ValueError(
                 f"{name} in {path} is in {unit or 'no unit'}; expected Vega magnitudes: run "
                 "SLUG with phot_mode VEGA"
             )
     present = [*names, *(name for name in optional if name in columns.names)]
-    return {name: np.array(rows[name], float) for name in present}
+    return {name: numbers(rows, name, path) for name in present}

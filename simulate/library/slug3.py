@@ -97,15 +97,18 @@ def read_slug3(
         with np.errstate(divide="ignore"):
             scalars["log_lum"] = np.log10(scalars["log_lum"])
     density = np.nan if log_density is None else log_density
-    return ClusterLibrary(
-        log_mass=np.log10(target),
-        log_age=np.log10(age),
-        a_v=a_v,
-        bands=tuple(names),
-        abs_mags=mags,
-        log_density=np.broadcast_to(np.asarray(density, float), (len(age),)).copy(),
-        **scalars,
-    )
+    try:
+        return ClusterLibrary(
+            log_mass=np.log10(target),
+            log_age=np.log10(age),
+            a_v=a_v,
+            bands=tuple(names),
+            abs_mags=mags,
+            log_density=np.broadcast_to(np.asarray(density, float), (len(age),)).copy(),
+            **scalars,
+        )
+    except ValueError as error:
+        raise FileError(f"{path}: {error}") from error
 
 
 @contextlib.contextmanager

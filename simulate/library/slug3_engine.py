@@ -7,7 +7,6 @@ row's age; SLUG's own gas, extinction curve and filters turn its spectrum into m
 
 import dataclasses
 import functools
-import hashlib
 import importlib
 import importlib.metadata
 import os
@@ -19,6 +18,7 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float, UInt64
 
+from starcensus.files import checksum, state, to_json
 from starcensus.runs import RunError
 from starcensus.settings import check_choices
 
@@ -186,7 +186,8 @@ class SlugEngine:
     ) -> dict[str, np.ndarray]:
         """Magnitudes and the other columns, one cluster after the other."""
         with _LOCK:
-            controls = _controls(self)
+            data = to_json(_fingerprint(pathlib.Path(self.data)))
+            controls = _controls(self, data)
             oldest = controls.tracks.logTMax()
             if log_age.size and log_age.max() > oldest:
                 raise RunError(
@@ -231,18 +232,24 @@ def find_slug_data(given: str | os.PathLike[str] | None = None) -> str:
 
 
 def _fingerprint(folder: pathlib.Path) -> dict[str, str]:
-    """Checksums of the registries and sizes of the tables."""
+    """Checksums of the registries and of the tables."""
     found = {}
     for name in _REGISTRIES:
         part = folder / "data" / name
-        found[f"{name}.toml"] = hashlib.sha256((part / f"{name}.toml").read_bytes()).hexdigest()
-        found |= {f"{name}/{p.name}": f"{p.stat().st_size} B" for p in sorted(part.glob("*.h5"))}
+        files = [part / f"{name}.toml", *sorted(part.glob("*.h5"))]
+        found |= {f"{name}/{path.name}": _checksum(path, state(path)) for path in files}
     return found
 
 
+@functools.lru_cache(maxsize=256)
+def _checksum(path: pathlib.Path, state: tuple[int, ...]) -> str:
+    """Of a file that may have gigabytes, once as long as it stays the same."""
+    return checksum(path)
+
+
 @functools.lru_cache(maxsize=2)
-def _controls(engine: SlugEngine) -> Any:
-    """SLUG's physics, read once in a process."""
+def _controls(engine: SlugEngine, data: str) -> Any:
+    """SLUG's physics, read once in a process; `data` says which data they are."""
     slugpy: Any = importlib.import_module("slugpy")
 
     with tempfile.TemporaryDirectory() as folder:

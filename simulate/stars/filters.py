@@ -18,9 +18,9 @@ import numpy as np
 from jaxtyping import Float
 
 from starcensus.bands import BANDS
-from starcensus.files import FileError
+from starcensus.files import FileError, read_text, reading
+from starcensus.fits_files import numbers, table
 
-from ..fits_files import table
 from .atmospheres._base import LIGHT
 
 AB_ZERO = 3.631e-20  # erg s⁻¹ cm⁻² Hz⁻¹
@@ -157,9 +157,13 @@ def read_filter(
     read_filter("mine.dat").pivot
     ```
     """
-    path = pathlib.Path(path)
+    with reading(path, "filter curve") as source:
+        return _read(source, name, floor)
+
+
+def _read(path: pathlib.Path, name: str | None, floor: float) -> Filter:
     rows = []
-    for number, line in enumerate(path.read_text().splitlines(), start=1):
+    for number, line in enumerate(read_text(path, "filter curve").splitlines(), start=1):
         words = line.split("#")[0].replace(",", " ").split()
         if not words:
             continue
@@ -168,8 +172,8 @@ def read_filter(
         except (ValueError, IndexError):
             if rows:
                 raise ValueError(
-                    f"{path}, line {number}: {line.strip()!r}; expected a wavelength in Å and a "
-                    "throughput"
+                    f"{path}, line {number}: {line.strip()[:100]!r}; expected a wavelength in Å "
+                    "and a throughput"
                 ) from None
     if len(rows) < 2:
         raise ValueError(f"{path} holds no curve: expected lines of wavelength and throughput")
@@ -227,8 +231,8 @@ def read_vega(path: str | os.PathLike[str]) -> Spectrum:
     rows, columns = table(path, "spectrum of CALSPEC")
     if missing := {"WAVELENGTH", "FLUX"} - set(columns.names):
         raise FileError(f"{path}: has no column {', '.join(sorted(missing))}")
-    wavelength, first = np.unique(rows["WAVELENGTH"].astype(np.float64), return_index=True)
-    flux = rows["FLUX"].astype(np.float64)[first]
+    wavelength, first = np.unique(numbers(rows, "WAVELENGTH", path), return_index=True)
+    flux = numbers(rows, "FLUX", path)[first]
     return Spectrum(wavelength=wavelength, flux=flux, source=pathlib.Path(path).name)
 
 

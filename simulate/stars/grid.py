@@ -22,7 +22,7 @@ import numpy as np
 from jaxtyping import Float, Float32, Int
 
 from starcensus.files import FileError, Path
-from starcensus.hdf5 import Format, read_json_attribute
+from starcensus.hdf5 import Format, read_array, read_json_attribute
 
 FORMAT = Format(
     "starcensus.StellarGrid", 1, "stellar grid", "`starcensus simulate grid` writes a stellar grid"
@@ -186,7 +186,7 @@ class StellarGrid:
             mags = np.cumsum(_unpack(file, "mags"), axis=2)
             log_q_h = _unpack(file, "log_q_h")
             plain = {
-                name: file[name][()]  # pyright: ignore[reportIndexIssue]
+                name: read_array(file, name, "iu" if name == "start" else "f")
                 for name in ("log_age", "start", "a_v", "nebular_a_v", "nebular_flux")
             }
             packed = {name: _unpack(file, name) for name in PER_POINT if name != "q_h"}

@@ -13,8 +13,11 @@ import os
 import pathlib
 import secrets
 import tomllib
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
 
 type Path = str | os.PathLike[str]
 
@@ -121,6 +124,117 @@ def read_text(path: Path, what: str = "file") -> str:
         raise FileError(f"{source}: is not text in UTF-8 ({error}); save it as UTF-8") from error
     except OSError as error:
         raise FileError(f"{source}: cannot be read: {reason(error)}") from error
+
+
+@contextlib.contextmanager
+def reading(path: Path, what: str = "file", *libraries: str) -> Iterator[pathlib.Path]:
+    """The path of a file that is there, whose faults name it while the block reads it.
+
+    **Arguments:**
+
+    - `path`: the file. `what`: what it should be, for the message: "isochrone file".
+    - `libraries`: names of packages that read it, "astropy": what they raise is a fault of the
+      file. What anything else raises, our own bugs above all, stays as it is.
+
+    Raises `FileError` for what our checks say, or these libraries.
+
+    ```python
+    write_text("mine.txt", "1 2 3")
+    with reading("mine.txt", "list of numbers") as path:
+        read_numbers(path)
+    ```
+    """
+    with naming(existing(path, what), what, *libraries) as source:
+        yield pathlib.Path(source)
+
+
+@contextlib.contextmanager
+def naming(source: Path, what: str = "file", *libraries: str) -> Iterator[Path]:
+    """As `reading`, for what is no file by itself, as a member of an archive.
+
+    ```python
+    with naming("net.pt", "checkpoint", "zipfile"):
+        ...
+    ```
+    """
+    try:
+        yield source
+    except FileError as error:
+        if os.path.basename(source) in str(error):
+            raise
+        raise type(error)(f"{source}: {error}") from error
+    except Exception as error:
+        if isinstance(error, ValueError) and raised_by(error) == "starcensus":
+            if os.path.basename(source) in str(error):
+                raise
+            raise FileError(f"{source}: {error}") from error
+        if raised_by(error) not in libraries:
+            raise
+        words = _short(" ".join(str(error).split()) or type(error).__name__)
+        raise FileError(f"{source}: is damaged, or no {what} ({words})") from error
+
+
+def raised_by(error: BaseException) -> str:
+    """The package at fault: ours, where our own code raised, else the one that ours called.
+
+    ```python
+    raised_by(ValueError("never raised"))  # ""
+    ```
+    """
+    trace, packages = error.__traceback__, []
+    while trace is not None:
+        name = str(trace.tb_frame.f_globals.get("__name__", ""))
+        packages.append(name.partition(".")[0])
+        trace = trace.tb_next
+    ours = [i for i, package in enumerate(packages) if package == "starcensus"]
+    after = packages[ours[-1] + 1 :] if ours else packages
+    return after[0] if after else "starcensus" if ours else ""
+
+
+def read_numbers(path: Path, what: str = "table of numbers") -> "np.ndarray":
+    r"""Rows of numbers of a text file, `(row, column)`; `#` begins a comment.
+
+    Raises `FileError` naming the line that is none, or has more or fewer than the others.
+
+    ```python
+    write_text("mine.txt", "# mass age\n1.0 7.0\n2.0 7.5")
+    read_numbers("mine.txt")
+    ```
+    """
+    return parse_numbers(read_text(path, what).splitlines(), str(path))
+
+
+def parse_numbers(lines: list[str], source: str, first: int = 1) -> "np.ndarray":
+    """As `read_numbers`, of lines, the first of which has the number `first` in `source`.
+
+    ```python
+    parse_numbers(["1 2", "3 4"], "mine")
+    ```
+    """
+    import numpy as np  # slow to import, and not every command reads tables
+
+    if not any(line.partition("#")[0].strip() for line in lines):
+        raise FileError(f"{source}: holds no numbers")
+    try:
+        return np.loadtxt(lines, ndmin=2)
+    except ValueError as error:
+        said, width = error, 0
+    for number, line in enumerate(lines, first):
+        words = line.partition("#")[0].split()
+        for word in words:
+            try:
+                float(word)
+            except ValueError:
+                raise FileError(
+                    f"{source}, line {number}: {_short(word)!r} is not a number"
+                ) from None
+        width = width or len(words)
+        if words and len(words) != width:
+            raise FileError(
+                f"{source}, line {number}: has {len(words)} numbers; the lines before it have "
+                f"{width}"
+            )
+    raise FileError(f"{source}: cannot be read as numbers ({said})") from said
 
 
 def read_toml(path: Path, what: str = "TOML file") -> tuple[dict[str, Any], str]:
@@ -268,6 +382,34 @@ def prepare_folder(folder: Path) -> pathlib.Path:
     return made
 
 
+def prepare_file(path: Path) -> pathlib.Path:
+    """Make the folder of a file that is to be written, and return the file's path.
+
+    Raises `FileError` where no file of that name can be, as for a folder, or its folder cannot be
+    written.
+
+    ```python
+    prepare_file("results/library.h5")
+    ```
+    """
+    target = pathlib.Path(path)
+    if not target.name or target.name == ".." or _is_folder(target):
+        raise FileError(f"{_short(target)}: is a folder; expected the name of a file to write")
+    prepare_folder(target.parent)
+    try:
+        target.exists()
+    except (OSError, ValueError) as error:  # A name that the file system does not take.
+        raise FileError(f"cannot write {_short(target)}: {reason(error)}") from error
+    return target
+
+
+def _is_folder(path: pathlib.Path) -> bool:
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
+
+
 def checksum(path: Path) -> str:
     """SHA-256 of a file's bytes, hexadecimal; raises `FileError` for a file that cannot be read.
 
@@ -282,10 +424,62 @@ def checksum(path: Path) -> str:
         raise FileError(f"{path}: cannot be read: {reason(error)}") from error
 
 
+def state(path: Path) -> tuple[int, ...]:
+    """What changes whenever the file at a path becomes another, without reading it.
+
+    For what a process keeps of a file: the number and size of the file, and the times of its last
+    changes, one of which no program can set. Raises `FileError` for a file that is not there.
+
+    ```python
+    state("grid.h5")
+    ```
+    """
+    try:
+        found = existing(path).stat()
+    except OSError as error:
+        raise FileError(f"{path}: cannot be read: {reason(error)}") from error
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def files_below(folder: Path) -> list[pathlib.Path]:
+    """All files of a folder and of those in it, also of folders that are links; in order.
+
+    ```python
+    [path.name for path in files_below("atmospheres")]
+    ```
+    """
+    found, waiting, seen = [], [pathlib.Path(folder)], set()
+    while waiting:
+        place = waiting.pop()
+        if (real := place.resolve()) in seen:
+            continue
+        seen.add(real)
+        for path in place.iterdir():
+            if path.is_dir():
+                waiting.append(path)
+            elif path.is_file():
+                found.append(path)
+    return sorted(found)
+
+
 def reason(error: OSError | ValueError) -> str:
     """What the system says of an error, without the path: "No such file or directory"."""
     number = error.errno if isinstance(error, OSError) else None
     return os.strerror(number) if number else str(error)
+
+
+def listed(names: Iterable[object]) -> str:
+    """Names of a file for a message: each of 60 characters at most, and 40 of them.
+
+    A damaged table has columns of thousands of characters.
+
+    ```python
+    listed(["mass", "age"])  # "mass, age"
+    ```
+    """
+    all_ = [str(name) for name in names]
+    shown = [name if len(name) <= 60 else name[:60] + "…" for name in all_[:40]]
+    return ", ".join(shown) + (f" and {len(all_) - 40} more" if len(all_) > 40 else "")
 
 
 def _short(value: object) -> str:

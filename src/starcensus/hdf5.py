@@ -10,7 +10,11 @@ import contextlib
 import dataclasses
 import json
 import math
+import mmap
+import os
 import pathlib
+import re
+import struct
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,6 +27,8 @@ from starcensus.files import FileError, Path, existing, reason, replacing
 # Deflate shrinks by 1032 at most; shuffling and checksums change nothing of that.
 _MOST_COMPRESSED = 1100
 _HEADER_BYTES = 65536
+# A collection of the global heap: its signature, its version, and three bytes of zero.
+_HEAP = b"GCOL\x01\0\0\0"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,20 +65,26 @@ class Format:
         Raises `FileError` where it cannot be written.
         """
         with replacing(path) as temporary:
-            file = h5py.File(temporary, "w")
             try:
-                file.attrs["format"] = self.name
-                file.attrs["version"] = self.version
-                yield file
-            except BaseException:
-                # What is lost is not worth a second error.
-                with contextlib.suppress(Exception):
+                file = h5py.File(temporary, "w")
+                try:
+                    file.attrs["format"] = self.name
+                    file.attrs["version"] = self.version
+                    yield file
+                except BaseException:
+                    # What is lost is not worth a second error.
+                    with contextlib.suppress(Exception):
+                        file.close()
+                    raise
+                try:
                     file.close()
-                raise
-            try:
-                file.close()
-            except RuntimeError as error:  # h5py's word for a disk that is full.
-                raise OSError(str(error)) from error
+                except RuntimeError as error:  # h5py's word for a disk that is full.
+                    raise OSError(str(error)) from error
+            except (OSError, RuntimeError) as error:
+                # HDF5 hides the system's number in a paragraph of its own words.
+                if (found := re.search(r"errno = (\d+)", str(error))) is None:
+                    raise
+                raise OSError(int(found[1]), os.strerror(int(found[1]))) from error
 
     @contextlib.contextmanager
     def open(self, path: Path) -> Iterator[h5py.File]:
@@ -96,6 +108,7 @@ class Format:
             try:
                 if not h5py.is_hdf5(source):
                     raise self.error(f"{source}: is not an HDF5 file; {self.remedy}")
+                _check_heaps(source)
                 file = stack.enter_context(h5py.File(source, "r"))
                 check_structure(file, source, self.error)
             except self.error:
@@ -166,6 +179,37 @@ def check_structure(file: h5py.File, path: Path, error: type[FileError] = FileEr
     visit(file, 0)
 
 
+def _check_heaps(path: pathlib.Path) -> None:
+    """Raises `ValueError` for a heap of texts, of an HDF5 file, whose parts do not fill it.
+
+    HDF5's library reads one that is damaged for ever. The layout is that of the HDF5 file format
+    specification, version 3, section III.E.
+    """
+    with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as held:
+        at = held.find(_HEAP)
+        while at >= 0:
+            (size,) = struct.unpack_from("<Q", held, at + 8) if at + 16 <= len(held) else (0,)
+            if not 16 <= size <= len(held) - at or not _fills(held[at + 16 : at + size]):
+                raise ValueError(f"the heap of texts at byte {at} is damaged")
+            at = held.find(_HEAP, at + 8)
+
+
+def _fills(heap: bytes) -> bool:
+    """Whether the objects of a heap follow one another to its end."""
+    at = 0
+    while len(heap) - at >= 16:
+        (number,), (size,) = (
+            struct.unpack_from("<H", heap, at),
+            struct.unpack_from("<Q", heap, at + 8),
+        )
+        # Object 0 is what is free, whose size counts its own head.
+        step = size if number == 0 else 16 + -(-size // 8) * 8
+        if step < 16 or at + step > len(heap):
+            return False
+        at += step
+    return True
+
+
 def _address(item: h5py.HLObject) -> int:
     return h5o.get_info(item.id).addr
 
@@ -191,6 +235,34 @@ def _check_dataset(
             f"{path}: {_short(where)} declares {declared:,} bytes and the file holds "
             f"{min(stored, file_size):,} of it; it is cut off or damaged"
         )
+
+
+def read_array(
+    file: h5py.Group, name: str, kinds: str = "f", rows: slice = slice(None)
+) -> np.ndarray:
+    """A dataset whose values are of a kind.
+
+    **Arguments:**
+
+    - `kinds`: of NumPy's letters: `f` for real numbers, `iu` for whole ones, `b` for true or false.
+    - `rows`: which of them are wanted.
+
+    Raises `ValueError` for values of another kind and `KeyError` for no dataset of that name;
+    inside `Format.open` both become errors that name the file.
+
+    ```python
+    import h5py
+
+    with h5py.File("library.h5") as file:
+        read_array(file, "log_mass")
+    ```
+    """
+    item = file[name]
+    if not isinstance(item, h5py.Dataset) or item.dtype.kind not in kinds:
+        found = item.dtype if isinstance(item, h5py.Dataset) else "a group"
+        words = {"f": "real numbers", "iu": "whole numbers", "b": "true or false"}
+        raise ValueError(f"{name} holds {found}; expected {words.get(kinds, 'numbers')}")
+    return np.asarray(item[rows] if item.ndim else item[()])
 
 
 def read_json_attribute(file: h5py.HLObject, name: str) -> Any:

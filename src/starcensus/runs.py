@@ -135,18 +135,21 @@ class Run:
         }
 
     def finished(self, folder: Path, *files: str, record: str = "run.json") -> bool:
-        """Whether `folder` holds this very run, with all of `files` as they were written.
+        """Whether `folder` holds this very run, with all of its files as they were written.
+
+        `files`: those that there must be.
 
         `record`: the file that says so, where a folder holds several runs.
         """
         try:
             found = read_json(pathlib.Path(folder) / record)
-            sums = found["files"]
-            return found["key"] == self.key and all(
-                name in sums and checksum(pathlib.Path(folder) / name) == sums[name]
-                for name in files
+            sums = dict(found["files"])
+            return (
+                found["key"] == self.key
+                and set(files) <= set(sums)
+                and all(checksum(pathlib.Path(folder) / name) == sums[name] for name in sums)
             )
-        except (FileError, KeyError, TypeError):
+        except (FileError, KeyError, TypeError, ValueError):
             return False
 
     def finish(

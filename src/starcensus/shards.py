@@ -6,7 +6,9 @@ import dataclasses
 import multiprocessing
 import os
 import pathlib
+import platform
 import shutil
+import signal
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
@@ -24,7 +26,7 @@ from starcensus.files import (
     write_json,
     write_text,
 )
-from starcensus.runs import RunError, locked
+from starcensus.runs import RunError, code_version, locked
 
 Progress = Callable[[int, int], None]
 PARTS = ".parts"
@@ -49,7 +51,8 @@ def run_tasks[T](
     - `scheduler`: address of a Dask scheduler, whose workers do the tasks instead.
     - `apart`: never work in this process.
 
-    Raises `RunError` when workers are lost or the scheduler has none.
+    Raises `RunError` when workers are lost, the scheduler has none, or a worker has another version
+    of starcensus. Whatever ends the loop ends the work of this machine's processes too.
 
     ```python
     dict(run_tasks(np.sqrt, [1, 4, 9], lambda n: (n,)))  # {1: 1.0, 4: 2.0, 9: 3.0}
@@ -65,7 +68,8 @@ def run_tasks[T](
         try:
             while True:
                 for task in todo:
-                    waiting[executor.submit(function, *arguments(task))] = task
+                    future = executor.submit(_same_code, code_version(), function, *arguments(task))
+                    waiting[future] = task
                     if len(waiting) > width:
                         break
                 if not waiting:
@@ -94,6 +98,16 @@ def run_tasks[T](
         finally:
             for future in waiting:
                 future.cancel()
+
+
+def _same_code(code: str, function: Callable[..., Any], *arguments: Any) -> Any:
+    """Do a task in a worker; raises `RunError` where the worker would do another."""
+    if (here := code_version()) != code:
+        raise RunError(
+            f"worker on {platform.node()} has starcensus {here}, and the process that asked it "
+            f"{code}; give both the same installation, unchanged while they run, and start again"
+        )
+    return function(*arguments)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -309,6 +323,7 @@ def _executor(
         with _dask(scheduler) as found:
             yield found
         return
+    others = set(multiprocessing.active_children())
     pool = concurrent.futures.ProcessPoolExecutor(
         workers,
         # Fresh interpreters: safe whatever threads this one has, and free to take an environment.
@@ -317,12 +332,21 @@ def _executor(
     )
     try:
         yield pool, workers
+    except BaseException:
+        # What they are at is of no use any more, and may take an hour.
+        for process in set(multiprocessing.active_children()) - others:
+            process.terminate()
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
 
 
 def _follow_parent() -> None:
-    """End this worker when the process that started it is gone, even if that was killed."""
+    """End this worker when the process that started it is gone, even if that was killed.
+
+    Ctrl-C on a terminal reaches all of them; that process sees to its workers.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     assert parent is not None
 
@@ -341,6 +365,22 @@ def _lost(error: Exception) -> bool:
     # Without its scheduler a client cancels what it waits for.
     gone = (KilledWorker, CommClosedError, concurrent.futures.CancelledError)
     return isinstance(error, gone)
+
+
+# What is sent must need nothing of ours: a worker may have none, or an older one.
+_ASK_VERSION = "__import__('starcensus.runs', fromlist=['runs']).code_version()"
+
+
+def _check_workers(client: Any, scheduler: str) -> None:
+    """Raises `RunError` unless all workers have this very code."""
+    answers = client.run(eval, _ASK_VERSION, on_error="return")
+    for worker, answer in sorted(answers.items()):
+        if answer != code_version():
+            found = "none of this kind" if isinstance(answer, Exception) else answer
+            raise RunError(
+                f"the Dask worker {worker} of {scheduler} has another starcensus ({found}) than "
+                f"this process ({code_version()}); install the same on all"
+            )
 
 
 @contextlib.contextmanager
@@ -365,6 +405,7 @@ def _dask(scheduler: str) -> Iterator[tuple[concurrent.futures.Executor, int]]:
                 f"the Dask scheduler at {scheduler} has no workers; start some with `dask worker "
                 f"{scheduler}`"
             )
+        _check_workers(client, scheduler)
         executor = client.get_executor(pure=False)
         try:
             yield executor, threads

@@ -5,8 +5,12 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 AXES = ("log_mass", "log_age", "a_v")
 AXIS_UNITS = {"log_mass": "log10 M_sun", "log_age": "log10 yr", "a_v": "mag"}
+# Beyond these, a value is in other units: masses in M_sun, ages in years.
+SENSIBLE = {"log_mass": (-3.0, 12.0), "log_age": (2.0, 12.0), "a_v": (-10.0, 100.0)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,7 +23,8 @@ class Box:
     - `log_age`: lower and upper limit, log10 of years.
     - `a_v`: lower and upper limit, mag.
 
-    Raises `ValueError` when a limit is not finite or a lower limit is not below its upper one.
+    Raises `ValueError` when a limit is not finite, a lower limit is not below its upper one, or a
+    limit is in other units, as masses in M_sun.
 
     ```python
     box = Box(log_mass=(3.0, 6.0), log_age=(6.0, 9.5), a_v=(0.0, 2.0))
@@ -39,6 +44,7 @@ class Box:
                     f"limits of {axis} are ({low:g}, {high:g}); expected two finite numbers "
                     f"({AXIS_UNITS[axis]}), the lower one first"
                 )
+            check_units(axis, low, high)
             object.__setattr__(self, axis, (low, high))
 
     def contains(self, log_mass: Any, log_age: Any, a_v: Any) -> Any:
@@ -56,6 +62,16 @@ class Box:
             low, high = getattr(self, axis)
             inside = inside & (jnp.asarray(value) >= low) & (jnp.asarray(value) <= high)
         return inside
+
+    def holds(self, theta: np.ndarray) -> np.ndarray:
+        """Which rows of `(n, 3)` θ lie inside, in the precision that they have.
+
+        ```python
+        box.holds(np.array([[4.0, 7.0, 0.3], [4.0, 12.0, 0.3]]))  # [True, False]
+        ```
+        """
+        low, high = np.asarray([getattr(self, axis) for axis in AXES]).T
+        return ((theta >= low) & (theta <= high)).all(axis=1)
 
     def exceeds(self, other: "Box") -> list[str]:
         """One sentence for each axis on which this box goes beyond `other`; none where it lies
@@ -94,3 +110,24 @@ class Box:
                 )
             pairs[axis] = (float(pair[0]), float(pair[1]))
         return cls(**pairs)
+
+
+def check_units(axis: str, low: float, high: float) -> None:
+    """Raises `ValueError` for limits of an axis that must be in other units than its own.
+
+    ```python
+    check_units("log_mass", 3.0, 6.0)  # 1000 to 1e6 would be refused
+    ```
+    """
+    least, most = SENSIBLE[axis]
+    if least <= low and high <= most:
+        return
+    advice = ""
+    if axis != "a_v" and low > 0:
+        unit = AXIS_UNITS[axis].removeprefix("log10 ")
+        logs = f"{math.log10(low):.4g} to {math.log10(high):.4g}"
+        advice = f"; if these are {unit}, write {logs}"
+    raise ValueError(
+        f"limits of {axis} are ({low:g}, {high:g}); expected {AXIS_UNITS[axis]}, between {least:g} "
+        f"and {most:g}{advice}"
+    )

@@ -11,6 +11,7 @@ from benchmarks.slug import (
     compare,
     compare_all,
     slug2_grid,
+    theta_of,
     threshold,
 )
 
@@ -52,6 +53,14 @@ def test_samples_of_one_law_agree_and_others_do_not():
     assert {"mean"} <= {row.what for row in beyond(fainter)}
     wider = compare("M500_3Myr", BANDS2, ours, clusters(rng, 1000, giant=0.5))
     assert {"mean", "sd", "p84"} <= {row.what for row in beyond(wider)}
+
+
+def test_sets_of_any_mass_are_read_by_their_names():
+    assert theta_of("M1e3_10Myr") == pytest.approx((3.0, 7.0))
+    assert theta_of("M500_3Myr") == pytest.approx(np.log10((500.0, 3e6)))
+    for name in ("M1e3", "M1e3_5Myr", "1e3_10Myr", "Mx_10Myr", "M1e3_10Myr_a"):
+        with pytest.raises(ValueError, match="is no set of clusters; expected M, a mass"):
+            theta_of(name)
 
 
 def test_refuses_what_was_not_run(tmp_path):

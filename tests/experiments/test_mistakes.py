@@ -1,5 +1,6 @@
 """Mistakes on purpose: each must end with exit code 2 and one line that says what to do."""
 
+import importlib.resources
 import json
 import pathlib
 import re
@@ -8,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from astropy.table import Table
-from tests.helpers import run
+from tests.helpers import COLUMN_MAP, COLUMNS, run
 
 from starcensus.experiments.cli import main as cli
 from starcensus.networks import MLP
@@ -49,36 +50,26 @@ name = "main"
 selection = "all"
 population = "simple"
 """
-COLUMN_MAP = """
-id = "id"
-[mass]
-column = "mass"
-unit = "Msun"
-sigma = "e_mass"
-[age]
-column = "age"
-unit = "yr"
-sigma = "e_age"
-[a_v]
-column = "av"
-unit = "mag"
-sigma = "e_av"
+POPULATION = """
+kind = "population"
+bounds = { log_mass = [3.0, 6.0], log_age = [6.0, 9.0], a_v = [0.0, 2.0] }
+mass = { kind = "power_law", alpha_m = -2.0 }
+age = { kind = "constant" }
+extinction = { kind = "nodes", nodes = [0.0, 1.0, 2.0] }
 """
-COLUMNS = {
-    "id": ["a", "b", "c"],
-    "mass": [1e4, 2e4, 5e4],
-    "e_mass": [1e3, 2e3, 5e3],
-    "age": [1e7, 3e7, 1e8],
-    "e_age": [1e6, 3e6, 1e7],
-    "av": [0.1, 0.5, 1.0],
-    "e_av": [0.1, 0.1, 0.1],
-}
 
 
 def write_project(folder: pathlib.Path) -> None:
     (folder / "experiment.toml").write_text(EXPERIMENT)
     (folder / "map.toml").write_text(COLUMN_MAP)
     write_columns(folder, COLUMNS)
+    library = 'kind = "library"\nn = 2\n[theta]\nkind = "log_uniform"\n'
+    (folder / "library.toml").write_text(library)
+    (folder / "many.toml").write_text(library.replace("n = 2", f"n = {10**15}"))
+    (folder / "utf16.toml").write_text(library, encoding="utf-16")
+    (folder / "population.toml").write_text(POPULATION)
+    coverage = importlib.resources.files("starcensus.experiments") / "examples" / "coverage.toml"
+    (folder / "coverage.toml").write_text(coverage.read_text())
     limit = MagnitudeLimit.default(domain=Box((3.0, 6.0), (7.0, 9.0), (0.0, 2.0)))
     save_selection(limit, folder / "limit.h5")
 
@@ -151,6 +142,7 @@ def both(*changes: Callable[[pathlib.Path], None]) -> Callable[[pathlib.Path], N
 
 
 LIMIT = replace('selection = "all"', 'selection = "limit"')
+MAGNITUDE = '[selections.all]\nkind = "magnitude"\n[selections.all.options]\n'
 MISTAKES: dict[str, tuple[Callable[[pathlib.Path], None], str]] = {
     "bad TOML": (write("experiment.toml", "title = "), r"experiment\.toml: not valid TOML"),
     "unknown top-level key": (
@@ -176,6 +168,26 @@ MISTAKES: dict[str, tuple[Callable[[pathlib.Path], None], str]] = {
     "bounds reversed": (
         replace("log_mass = [3.0, 6.0]", "log_mass = [6.0, 3.0]"),
         r"limits of log_mass are \(6, 3\)",
+    ),
+    "bounds through the catalogue": (
+        replace("log_mass = [3.0, 6.0]", "log_mass = [4.6, 6.0]"),
+        r"2 of 3 clusters .* below the population's bound log_mass = 4\.6.*--log-mass LOW,HIGH",
+    ),
+    "masses in solar masses": (
+        replace("log_mass = [3.0, 6.0]", "log_mass = [1e3, 1e6]"),
+        r"simple\.bounds.*if these are M_sun, write 3 to 6",
+    ),
+    "ages in years": (
+        replace("log_age = [6.0, 9.0]", "log_age = [1e6, 1e9]"),
+        r"simple\.bounds.*if these are yr, write 6 to 9",
+    ),
+    "seed of many digits": (
+        replace("seed = 1", f"seed = {2**70}"),
+        r"seed: Input should be less than 4611686018427387904",
+    ),
+    "path with an asterisk": (
+        replace('path = "catalogue.csv"', 'path = "*.csv"'),
+        r"catalogue: no file \*\.csv in .*--data",
     ),
     "nodes against bounds": (
         replace("nodes = [0.0, 1.0, 2.0]", "nodes = [0.0, 1.0, 3.0]"),
@@ -214,6 +226,38 @@ MISTAKES: dict[str, tuple[Callable[[pathlib.Path], None], str]] = {
     "unknown sampler key": (
         replace("[[fits]]", "[sampler]\nchains = 4\n[[fits]]"),
         r"sampler\.chains: unknown key",
+    ),
+    "number in quotes": (
+        replace("[[fits]]", '[sampler]\nn_samples = "400"\n[[fits]]'),
+        r"sampler\.n_samples is '400'; expected a number, without quotes",
+    ),
+    "number in quotes in a list": (
+        replace("log_age = [6.0, 9.0]", 'log_age = ["6.0", 9.0]'),
+        r"bounds\.log_age\.0 is '6\.0'; expected a number",
+    ),
+    "number in quotes of a law": (
+        replace("alpha_m = -2.0", 'alpha_m = "-2.0"'),
+        r"mass: alpha_m is '-2\.0'; expected a number",
+    ),
+    "number in quotes of an operator": (
+        replace('[selections.all]\nkind = "complete"', MAGNITUDE + 'limit_mag = "24"'),
+        r"limit_mag is '24'; expected a number",
+    ),
+    "number in quotes of a reader": (
+        replace('"table"\noptions = { column_map = "map.toml" }', '"legus"\noptions.r_v = "3.1"'),
+        r"r_v is '3\.1'; expected a number",
+    ),
+    "true for a number": (
+        replace("seed = 1", "seed = true"),
+        r"seed is True; expected a number",
+    ),
+    "misspelled option of an operator": (
+        replace('[selections.all]\nkind = "complete"', MAGNITUDE + "limt_mag = 24"),
+        r"kind 'magnitude' has no option limt_mag; it has band, limit_mag",
+    ),
+    "exact values with a floor": (
+        replace("[[fits]]", '[errors]\nmode = "none"\nmissing = "floor"\n[[fits]]'),
+        r"errors\.mode = 'none'.*errors\.missing = 'floor'.*leave one of them out",
     ),
     "negative floor": (
         replace("[[fits]]", "[errors]\nfloor = [0.1, -0.1, 0.1]\n[[fits]]"),
@@ -332,6 +376,85 @@ COMMANDS: dict[str, tuple[list[str], str]] = {
         ["selection", "predict", "limit.h5", "--log-mass", "9", "--log-age", "8", "--a-v", "0"],
         r"outside the domain of MagnitudeLimit.*log_mass = 9",
     ),
+    "unknown option": (["fit", "--sed", "3"], r"^starcensus fit: No such option: --sed .*--seed"),
+    "unknown command": (["fti"], r"^starcensus: No such command 'fti'.*fit"),
+    "missing option": (
+        ["quickstart"],
+        r"^starcensus quickstart: Missing option '--out'; `starcens",
+    ),
+    "word for a number": (
+        ["run", "experiment.toml", "--out", "out", "--workers", "two"],
+        r"^starcensus run: Invalid value for '--workers'.*two",
+    ),
+    "own module that registers nothing": (
+        ["run", "experiment.toml", "--out", "out", "--allow-own", "numpy"],
+        r"--allow-own numpy: registers nothing",
+    ),
+    "no seed at all": (
+        [
+            "fit",
+            "catalogue.csv",
+            "--out",
+            "out",
+            "--selection",
+            "complete",
+            "--population",
+            "population.toml",
+            "--seed",
+            "-3",
+        ],
+        r"seed: Input should be greater than or equal to 0",
+    ),
+    "library into a folder": (
+        ["simulate", "library", "library.toml", "--out", "."],
+        r": is a folder; expected the name of a file to write",
+    ),
+    "more clusters than there are": (
+        ["simulate", "library", "many.toml", "--out", "many.h5"],
+        r"n is 1000000000000000; a library holds at most 1,000,000,000 clusters",
+    ),
+    "no catalogues": (
+        ["calibrate", "coverage.toml", "--n", "0", "--out", "out"],
+        r"n_catalogues = 0; expected 1 or more",
+    ),
+    "no step": (
+        [
+            "selection",
+            "marginalise",
+            "--network",
+            "limit.h5",
+            "--library",
+            "l.h5",
+            "--out",
+            "m.h5",
+            "--log-mass",
+            "2,6,0",
+        ],
+        r"log_mass\.step: Input should be greater than 0",
+    ),
+    "a step of nothing": (
+        [
+            "selection",
+            "marginalise",
+            "--network",
+            "limit.h5",
+            "--library",
+            "l.h5",
+            "--out",
+            "m.h5",
+            "--log-mass",
+            "2,6,1e-12",
+        ],
+        r"log_mass: step is 1e-12, which makes 4e\+12 nodes",
+    ),
+    "UTF-16": (
+        ["simulate", "library", "utf16.toml", "--out", "many.h5"],
+        r"utf16\.toml: is not text in UTF-8",
+    ),
+    "a name of 5,000 characters": (
+        ["simulate", "library", "library.toml", "--out", "x" * 5000],
+        r"cannot write x{100,300}…: File name too long",
+    ),
     "population file missing": (
         ["fit", "catalogue.csv", "--out", "out", "--selection", "complete", "--population", "p"],
         r"p: there is no such population file",
@@ -343,12 +466,30 @@ COMMANDS: dict[str, tuple[list[str], str]] = {
 def test_mistaken_command(name, tmp_path, monkeypatch, capsys):
     arguments, pattern = COMMANDS[name]
     write_project(tmp_path)
-    known = {path.name for path in tmp_path.iterdir()} | {"none.toml", "out", "map.toml/out", "."}
+    known = {path.name for path in tmp_path.iterdir()} | {
+        "none.toml",
+        "out",
+        "map.toml/out",
+        ".",
+        "many.h5",
+    }
     full = [str(tmp_path / a) if a in known else a for a in arguments]
     code = run(monkeypatch, *full)
     message = capsys.readouterr().err
     assert code == 2, message
+    assert message.count("\n") == 1, message
     assert re.search(pattern, message), message
+
+
+@pytest.mark.parametrize("kind", ["galaxy", "survey"])
+def test_a_missing_extra_leaves_nothing_behind(kind, tmp_path, monkeypatch, capsys):
+    examples = pathlib.Path(cli.__file__).parents[1] / "examples"
+    path = next(p for p in sorted(examples.rglob("*.toml")) if f'kind = "{kind}"' in p.read_text())
+    monkeypatch.setattr("starcensus.extras.importlib.util.find_spec", lambda name: None)
+    out = tmp_path / ("out.h5" if kind == "survey" else "out")
+    assert run(monkeypatch, "run", path, "--out", out) == 2
+    assert "pip install 'starcensus[images]'" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_bug_is_a_traceback(tmp_path, monkeypatch):

@@ -13,7 +13,6 @@ from astropy.table import Table
 
 from starcensus.experiments.cli import main as cli
 from starcensus.selection.injection import InjectionTable
-from starcensus.selection.injection import run as injections
 from starcensus.selection.pipeline import PIPELINES
 from starcensus.simulate import ClusterLibrary, Frame, write_frame
 from starcensus.simulate.images.frame import BandImage
@@ -80,8 +79,6 @@ radii_pc = [1.0]
 
 
 def run(monkeypatch, *arguments: object) -> int | str | None:
-    # A command is a process of its own, and keeps no injector of another.
-    injections._injector.cache_clear()
     monkeypatch.setattr("sys.argv", ["starcensus", *map(str, arguments)])
     with pytest.raises(SystemExit) as stopped:
         cli.main()
@@ -182,7 +179,7 @@ def test_two_workers_make_the_same_table(project, monkeypatch):
             'PIPELINES.register("NAME")(subprocess.getoutput)',
             "is no dataclass",
         ),
-        ("class NotRegistered: ...", "is no pipeline"),
+        ("class NotRegistered: ...", "registers nothing"),
     ],
 )
 def test_modules_that_give_no_pipeline(code, message, project, monkeypatch, capfd):

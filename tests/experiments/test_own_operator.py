@@ -12,7 +12,6 @@ from starcensus.selection import (
     ActsOn,
     Box,
     Outside,
-    ProductSelection,
     load_selection,
 )
 
@@ -25,8 +24,6 @@ sigma = [0.1, 0.1, 0.1]
 kind = "test_mass_limit"
 options = { limit = 3.8 }
 acts_on = "truth"
-recorded_limits = { log_mass = [3.5, 6.0], log_age = [6.0, 9.5], a_v = [0.0, 3.0] }
-limits_sigma = [0.1, 0.1, 0.1]
 [population]
 bounds = { log_mass = [3.0, 6.5], log_age = [6.0, 9.5], a_v = [0.0, 3.0] }
 mass = { kind = "schechter" }
@@ -55,11 +52,11 @@ def test_a_mock_is_drawn_with_it_and_its_file_is_loaded(tmp_path):
     (tmp_path / "own.toml").write_text(MOCK)
     open_job(tmp_path / "own.toml", tmp_path / "out").perform()
     assert (tmp_path / "out" / "catalogue.ecsv").is_file()
-    product = load_selection(tmp_path / "out" / "operator.h5")
-    assert isinstance(product, ProductSelection) and isinstance(product.first, MassLimit)
-    assert product.first.limit == 3.8 and product.acts_on == "truth"
-    assert product.first.domain == Box((3.0, 6.5), (6.0, 9.5), (0.0, 3.0))
-    np.testing.assert_allclose(product.p_sel(3.8, 8.0, 1.0), 0.5, atol=2e-3)
+    operator = load_selection(tmp_path / "out" / "operator.h5")
+    assert isinstance(operator, MassLimit)
+    assert operator.limit == 3.8 and operator.acts_on == "truth"
+    assert operator.domain == Box((3.0, 6.5), (6.0, 9.5), (0.0, 3.0))
+    np.testing.assert_allclose(operator.p_sel(3.8, 8.0, 1.0), 0.5)
 
 
 def test_a_kind_that_there_is_not_is_refused_with_those_that_are():

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 
@@ -111,3 +112,30 @@ def test_the_programs_longest_unused_go_when_there_are_too_many(tmp_path: pathli
     os.utime(tmp_path / "program0-cache", (2000, 1000))  # used again
     trim(tmp_path, 250, "*-cache")
     assert {path.name for path in tmp_path.iterdir()} == {"program0-cache", "program4-cache"}
+
+
+STOPPED = """
+import os, signal, sys, time
+from starcensus.experiments.cli.process import stoppable
+from starcensus.files import replacing
+# A shell's background jobs ignore SIGINT, and so does what they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+with stoppable(), replacing("result.txt") as temporary:
+    temporary.write_text("half")
+    os.kill(os.getpid(), signal.%s)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+def test_a_signal_ends_a_command_with_a_word(tmp_path: pathlib.Path, name: str):
+    done = subprocess.run(
+        [sys.executable, "-c", STOPPED % name],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 128 + getattr(signal, name)
+    assert done.stderr.startswith(f"starcensus: stopped by {name}; what was finished is kept")
+    assert done.stderr.count("\n") == 1 and not list(tmp_path.iterdir())

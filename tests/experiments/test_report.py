@@ -1,7 +1,6 @@
 """The report of a fit: what is on the page, what it refuses, and whether a browser shows it."""
 
 import dataclasses
-import html
 import html.parser
 import json
 import pathlib
@@ -86,7 +85,7 @@ def nodes_of(axis: str) -> np.ndarray:
     return low + (high - low) * (np.arange(n) + 0.5) / n
 
 
-def tree_of(shift: float = 0.0, n_draws: int = 60):
+def tree_of(shift: float = 0.0, n_draws: int = 60, n_clusters: int = N_CLUSTERS):
     """A tree as a fit writes it, of two chains; `shift` moves every scalar."""
     rng = np.random.default_rng(1)
     shape = (2, n_draws)
@@ -101,10 +100,12 @@ def tree_of(shift: float = 0.0, n_draws: int = 60):
         shares[axis] = weight / weight.sum()
     joint = np.einsum("m,t,a->mta", *shares.values()) * p_sel
     edges = {axis: np.linspace(*BOUNDS[axis], 8) for axis in AXES}
-    pick = rng.choice(joint.size, size=N_CLUSTERS, p=joint.ravel() / joint.sum())
-    theta = np.stack([m.ravel()[pick] for m in mesh], axis=1) + 0.02 * rng.normal(size=(120, 3))
+    pick = rng.choice(joint.size, size=n_clusters, p=joint.ravel() / joint.sum())
+    theta = np.stack([m.ravel()[pick] for m in mesh], axis=1) + 0.02 * rng.normal(
+        size=(n_clusters, 3)
+    )
     scale = N_POPULATION * 10 ** (0.05 * rng.normal(size=(1, 40, 1)))
-    predictive = {"n_catalogued": rng.poisson(N_CLUSTERS, size=(1, 40))}
+    predictive = {"n_catalogued": rng.poisson(n_clusters, size=(1, 40))}
     observed: dict[str, np.ndarray] = {
         "theta": theta,
         "theta_low": theta - 0.1,
@@ -132,7 +133,7 @@ def tree_of(shift: float = 0.0, n_draws: int = 60):
             for axis in AXES
         },
         "p_sel": p_sel,
-        "object_ess": rng.uniform(10, 30, size=N_CLUSTERS),
+        "object_ess": rng.uniform(10, 30, size=n_clusters),
     }
     dims = {"theta": ["cluster", "axis"], "p_sel": [f"at_{axis}" for axis in AXES]}
     for axis in AXES:
@@ -152,9 +153,11 @@ def tree_of(shift: float = 0.0, n_draws: int = 60):
     return tree
 
 
-def write_fit(folder: pathlib.Path, shift: float = 0.0, **extra: object) -> pathlib.Path:
+def write_fit(
+    folder: pathlib.Path, shift: float = 0.0, n_clusters: int = N_CLUSTERS, **extra: object
+) -> pathlib.Path:
     folder.mkdir(parents=True, exist_ok=True)
-    tree_of(shift).to_netcdf(folder / "posterior.nc")
+    tree_of(shift, n_clusters=n_clusters).to_netcdf(folder / "posterior.nc")
     summary = {
         "n_clusters": N_CLUSTERS,
         "wall_s": 12.3,
@@ -289,6 +292,14 @@ def test_what_was_fitted(page):
     assert "stands in the likelihood once" in text
     assert "normal, −2 ± 0.5, above −4" in text
     assert "fixed at −0.9" in text
+
+
+def test_wide_tables_scroll_and_words_have_the_units_of_the_figures(page):
+    """Figures are per dex; on a narrow screen what does not fit can be reached, by keyboard too."""
+    assert page.count("<table") == page.count('<div class="wide" tabindex="0"><table') > 5
+    assert re.search(r"\.wide \{ overflow-x: auto", page)
+    words = html.unescape(re.sub(r"<[^>]+>", "", page))
+    assert "dN/d log T is T dN/dT times ln 10" in words
 
 
 def test_answer_in_words(page):

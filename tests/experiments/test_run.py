@@ -3,6 +3,9 @@
 import json
 import pathlib
 import shutil
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 
 import numpy as np
@@ -57,7 +60,8 @@ population = "simple"
 n_warmup = 60
 n_samples = 60
 """
-DOMAIN = Box((3.0, 6.0), (6.0, 9.0), (0.0, 2.0))
+# It ends inside the bounds, so that the second fit has another quadrature than the first.
+DOMAIN = Box((3.0, 6.0), (6.0, 8.95), (0.0, 2.0))
 
 
 def job(path: pathlib.Path, out: pathlib.Path) -> Job:
@@ -145,6 +149,12 @@ def retrain(project: pathlib.Path) -> None:
     write_limit(project, 23.0)
 
 
+def another_catalogue(project: pathlib.Path) -> None:
+    path = project / "mock" / "catalogue.ecsv"
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join(lines[:-1]) + "\n")
+
+
 def edit(old: str, new: str) -> Callable[[pathlib.Path], None]:
     def change(project: pathlib.Path) -> None:
         text = (project / "fit.toml").read_text()
@@ -158,11 +168,18 @@ def edit(old: str, new: str) -> Callable[[pathlib.Path], None]:
     ("change", "kept"),
     [
         (retrain, {"first"}),
+        (another_catalogue, set()),
         (edit("seed = 3", "seed = 4"), set()),
         (edit('title = "tiny"', 'title = "other words"'), {"first", "second"}),
         (edit("n_samples = 60", "n_samples = 61"), set()),
     ],
-    ids=["another operator in the same file", "another seed", "another title", "more samples"],
+    ids=[
+        "another operator in the same file",
+        "another catalogue",
+        "another seed",
+        "another title",
+        "more samples",
+    ],
 )
 def test_what_a_fit_depends_on_invalidates_it(
     project, finished, tmp_path, monkeypatch, change, kept
@@ -177,7 +194,8 @@ def test_what_a_fit_depends_on_invalidates_it(
         raise Asked
 
     monkeypatch.setattr(fits, "fit", stub)
-    before = {name: (project / name).read_bytes() for name in ("fit.toml", "limit.h5")}
+    files = "fit.toml", "limit.h5", "mock/catalogue.ecsv"
+    before = {name: (project / name).read_bytes() for name in files}
     out = shutil.copytree(finished[0], tmp_path / "out")
     try:
         change(project)
@@ -218,3 +236,45 @@ def test_quickstart_recovers_the_truth_and_its_twin_does_not(tmp_path):
             missed += not low < float(true) < high
     assert missed >= 5
     assert (tmp_path / "report.html").stat().st_size > 100_000
+
+
+def command(project: pathlib.Path, out: pathlib.Path) -> subprocess.Popen[str]:
+    words = "run", str(project / "fit.toml"), "--out", str(out)
+    code = "from starcensus.experiments.cli.main import main; main()"
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen([sys.executable, "-c", code, *words], text=True, **pipes)  # pyright: ignore
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_gives_the_same_bytes_when_it_is_run_again(project, tmp_path):
+    """Killed at the start, before and after the first fit, and while the report is written."""
+    whole, out = tmp_path / "whole", tmp_path / "killed"
+    first = command(project, whole)
+    _, error = first.communicate(timeout=300)
+    assert first.returncode == 0, error
+    for seen in ("provenance.json", "run.json", "second/provenance.json", "second/posterior.nc"):
+        running = command(project, out)
+        while not (out / seen).exists():
+            assert running.poll() is None
+            time.sleep(0.02)
+        running.kill()
+        running.communicate(timeout=60)
+    again = command(project, out)
+    _, error = again.communicate(timeout=300)
+    assert again.returncode == 0, error
+    for name in ("posterior.nc", "selection.h5", "second/posterior.nc", "second/selection.h5"):
+        assert (out / name).read_bytes() == (whole / name).read_bytes(), name
+    assert not [path for path in out.rglob(".*") if path.is_file()]
+
+
+@pytest.mark.slow
+def test_a_folder_that_vanishes_is_said_in_a_line(project, tmp_path):
+    out = tmp_path / "gone"
+    running = command(project, out)
+    while not (out / "provenance.json").exists():
+        assert running.poll() is None
+        time.sleep(0.02)
+    shutil.rmtree(out)
+    _, error = running.communicate(timeout=300)
+    assert "Traceback" not in error, error[-2000:]
+    assert running.returncode == 0 or "gone" in error

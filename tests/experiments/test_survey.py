@@ -5,6 +5,7 @@ import pathlib
 
 import numpy as np
 import pytest
+from astropy.io import fits
 
 from starcensus.experiments.jobs._images import Survey
 from starcensus.experiments.schema._base import ConfigError, parse
@@ -151,3 +152,36 @@ def test_profiles_of_model_clusters():
         parsed(text + 'kind = "king"\neta = 2')
     with pytest.raises(ConfigError, match=r"concentration"):
         parsed(text + 'kind = "king"\nconcentration = 0.1')
+
+
+def test_options_of_surface_brightness_go_with_a_list_of_paths(tmp_path):
+    """NIRCam's i2d: of all bands in [images.read], of one in [images.read_band.BAND]."""
+    for name in ("F150W", "F200W"):
+        keys = {"INSTRUME": "NIRCAM", "FILTER": name, "PUPIL": "CLEAR", "TEXPTIME": 1200.0}
+        primary = fits.PrimaryHDU()
+        primary.header.update(keys)
+        image = fits.ImageHDU(np.full((20, 30), 0.5, np.float32), name="SCI")
+        image.header.update({"BUNIT": "MJy/sr", "PIXAR_SR": 2.25e-14, "PHOTMJSR": 2.0})
+        fits.HDUList([primary, image]).writeto(tmp_path / f"{name}_i2d.fits")
+    text = """
+    [images]
+    paths = ["F150W_i2d.fits", "F200W_i2d.fits"]
+    distance_modulus = 29.0
+    pixel_scale_arcsec = 0.031
+    [images.read]
+    gain = 2.0
+    read_noise_e = 12.0
+    n_exposures = 4
+    ab_minus_vega = 1.2
+    [images.read_band.NIRCAM_F200W]
+    ab_minus_vega = 1.7
+    [pipeline]
+    kind = "legus"
+    """
+    frame = Survey(parsed(text), Sources(tmp_path)).frame
+    assert frame.bands == ("NIRCAM_F150W", "NIRCAM_F200W")
+    assert frame.images[0].data[0, 0] == pytest.approx(0.5)
+    apart = [i.zero_point_ab - i.zero_point for i in frame if i.zero_point_ab is not None]
+    assert apart == pytest.approx([1.2, 1.7])
+    with pytest.raises(ValueError, match=r"n_exposures.*\[images\.read_band\.NIRCAM_F150W\]"):
+        _ = Survey(parsed(text.replace("n_exposures = 4", "")), Sources(tmp_path)).frame

@@ -182,6 +182,38 @@ def test_expected_count_against_nested_adaptive_quadrature():
     assert float(expected_count(population, grid)) == pytest.approx(truth, rel=1e-6)
 
 
+class OfDust(Logistic):
+    """A limit on extinction that rises with age; masses do not count."""
+
+    def _members_inside(
+        self, log_mass: Float[Array, "n"], log_age: Float[Array, "n"], a_v: Float[Array, "n"]
+    ) -> Float[Array, "member n"]:
+        return jax.nn.sigmoid((log_age - 7.5 - 2 * (a_v - 0.5)) / self.width)[None]
+
+
+def test_extinction_that_depends_on_age_against_nested_adaptive_quadrature():
+    """Catches p(A_V | age) taken at one age: the share detected would be off by 8%."""
+    mass_age = Separable(PowerLaw(MASS, -2.0), PowerLawAge(AGE, -0.6))
+    selection = OfDust(EVERYWHERE)
+
+    def share(slope: float) -> float:
+        def integrand(a: float, t: float) -> float:
+            sigma = 0.5 * 10 ** (slope * (t - 7))
+            dust = math.exp(-((a / sigma) ** 2) / 2) / (sigma * math.erf(2 / sigma / math.sqrt(2)))
+            passed = 1 / (1 + math.exp((7.5 - t + 2 * (a - 0.5)) / 0.2))
+            return math.sqrt(2 / math.pi) * dust * 10 ** (0.4 * (t - 6)) * passed
+
+        norm = (10**1.2 - 1) / (0.4 * LN10)
+        options = {"epsabs": 1e-10, "epsrel": 1e-8}
+        return scipy.integrate.nquad(integrand, [A_V, AGE], opts=[options] * 2)[0] / norm
+
+    dust = HalfNormal(A_V, 0.5, -0.3, age_dependent=True)
+    population = Population(mass_age, dust, 2.0)
+    found = float(selection_grid(selection, population).detected_fraction(population))
+    assert found == pytest.approx(share(-0.3), rel=1e-5)
+    assert abs(share(0.0) / found - 1) > 0.05
+
+
 @pytest.mark.parametrize(("make", "tolerance"), [(with_kinks, 1e-6), (disrupted, 1e-6)])
 def test_the_default_quadrature_resolves_a_fifth_of_a_magnitude(make, tolerance: float):
     selection = Logistic(EVERYWHERE)

@@ -15,6 +15,7 @@ from starcensus.files import (
     checksum,
     existing,
     parse_toml,
+    prepare_file,
     prepare_folder,
     read_json,
     read_text,
@@ -215,3 +216,18 @@ def test_a_folder_of_the_kernel_cannot_be_written_by_anyone():
 def test_a_checksum_is_sha256(tmp_path: pathlib.Path):
     (tmp_path / "a").write_bytes(b"abc")
     assert checksum(tmp_path / "a") == ABC
+
+
+@pytest.mark.parametrize("name", [".", "..", "/", "folder", "folder/"])
+def test_a_folder_is_no_file_to_write(tmp_path: pathlib.Path, name: str):
+    (tmp_path / "folder").mkdir()
+    place = name if name in (".", "..", "/") else tmp_path / name
+    with pytest.raises(FileError, match="is a folder; expected the name of a file to write"):
+        prepare_file(place)
+
+
+def test_a_file_to_write_gets_its_folder_or_a_word(tmp_path: pathlib.Path):
+    assert prepare_file(tmp_path / "a" / "b.h5").parent.is_dir()
+    with pytest.raises(FileError, match=r"cannot write .*…: File name too long") as said:
+        prepare_file(tmp_path / ("x" * 5000 + ".h5"))
+    assert len(str(said.value)) < 500

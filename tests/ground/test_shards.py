@@ -338,3 +338,25 @@ def test_tasks_are_not_all_taken_at_once():
     assert first[1] == first[0] ** 2 and len(taken) < 10
     rest = dict(results)
     assert {**rest, first[0]: first[1]} == {i: i * i for i in range(100)}
+
+
+def test_a_worker_of_another_version_does_nothing(out: pathlib.Path, monkeypatch):
+    """A Dask worker elsewhere would else make clusters of another law, under this run's key."""
+    monkeypatch.setattr("starcensus.shards.code_version", lambda: "0.0.1 another")
+    with pytest.raises(RunError, match=r"has starcensus \d.*asked it 0\.0\.1 another; give both"):
+        sharded().run(out, Work(workers=2, shard_size=5))
+    assert not out.exists()
+
+
+def test_workers_end_with_the_run(out: pathlib.Path, tmp_path: pathlib.Path):
+    """What stops a run does not wait for shards on their way, which may take an hour."""
+
+    def full(*_: object) -> None:
+        raise FileError("the disk is full")
+
+    run = sharded(save=full, fail_at=22, how="wait", apart=True)
+    started = time.monotonic()
+    with pytest.raises(FileError, match="full"):
+        run.run(out, Work(workers=2, shard_size=12))
+    assert time.monotonic() - started < 30
+    assert not multiprocessing.active_children()

@@ -33,6 +33,21 @@ def test_contradictory_limits_are_refused(axis: str, limits: tuple[float, float]
         dataclasses.replace(BOX, **{axis: limits})
 
 
+@pytest.mark.parametrize(
+    ("limits", "advice"),
+    [
+        ({"log_mass": (1e3, 1e6)}, "if these are M_sun, write 3 to 6"),
+        ({"log_age": (1e6, 1e9)}, "if these are yr, write 6 to 9"),
+        ({"log_age": (1.0, 500.0)}, "expected log10 yr, between 2 and 12"),
+        ({"a_v": (0.0, 300.0)}, "expected mag, between -10 and 100"),
+    ],
+)
+def test_limits_in_other_units_are_refused(limits: dict, advice: str):
+    """They made quadratures of 136 GiB."""
+    with pytest.raises(ValueError, match=advice):
+        dataclasses.replace(BOX, **limits)
+
+
 @pytest.mark.parametrize("axis", AXES)
 @pytest.mark.parametrize("value", [None, 3, [1], [1, 2, 3], "ab"])
 def test_a_table_that_is_no_box_is_refused(axis: str, value: object):

@@ -83,7 +83,7 @@ def simple_fit(simple_population: Population, survey: RecordedSelection) -> Fitt
     kept = in_bounds(mock.catalogue, simple_population.box, settings.errors)
     objects = object_samples(kept, simple_population.box, settings.errors, survey)
     sampler = Sampler(model, grid, settings.sampler)
-    result = fit(mock.catalogue, survey, model, settings, sampler=sampler)
+    result = fit(mock.catalogue, survey, model, settings)
     return Fitted(mock, survey, model, settings, grid, objects, sampler, result)
 
 
@@ -105,7 +105,7 @@ def pareto_fit(form: str, population: Population) -> Fitted:
     kept = in_bounds(mock.catalogue, population.box, settings.errors)
     objects = object_samples(kept, population.box, settings.errors, selection)
     sampler = Sampler(model, grid, settings.sampler)
-    result = fit(mock.catalogue, selection, model, settings, sampler=sampler)
+    result = fit(mock.catalogue, selection, model, settings)
     return Fitted(mock, selection, model, settings, grid, objects, sampler, result)
 
 
@@ -113,7 +113,7 @@ def pareto_fit(form: str, population: Population) -> Fitted:
 def pareto(request: pytest.FixtureRequest) -> Fitted:
     """Masses from 10^3 to 10^13: for slopes below −1.5 as good as unbounded."""
     population = Population(
-        Separable(PowerLaw((3.0, 13.0), -2.0), Constant((6.0, 8.0))),
+        Separable(PowerLaw((3.0, 11.0), -2.0), Constant((6.0, 8.0))),
         NodesExtinction((0.0, 2.0)),
         2.0,
     )

@@ -19,6 +19,7 @@ from starcensus.forward import (
 )
 from starcensus.forward.mock import mock_catalogue
 from starcensus.inference import (
+    BoundsError,
     ErrorSettings,
     FitSettings,
     GridPosteriors,
@@ -240,13 +241,10 @@ def test_bounds_beyond_the_prior_are_refused_and_draws_beyond_it():
             act(BOX)
 
 
-def test_objects_outside_the_bounds_are_skipped_and_counted():
+def test_objects_far_outside_the_bounds_are_named():
     given = draws_under_a_prior(50)
-    kept = given.inside(Box((4.4, 6.0), (6.0, 9.0), (0.0, 2.0)))
-    assert list(kept.ids) == ["b"] and kept.counts.tolist() == [50]
-    assert (kept.steps[-1].n_before, kept.steps[-1].n_after) == (3, 1)
-    with pytest.raises(ObjectsError, match="none of the 3 objects"):
-        given.inside(Box((5.8, 6.0), (6.0, 6.1), (0.0, 0.1)))
+    with pytest.raises(BoundsError, match=r"2 of 3 clusters .* below .*log_mass = 4\.4 .*is a "):
+        given.inside(Box((4.4, 6.0), (6.0, 9.0), (0.0, 2.0)))
 
 
 def test_files_that_are_no_posteriors_are_refused(tmp_path):

@@ -20,7 +20,7 @@ from starcensus.inference import (
 )
 from starcensus.inference.identity import fingerprint, grid_of, model_digest, rules_of
 from starcensus.inference.objects import padded_size
-from starcensus.selection import complete
+from starcensus.selection import MagnitudeLimit, RecordedSelection, with_outside
 
 
 def test_another_catalogue_of_the_same_padded_size_compiles_nothing(simple_fit):
@@ -42,7 +42,9 @@ def test_another_catalogue_of_the_same_padded_size_compiles_nothing(simple_fit):
 
     before = compiled()
     assert min(before) >= 1
-    fit(fewer, complete(population.box), PopulationModel(population), simple_fit.settings)
+    rule = MagnitudeLimit.default("F555W", limit_mag=23.1, width_mag=0.2)
+    other = RecordedSelection(with_outside(rule, "zero"), (0.1, 0.1, 0.1))
+    fit(fewer, other, PopulationModel(population), simple_fit.settings)
     assert compiled() == before
 
 

@@ -34,7 +34,7 @@ from starcensus.inference.diagnostics import diagnose
 from starcensus.inference.laplace import laplace
 from starcensus.inference.sampling import Draws
 from starcensus.selection import Box, MagnitudeLimit, SelectionDomainError, complete
-from starcensus.selection.catalogue import Catalogue, CatalogueError
+from starcensus.selection.catalogue import Catalogue, CatalogueError, ThetaRange
 
 SHAPE = (4, 500)
 
@@ -81,6 +81,20 @@ def test_good_draws_converge():
     assert "0 transitions diverged" in found.verdict()
     assert found.min_object_ess == 25.0
     assert 1.5 < found.min_bfmi < 2.5
+
+
+def test_a_posterior_that_moves_with_the_samples_of_its_clusters_is_not_converged():
+    still = diagnose(values(), draws(), GOOD_ESS, 7, object_shift={"log_n": -0.24})
+    assert still.converged and still.max_object_shift == 0.24
+    moved = diagnose(values(), draws(), GOOD_ESS, 7, object_shift={"log_n": -0.26, "x": 0.1})
+    assert moved.failures == (
+        "log_n moves by -0.26 standard deviations with other samples of each cluster, "
+        "more than 0.25; raise errors.n_samples",
+    )
+    of_nodes = diagnose(values(), draws(), GOOD_ESS, 7, node_error=0.2)
+    assert "ln L changes by 0.2 between draws" in of_nodes.failures[0]
+    assert diagnose(values(), draws(), GOOD_ESS, 7, node_error=0.09).converged
+    assert diagnose(values(), draws(), GOOD_ESS, 7).max_object_shift == 0.0
 
 
 @pytest.mark.parametrize(
@@ -221,13 +235,17 @@ def test_fit_refuses_an_empty_catalogue():
     population = box_population()
     with pytest.raises(CatalogueError, match=r"some\.fits: no cluster is left to fit"):
         refuse(rows(GOOD_ROWS[:0]), complete(population.box), population)
+    cut = ThetaRange(log_mass=(5.5, 6.0))(ThetaRange(a_v=(0.0, 2.0))(rows(GOOD_ROWS)))
+    took = r"the cut 'theta_range' took the last 2 \(5.5 <= log_mass <= 6; 0 failed for NaN\)"
+    with pytest.raises(CatalogueError, match=took):
+        refuse(cut, complete(population.box), population)
 
 
 @pytest.mark.parametrize("mode", ["none", "published"])
 def test_fit_refuses_rows_without_estimates(mode):
     population = box_population()
     theta = np.vstack([GOOD_ROWS, np.full((1, 3), np.nan)])
-    settings = FitSettings(errors=ErrorSettings(mode=mode, missing="floor"))
+    settings = FitSettings(errors=ErrorSettings(mode=mode))
     with pytest.raises(CatalogueError, match="1 of 3 rows have no estimate"):
         refuse(rows(theta), complete(population.box), population, settings)
 
@@ -286,6 +304,18 @@ def test_laplace_under_vmap():
         one = laplace(softplus_sum, start)
         np.testing.assert_allclose(many.mode[i], one.mode, rtol=1e-10)
         assert int(many.n_steps[i]) == int(one.n_steps)
+
+
+@pytest.mark.parametrize("n_starts", [2, 9])
+def test_laplace_evaluates_where_a_sampler_starts(n_starts):
+    begin = jnp.asarray([-2.0, 0.0, 3.0])
+    w = jnp.asarray(np.random.default_rng(0).normal(size=(n_starts, 3)))
+    found = laplace(softplus_sum, begin, starts=w)
+    assert int(found.n_steps) == int(laplace(softplus_sum, begin).n_steps)
+    whitened = jax.vmap(jax.value_and_grad(lambda w: softplus_sum(found.mode + found.scale @ w)))
+    u, gradient = whitened(w)
+    np.testing.assert_allclose(found.start_potential, u, rtol=1e-12)
+    np.testing.assert_allclose(found.start_gradient, gradient, rtol=1e-10, atol=1e-12)
 
 
 def test_laplace_says_when_it_does_not_converge():

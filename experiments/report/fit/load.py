@@ -68,7 +68,10 @@ class Quantity:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Run:
-    """A fit as its folder records it. Predictive arrays are (draw, bin or node), by axis."""
+    """A fit as its folder records it. Predictive arrays are (draw, bin or node), by axis.
+
+    `magnitudes`: of a fit of measured light, counts by magnitude and colour.
+    """
 
     folder: pathlib.Path
     info: Mapping[str, Any]
@@ -91,6 +94,7 @@ class Run:
     stats: Mapping[str, np.ndarray]
     bfmi: tuple[float, ...]
     comparisons: tuple["Comparison", ...] = ()
+    magnitudes: tuple["MagnitudeCounts", ...] = ()
 
     @property
     def scalars(self) -> tuple[Quantity, ...]:
@@ -103,6 +107,16 @@ class Run:
 
     def find(self, name: str) -> Quantity | None:
         return next((q for q in self.quantities if q.name == name), None)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class MagnitudeCounts:
+    """Observed and predicted counts by the magnitude in a band, or by a colour."""
+
+    name: str
+    edges: Float[np.ndarray, " edge"]
+    observed: Int[np.ndarray, " bin"]
+    predicted: Int[np.ndarray, "draw bin"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -145,7 +159,8 @@ def _load_one(folder: pathlib.Path) -> Run:
         raise ValueError(f"there is no file {path}; a report needs the folder of a finished fit")
     try:
         with xarray.open_datatree(path, engine="netcdf4") as tree:
-            return _from_tree(tree, folder, info, summary, provenance)
+            run = _from_tree(tree, folder, info, summary, provenance)
+        return dataclasses.replace(run, magnitudes=load_magnitudes(folder))
     except KeyError as missing:
         raise ValueError(
             f"{path} lacks {missing}; it was not written by a population fit of this version: "
@@ -153,6 +168,20 @@ def _load_one(folder: pathlib.Path) -> Run:
         ) from missing
     except (OSError, ValueError, TypeError, IndexError) as error:
         raise ValueError(f"{path} cannot be used ({error}); run the fit again") from error
+
+
+def load_magnitudes(folder: pathlib.Path) -> tuple[MagnitudeCounts, ...]:
+    """What `magnitudes.json` holds; nothing where there is none."""
+    counts = _read_json(folder / "magnitudes.json", required=False)
+    return tuple(
+        MagnitudeCounts(
+            name,
+            np.asarray(each["edges"], float),
+            np.asarray(each["observed"], int),
+            np.asarray(each["predicted"], int),
+        )
+        for name, each in counts.items()
+    )
 
 
 def _read_json(path: pathlib.Path, required: bool) -> dict[str, Any]:

@@ -155,7 +155,7 @@ def _typical_error(axes: Axes, run: Run) -> None:
     x, y = x0 + typical[1] + 0.04 * (x1 - x0), y1 - typical[0] - 0.25
     axes.errorbar(x, y, typical[0], typical[1], color=GREY, capsize=2, elinewidth=1.2)
     axes.annotate(
-        "typical published error",
+        "typical error" if run.magnitudes else "typical published error",
         (x + typical[1], y),
         (6, 0),
         textcoords="offset points",

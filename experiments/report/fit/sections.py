@@ -10,8 +10,10 @@ from starcensus.experiments.report.fit import comparison, record
 from starcensus.experiments.report.fit.answer import catalogued, median_extinction
 from starcensus.experiments.report.fit.checks import checks, checks_plot
 from starcensus.experiments.report.fit.correction import correct
+from starcensus.experiments.report.fit.ensemble import changes
 from starcensus.experiments.report.fit.functions import functions_plot
 from starcensus.experiments.report.fit.load import Run
+from starcensus.experiments.report.fit.magnitudes import magnitude_checks, magnitudes_plot
 from starcensus.experiments.report.fit.plane import plane_plot, selection_plane
 from starcensus.experiments.report.fit.posterior import corner_plot, vector_plot
 from starcensus.experiments.report.fit.sampler import (
@@ -46,7 +48,9 @@ _IN_WORDS = (
 
 def context(run: Run) -> dict[str, Any]:
     """Everything that the templates of the page use."""
-    found = checks(run)
+    of_light = bool(run.magnitudes)
+    # θ of clusters with measured light are means under a stated prior, which no one would record.
+    found = magnitude_checks(run) if of_light else checks(run)
     return {
         "run": run,
         "sections": [s for s in SECTIONS if s[0] != "comparison" or run.comparisons],
@@ -54,7 +58,8 @@ def context(run: Run) -> dict[str, Any]:
         "known_truth": any(q.truth is not None for q in run.quantities),
         "checks": found,
         "size_range": np.percentile(run.n_catalogued, [2.5, 97.5]),
-        "checks_plot": checks_plot(run, found),
+        "of_light": of_light,
+        "checks_plot": magnitudes_plot(run, found) if of_light else checks_plot(run, found),
         **_answer(run),
         **_fitted(run),
         **_pictures(run),
@@ -70,6 +75,7 @@ def _answer(run: Run) -> dict[str, Any]:
     head, comma, rest = said.partition(",")
     return {
         "converged": converged,
+        "remarks": str(run.summary.get("remarks") or ""),
         "said": (head, comma + rest)
         if said
         else (f"Converged: {'yes' if converged else 'not recorded'}.", ""),
@@ -90,11 +96,14 @@ def _fitted(run: Run) -> dict[str, Any]:
         "selection": mapping(run.info.get("selection")),
         "selection_kind": record.selection_kind(run),
         "errors": mapping(run.info.get("errors")),
+        "observation": mapping(run.info.get("observation")),
+        "library": {k: v for k, v in run.summary.items() if k.startswith("library.")},
         "steps": record.steps(run),
         "notes": notes if isinstance(notes, list) else [],
         "is_fitted": functools.partial(record.is_fitted, run),
         "unfitted": [p for p in run.parameters if not record.is_fitted(run, p)],
         "published": shown,
+        "ensemble": changes(run),
         "works": works,
     }
 

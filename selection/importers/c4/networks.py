@@ -20,9 +20,10 @@ import numpy as np
 from starcensus.theta import Box
 
 from ....networks import MLP
+from ...operators.facts import BandFacts, SurveyFacts, pipeline_text
 from ...operators.network import NetworkSelection
 from ...operators.photometric import PhotometricNetwork
-from ...operators.sources import SOURCES
+from ...operators.sources import SOURCES, takes
 from .pickles import UnsafePickleError as UnsafePickleError
 from .pickles import read_checkpoint, read_scaler
 
@@ -31,6 +32,13 @@ FOLDER = f"{PACKAGE}/checkpoints"
 BANDS = ("F275W", "F336W", "F435W", "F555W", "F814W")
 DISTANCE_MODULUS = 29.98
 DOMAIN = Box((2.0, 7.0), (5.0, float(np.log10(1.5e10))), (0.0, 3.0))
+# NGC 628-C at 9.9 Mpc; the package states neither PSFs, depths nor skies.
+LEARNED_FOR = SurveyFacts(
+    field="NGC 628-C",
+    distance_modulus=DISTANCE_MODULUS,
+    bands=tuple(BandFacts(band) for band in BANDS),
+    pipeline=pipeline_text({"pipeline": "C-4", "package": "cluster-completeness-pipeline 0.1.0"}),
+)
 _BRIGHT_LIMIT = 15.0
 _FAINT_SIGMAS = 4.0
 
@@ -79,7 +87,10 @@ def import_c4(
                 "0.1.0; install that release, or pass allow_other=True for networks of your own"
             )
     physical = NetworkSelection(
-        networks=(_network(contents, "phys", 3),), domain=DOMAIN, inputs="linear", acts_on="data"
+        networks=(_network(contents, "phys", 3),),
+        domain=DOMAIN,
+        inputs="linear",
+        learned_for=LEARNED_FOR,
     )
     photometric = _network(contents, "phot", len(BANDS))
     faint = np.asarray(photometric.mean) + _FAINT_SIGMAS * np.asarray(photometric.scale)
@@ -90,6 +101,7 @@ def import_c4(
         limits=limits,
         distance_modulus=DISTANCE_MODULUS,
         mag_system="Vega",
+        learned_for=LEARNED_FOR,
     )
 
 
@@ -169,5 +181,6 @@ def _network(contents: dict[str, bytes], which: str, n_in: int) -> MLP:
 
 
 @SOURCES.register("c4_physical")
+@takes(import_c4)
 def _physical(options: Mapping[str, Any], box: Box) -> NetworkSelection:
     return import_c4(**options)[0]

@@ -8,7 +8,9 @@ per storage) and of joblib's (array bytes inside the pickle's stream, after the 
 
 import io
 import pickle
+import struct
 import zipfile
+import zlib
 from collections import OrderedDict
 from typing import Any, ClassVar
 
@@ -21,6 +23,22 @@ _STORAGES = {"FloatStorage": "<f4", "DoubleStorage": "<f8", "LongStorage": "<i8"
 
 class UnsafePickleError(ValueError):
     """A pickle names something other than the arrays it should hold."""
+
+
+# What the unpickler, and zipfile, raise of bytes that are no pickle and no archive.
+_DAMAGE = (
+    LookupError,
+    TypeError,
+    AttributeError,
+    pickle.UnpicklingError,
+    EOFError,
+    ValueError,
+    ArithmeticError,
+    RuntimeError,
+    zlib.error,
+    struct.error,
+    MemoryError,
+)
 
 
 class _Storage:
@@ -200,14 +218,11 @@ def read_checkpoint(data: bytes, name: str) -> dict[str, Any]:
         raise ValueError(
             f"{name} is not a zip archive; expected a checkpoint written by torch.save since 1.6"
         ) from error
-    except (
-        KeyError,
-        IndexError,
-        TypeError,
-        AttributeError,
-        pickle.UnpicklingError,
-        EOFError,
-    ) as error:
+    except UnsafePickleError as error:
+        if name in str(error):
+            raise
+        raise UnsafePickleError(f"{name}: {error}") from error
+    except _DAMAGE as error:
         raise UnsafePickleError(f"{name} is not a readable checkpoint ({error})") from error
     if not isinstance(result, dict):
         raise ValueError(f"{name} holds a {type(result).__name__}; expected a dictionary")
@@ -221,14 +236,11 @@ def read_scaler(data: bytes, name: str) -> tuple[np.ndarray, np.ndarray]:
     """
     try:
         result = _Restricted(io.BytesIO(data), name, _SCALER_NAMES).load()
-    except (
-        KeyError,
-        IndexError,
-        TypeError,
-        AttributeError,
-        pickle.UnpicklingError,
-        EOFError,
-    ) as error:
+    except UnsafePickleError as error:
+        if name in str(error):
+            raise
+        raise UnsafePickleError(f"{name}: {error}") from error
+    except _DAMAGE as error:
         raise UnsafePickleError(f"{name} is not a readable scaler ({error})") from error
     state = vars(result) if isinstance(result, _Scaler) else {}
     mean, scale = state.get("mean_"), state.get("scale_")

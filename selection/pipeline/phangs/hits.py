@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy import ndimage
 
-from starcensus.files import Path
-from starcensus.hdf5 import Format
+from starcensus.files import FileError, Path
+from starcensus.hdf5 import Format, read_array
 
 BIN_SIZES = (0.01, 0.02, 0.04)
 MIN_MODELS = 9
@@ -100,7 +100,9 @@ class ModelRegions:
             for number in range(len(file)):
                 data: Any = file[str(number)]
                 first_in, first_out = (float(edge) for edge in data.attrs["first"])
-                mask = data[:].astype(bool)
+                mask = read_array(file, str(number), "b")
+                if mask.ndim != 2:
+                    raise FileError(f"{path}: {number} has shape {mask.shape}; expected a plane")
                 maps.append(HitMap(float(data.attrs["bin_size"]), (first_in, first_out), mask))
             source = str(file.attrs.get("source", ""))
         return cls(tuple(maps), source)

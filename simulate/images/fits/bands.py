@@ -9,18 +9,20 @@ import dataclasses
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from starcensus.bands import BANDS, ab_minus_vega, camera_of, filter_of
 from starcensus.files import replacing
+from starcensus.fits_files import opened
 from starcensus.settings import check_choices
 
-from ...fits_files import opened
 from ..frame import BandImage, Frame
+from . import brightness
 from . import hdus as _hdus
 from . import keywords as keyword
+from .exposure import check_exposure, check_other_bands
 
 _SHIFT_TOLERANCE_PIX = 0.5
 
@@ -33,8 +35,9 @@ class ReadOptions:
 
     - `extension`: name or number of the image's extension.
     - `unit`: unit of the pixels, as BUNIT says it.
-    - `exposure_s`: total exposure time, s, above 0.
-    - `gain`: electrons per count, above 0, of images in counts.
+    - `exposure_s`: total exposure time, s, above 0. One that is given is not checked against the
+      noise of the image and the times of other bands.
+    - `gain`: electrons per count, above 0, of images in counts or MJy/sr.
     - `zero_point`: Vega magnitude of 1 electron/s.
     - `ab_minus_vega`: mag, of bands of which `starcensus.bands` does not know it.
     - `read_noise_e`: electrons rms of a read.
@@ -80,13 +83,17 @@ def read_band(
     - `band`: name as in `StellarGrid.bands`; by default from the header (filter, camera, detector).
     - `options`: what to take instead of what the file says.
 
-    Raises `ValueError` with file, extension, keyword, what was found and what was expected.
+    SIP terms of a CTYPE without `-SIP` are left out, as `BandImage.notes` say.
+
+    Raises `ValueError` with file, extension, keyword, what was found and what was expected; also
+    for an exposure time that the noise contradicts (its variance is below 1/50 or, in three
+    quarters of the image, above 300 times that of sky and reading).
 
     ```python
     read_band("images/ACS_F555W.fits").zero_point
     ```
     """
-    return _read(path, band, options)[0]
+    return _read(path, band, options).image
 
 
 def read_frame(
@@ -107,7 +114,8 @@ def read_frame(
     - `by_band`: options for some bands, instead of `options`.
 
     Raises `ValueError` as `read_band`, and for bands of different shapes, scales (relative 10⁻³) or
-    places on the sky (half a pixel), of no files, or of `by_band` that is not there.
+    places on the sky (half a pixel), exposure times that differ by a factor of 100, of no files, or
+    of `by_band` that is not there.
 
     ```python
     read_frame(["images/ACS_F435W.fits", "images/ACS_F555W.fits"]).distance_modulus
@@ -116,10 +124,11 @@ def read_frame(
     files = list(paths.items()) if isinstance(paths, Mapping) else [(None, p) for p in paths]
     if not files:
         raise ValueError("there are no files; expected one FITS image for each band")
-    images, scales, moduli = [], [], []
+    images, scales, moduli, times = [], [], [], []
     for named, path in files:
         band = named or band_of_file(path, options.extension)
-        image, scale, modulus = _read(path, band, by_band.get(band, options))
+        read = _read(path, band, by_band.get(band, options))
+        image = read.image
         for other, before in zip(images, files, strict=False):
             if other.band == band:
                 raise ValueError(f"{before[1]} and {path} are both {band}; expected each band once")
@@ -129,11 +138,13 @@ def read_frame(
                     f"{other.shape}; drizzle them to one grid"
                 )
         images.append(image)
-        scales.append(scale)
-        moduli.append(modulus)
+        scales.append(read.scale_arcsec)
+        moduli.append(read.distance_modulus)
+        times.append((image.band, path, image.exposure_s, read.time_is_given))
     known = [image.band for image in images]
     if unknown := [band for band in by_band if band not in known]:
         raise ValueError(f"there are options of {', '.join(unknown)}; files of {', '.join(known)}")
+    check_other_bands(times)
     _check_grid(images, files)
     scale = _one(scales, pixel_scale_arcsec, files, "the pixel scale", "pixel_scale_arcsec")
     modulus = _one(moduli, distance_modulus, files, "the distance modulus", "distance_modulus")
@@ -243,56 +254,95 @@ def _flux_scale(image: BandImage) -> list[tuple[str, Any, str]]:
     ]
 
 
-def _read(
-    path: str | os.PathLike[str], band: str | None, options: ReadOptions
-) -> tuple[BandImage, float | None, float | None]:
-    """The image, its pixel scale (arcsec) and distance modulus where the file has them."""
+class _Read(NamedTuple):
+    """A band with what its file says beside the image; None where it does not say it."""
+
+    image: BandImage
+    scale_arcsec: float | None
+    distance_modulus: float | None
+    # The exposure time is the user's, or our own file's.
+    time_is_given: bool
+
+
+def _read(path: str | os.PathLike[str], band: str | None, options: ReadOptions) -> _Read:
     with opened(path, "FITS image") as file:
         hdu = _hdus.image(file, path, options.extension)
         found = _hdus.keywords(file, hdu, path)
+        ours = found.get("CREATOR") == keyword.CREATOR
         name = keyword.band_name(found, band)
-        electrons, per_second = keyword.unit(found, options.unit)
+        wcs, scale, notes = _hdus.sky(file, hdu, found)
+        unit = keyword.unit(found, options.unit)
+        if unit.brightness:
+            brightness.refuse_what_is_missing(found, name, options)
         exposure_s = keyword.exposure(found, options.exposure_s)
-        per_count = None if electrons else keyword.gain(found, options.gain)
-        zero_point, zero_point_ab = keyword.zero_points(
-            found, name, per_count, options.zero_point, options.ab_minus_vega
-        )
-        factor = (1.0 if per_count is None else per_count) / (1.0 if per_second else exposure_s)
+        factor, zero_point, zero_point_ab = _scale(found, name, unit, exposure_s, scale, options)
         data = _hdus.pixels(hdu, found)
         if factor != 1.0:
             data *= np.float32(factor)
-        bad = ~np.isfinite(data)
-        weight, no_data = _hdus.weights(
-            file, found, data.shape, options.weight, options.weight_kind
-        )
-        has_mask = "BAD" in file
-        if has_mask:
-            bad |= _hdus.same_shape(_hdus.pixels(file["BAD"], found), data, found, "BAD") != 0
-        if found.get("CREATOR") == keyword.CREATOR:
-            pass  # What is bad is in BAD.
-        elif no_data is not None:
-            bad |= no_data
-        elif not has_mask:
-            bad |= _hdus.zeros(data, found, options.zeros)
+        weight, bad, is_known = _where_bad(file, found, data, options, ours)
         if bad.all():
             raise ValueError(f"{path}[{found.extension}]: no pixel has a finite value and a weight")
         data[~np.isfinite(data)] = 0.0
         if weight is not None:
             weight = weight / np.float32(factor**2) if factor != 1.0 else weight
-        wcs, scale = _hdus.sky(file, hdu, found)
+        read_noise_e = keyword.read_noise(found, options.read_noise_e)
+        n_exposures = keyword.exposures(found, options.n_exposures)
+        given = ours or options.exposure_s is not None
+        if not given:
+            check_exposure(found, data, bad, exposure_s, read_noise_e, n_exposures)
         image = BandImage(
             name,
             data,
             exposure_s,
             zero_point,
-            keyword.read_noise(found, options.read_noise_e),
-            keyword.exposures(found, options.n_exposures),
+            read_noise_e,
+            n_exposures,
             zero_point_ab,
             wcs,
-            bad if has_mask or bad.any() else None,
+            bad if is_known or bad.any() else None,
             weight,
+            notes,
         )
-        return image, scale, found.number("DISTMOD")
+        return _Read(image, scale, found.number("DISTMOD"), given)
+
+
+def _scale(
+    found: keyword.Keywords,
+    band: str,
+    unit: keyword.Unit,
+    exposure_s: float,
+    scale_arcsec: float | None,
+    options: ReadOptions,
+) -> tuple[float, float, float | None]:
+    """Electrons/s of a pixel of 1, and the Vega and AB magnitude of 1 electron/s."""
+    per_count = None if unit.electrons else keyword.gain(found, options.gain)
+    given = options.zero_point, options.ab_minus_vega
+    if unit.brightness and per_count is not None:
+        factor = brightness.electrons_per_mjy_sr(found, per_count)
+        ab = None
+        if options.zero_point is None:
+            ab = brightness.zero_point_ab(found, factor, scale_arcsec)
+        return factor, *keyword.zero_points(found, band, per_count, *given, ab)
+    factor = (1.0 if per_count is None else per_count) / (1.0 if unit.per_second else exposure_s)
+    return factor, *keyword.zero_points(found, band, per_count, *given)
+
+
+def _where_bad(
+    file: Any, found: keyword.Keywords, data: np.ndarray, options: ReadOptions, ours: bool
+) -> tuple[np.ndarray | None, np.ndarray, bool]:
+    """Weights, bad pixels, and whether the file has a mask of its own."""
+    bad = ~np.isfinite(data)
+    weight, no_data = _hdus.weights(file, found, data.shape, options.weight, options.weight_kind)
+    has_mask = "BAD" in file
+    if has_mask:
+        bad |= _hdus.same_shape(_hdus.pixels(file["BAD"], found), data, found, "BAD") != 0
+    if ours and options.weight is None:
+        pass  # What is bad is in BAD.
+    elif no_data is not None:
+        bad |= no_data
+    elif not has_mask:
+        bad |= _hdus.zeros(data, found, options.zeros)
+    return weight, bad, has_mask
 
 
 def _check_grid(images: list[BandImage], files: Sequence[tuple[Any, Any]]) -> None:

@@ -1,17 +1,21 @@
 """The image, its weights and its place on the sky in a FITS file."""
 
 import os
+import re
 from typing import Any
 
 import numpy as np
 
-from ...fits_files import opened
+from starcensus.fits_files import opened
+
+from ..frame import check_size
 from .keywords import Keywords
 
 INVERSE_VARIANCE = "(electrons/s)**-2"
 SCALE_TOLERANCE = 1e-3
 # Share of pixels of exactly 0 above which an image without weights does not say where it ends.
 _MANY_ZEROS = 0.001
+_SIP = re.compile(r"(A|B|AP|BP)_(ORDER|DMAX|\d+_\d+)")
 
 
 def image(file: Any, path: str | os.PathLike[str], extension: str | int | None) -> Any:
@@ -48,6 +52,8 @@ def keywords(file: Any, hdu: Any, path: str | os.PathLike[str]) -> Keywords:
 
 
 def pixels(hdu: Any, found: Keywords) -> np.ndarray:
+    # As it is stored and as 32-bit floats.
+    check_size(hdu.shape, f"{found.path}[{hdu.name}]", bytes_per_pixel=12)
     try:
         return np.array(hdu.data, np.float32)
     except (OSError, TypeError, ValueError) as error:
@@ -98,16 +104,17 @@ def zeros(data: np.ndarray, found: Keywords, rule: str) -> np.ndarray:
     return np.zeros(data.shape, bool)
 
 
-def sky(file: Any, hdu: Any, found: Keywords) -> tuple[Any, float | None]:
-    """WCS and pixel scale, arcsec; None where there is none."""
+def sky(file: Any, hdu: Any, found: Keywords) -> tuple[Any, float | None, tuple[str, ...]]:
+    """WCS and pixel scale, arcsec, None where there is none; and what was left out, in words."""
     from astropy.wcs import WCS
     from astropy.wcs.utils import proj_plane_pixel_scales
 
-    stated = found.number("PIXSCALE")
+    stated = found.agreed(("PIXSCALE",), "arcsec > 0", "pixel_scale_arcsec")
     if not {"CTYPE1", "CTYPE2", "CRVAL1", "CRVAL2"} <= set(hdu.header):
-        return None, stated
+        return None, stated, ()
+    header, notes = _without_left_over_sip(hdu.header)
     try:
-        wcs = WCS(hdu.header, fobj=file, naxis=2)
+        wcs = WCS(header, fobj=file, naxis=2)
         sides = np.asarray(proj_plane_pixel_scales(wcs), float) * 3600
     except Exception as error:
         raise ValueError(
@@ -115,6 +122,8 @@ def sky(file: Any, hdu: Any, found: Keywords) -> tuple[Any, float | None]:
             "correct it or remove CTYPE1"
         ) from error
     scale = float(np.sqrt(sides[0] * sides[1]))
+    if not 0 < scale < np.inf:
+        raise found.error("CD or CDELT and PC", "give pixels of no size; correct them")
     if abs(sides[0] - sides[1]) > SCALE_TOLERANCE * scale:
         raise found.error(
             "CD or CDELT and PC",
@@ -125,4 +134,23 @@ def sky(file: Any, hdu: Any, found: Keywords) -> tuple[Any, float | None]:
         raise found.error(
             "PIXSCALE", f"is {stated:g} and the WCS has {scale:.5g} arcsec; correct one of them"
         )
-    return wcs, scale if stated is None else stated
+    return wcs, scale if stated is None else stated, notes
+
+
+def _without_left_over_sip(header: Any) -> tuple[Any, tuple[str, ...]]:
+    """The header without distortions that its CTYPE does not name.
+
+    Drizzling removes them and leaves the keywords of an input, which astropy would apply.
+    """
+    types = [str(header[name]).strip() for name in ("CTYPE1", "CTYPE2")]
+    left = [name for name in header if _SIP.fullmatch(name)]
+    if not left or any(name.endswith("-SIP") for name in types):
+        return header, ()
+    clean = header.copy()
+    for name in left:
+        clean.remove(name, ignore_missing=True, remove_all=True)
+    orders = [name for name in left if name.endswith("_ORDER")] or left[:2]
+    return clean, (
+        f"{', '.join(orders)} left out: CTYPE1 is {types[0]}, so the image has no distortion of "
+        "which these SIP terms could be",
+    )

@@ -2,7 +2,7 @@
 
 import os
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -11,11 +11,15 @@ from starcensus.bands import ab_minus_vega as known_ab_minus_vega
 
 _RATE = r"(?:/S|/SEC|/SECOND|S-1|S\*\*-1|S\^-1)"
 _ELECTRONS, _COUNTS = r"(?:ELECTRONS?|E-?)", r"(?:COUNTS?|DN|ADU|DATANUMBER)"
+_BRIGHTNESS = r"MJY(?:/SR|SR-1|SR\*\*-1|SR\^-1)"
 CREATOR = "starcensus"
 SPEED_OF_LIGHT = 2.99792458e18  # Å/s
+_PASS_BAND = 'pass band, in a survey file paths = { BAND = "FILE" }'
 _FILTERS = ("FILTER", "FILTER1", "FILTER2", "FILTNAM1", "FILTNAM2")
 _ROUNDING = 1e-6
 _NOISE = ("READNSEA", "READNSEB", "READNSEC", "READNSED")
+NOISES = (*_NOISE, "RDNOISE")
+GAINS = ("CCDGAIN", "GAIN", "ATODGAIN")
 
 
 class Keywords:
@@ -53,7 +57,7 @@ class Keywords:
         value = self.get(keyword)
         if value is None:
             return None
-        if isinstance(value, bool | str) or not np.isfinite(value):
+        if not _is_number(value) or not np.isfinite(float(value)):
             raise self.error(keyword, f"is {value!r}; expected a number")
         return float(value)
 
@@ -83,12 +87,13 @@ class Keywords:
 
 def _same(one: Any, other: Any) -> bool:
     """Equal; numbers to the digits that headers are rounded to."""
-    numbers = all(
-        isinstance(value, int | float) and not isinstance(value, bool) for value in (one, other)
-    )
-    if not numbers:
+    if not (_is_number(one) and _is_number(other)):
         return bool(one == other)
     return bool(abs(one - other) <= _ROUNDING * max(abs(one), abs(other)))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def band_name(keywords: Keywords, band: str | None) -> str:
@@ -98,6 +103,10 @@ def band_name(keywords: Keywords, band: str | None) -> str:
         str(value).strip().upper() for name in _FILTERS if (value := keywords.get(name)) is not None
     }
     found = {name for name in found if not name.startswith("CLEAR") and name not in ("N/A", "NONE")}
+    # JWST's narrow filters stand in the other wheel, before a wide one.
+    pupil = str(keywords.get("PUPIL") or "").strip().upper()
+    if re.fullmatch(r"F\d+[A-Z]+", pupil):
+        found = {pupil}
     # Other programs may mean another thing by BAND.
     trusted = keywords.get("CREATOR") == CREATOR or re.search(r"_F\d+[A-Z]+$", str(own))
     known = str(own) if own is not None and trusted else None
@@ -114,7 +123,7 @@ def band_name(keywords: Keywords, band: str | None) -> str:
     if len(found) != 1:
         said = f"name {', '.join(sorted(found))}" if found else "are not there"
         raise keywords.error(
-            ", ".join(_FILTERS), f"{said}; expected one filter that is not CLEAR: pass band"
+            ", ".join(_FILTERS), f"{said}; expected one filter that is not CLEAR: {_PASS_BAND}"
         )
     camera, detector = keywords.get("INSTRUME"), keywords.get("DETECTOR")
     camera = "" if camera is None else str(camera).strip().upper()
@@ -126,28 +135,40 @@ def band_name(keywords: Keywords, band: str | None) -> str:
         return f"ACS_{name}"
     if camera in ("ACS", "WFC3") and detector:
         return f"{camera}_{detector}_{name}"
+    if camera in ("NIRCAM", "MIRI", "NIRISS"):
+        return f"{camera}_{name}"
     raise keywords.error(
         "INSTRUME and DETECTOR",
-        f"are {camera or 'not there'} and {detector or 'not there'}; expected those of ACS, WFC3 "
-        "or WFPC2: pass band",
+        f"are {camera or 'not there'} and {detector or 'not there'}; expected those of ACS, WFC3, "
+        f"WFPC2, NIRCAM, MIRI or NIRISS: {_PASS_BAND}",
     )
 
 
-def unit(keywords: Keywords, given: str | None) -> tuple[bool, bool]:
-    """Whether data are electrons (not counts), and whether they are per second."""
+class Unit(NamedTuple):
+    """What pixels count: electrons (else counts, or MJy/sr), and whether per second."""
+
+    electrons: bool
+    per_second: bool
+    brightness: bool = False
+
+
+def unit(keywords: Keywords, given: str | None) -> Unit:
+    """The unit of the pixels."""
     value = given if given is not None else keywords.get("BUNIT")
     if value is None:
         raise keywords.error("BUNIT", "is not there; expected such as ELECTRONS/S: pass unit")
     text = re.sub(r"[\s.]", "", str(value).upper())
+    if re.fullmatch(_BRIGHTNESS, text):
+        return Unit(False, True, True)
     for electrons, pattern in ((True, _ELECTRONS), (False, _COUNTS)):
         if text in ("CPS",) and not electrons:
-            return False, True
+            return Unit(False, True)
         if match := re.fullmatch(f"{pattern}({_RATE})?", text):
-            return electrons, match[1] is not None
+            return Unit(electrons, match[1] is not None)
     raise keywords.error(
         "BUNIT",
         f"is {value!r}; expected electrons or counts, or either per second (ELECTRONS/S, e-/s, "
-        "COUNTS): convert the image, or pass unit",
+        "COUNTS), or the surface brightness MJy/sr: convert the image, or pass unit",
     )
 
 
@@ -168,7 +189,7 @@ def gain(keywords: Keywords, given: float | None) -> float:
     """Electrons per count."""
     if given is not None:
         return keywords.positive("gain", given, "electrons per count")
-    found = keywords.agreed(("CCDGAIN", "GAIN", "ATODGAIN"), "electrons per count", "gain")
+    found = keywords.agreed(GAINS, "electrons per count", "gain")
     if found is None:
         raise keywords.error(
             "CCDGAIN", "is not there, nor are GAIN and ATODGAIN, and the image is in counts; pass "
@@ -202,7 +223,8 @@ def exposures(keywords: Keywords, given: int | None) -> int:
     """
     if given is not None:
         return given
-    combined, drizzled = keywords.number("NCOMBINE"), keywords.number("NDRIZIM")
+    combined = keywords.number("NCOMBINE")
+    drizzled = keywords.agreed(("NDRIZIM", "NDRIZ"), "how many images", "n_exposures")
     if drizzled is not None:
         names = {
             str(value).split("[")[0]
@@ -234,16 +256,19 @@ def zero_points(
     electrons_per_count: float | None,
     given: float | None,
     ab_minus_vega: float | None,
+    known_ab: float | None = None,
 ) -> tuple[float, float | None]:
     """Vega and AB magnitude of 1 electron/s; AB is None where the file does not say.
 
     `electrons_per_count` is None for an image in electrons. PHOTFLAM is of what its comment says,
-    electrons or counts, else of the image's unit if that is electrons.
+    electrons or counts, else of the image's unit if that is electrons. `known_ab` stands for it.
     """
     explicit = keywords.number("ZPVEGA") if given is None else given
     stated = keywords.number("ZPAB")
     if explicit is not None:
         return explicit, stated
+    if stated is None:
+        stated = known_ab
     if stated is None:
         stated = _photflam(keywords, electrons_per_count)
     if ab_minus_vega is None:

@@ -6,7 +6,9 @@ import re
 
 import numpy as np
 
-from ...fits_files import table
+from starcensus.files import FileError
+from starcensus.fits_files import numbers, table
+
 from ._base import SIGMA_SB, SpectralLibrary, build_library
 
 CITATIONS = ("Castelli & Kurucz 2004, IAU Symp. 210, A20",)
@@ -27,7 +29,7 @@ def read_ck04(
     - `extend_hot`: make models hotter than the last, by ratios of Planck functions.
 
     A model of zeros does not exist: its place takes the nearest gravity of the same temperature.
-    Raises `FileNotFoundError` for a folder without models.
+    Raises `FileNotFoundError` for a folder without models, and `FileError` for one that is damaged.
 
     ```python
     read_ck04("ck04models", metallicity=-0.5).log_teff
@@ -47,14 +49,13 @@ def read_ck04(
     expected: dict[tuple[float, float], float] = {}
     wavelength = np.zeros(0)
     for path in sorted(found[nearest].glob("*.fits")):
-        teff = float(path.stem.split("_")[1])
-        rows, columns = table(path, "model of Castelli & Kurucz")
-        wavelength = rows["WAVELENGTH"].astype(np.float64)
-        for column in columns.names:
-            if re.fullmatch(r"g\d\d", column) and rows[column].any():
-                key = (float(np.log10(teff)), int(column[1:]) / 10)
-                spectra[key] = rows[column].astype(np.float64)
-                expected[key] = SIGMA_SB * teff**4
+        wave, teff, models = _read(path)
+        if len(wavelength) and not np.array_equal(wave, wavelength):
+            raise FileError(f"{path}: its wavelengths are not those of the files before it")
+        wavelength = wave
+        for log_g, flux in models.items():
+            spectra[float(np.log10(teff)), log_g] = flux
+            expected[float(np.log10(teff)), log_g] = SIGMA_SB * teff**4
     if not spectra:
         raise FileNotFoundError(f"no FITS files of models in {found[nearest]}")
     return build_library(
@@ -66,3 +67,28 @@ def read_ck04(
         cool=COOL,
         hot=HOT if extend_hot else None,
     )
+
+
+def _read(path: pathlib.Path) -> tuple[np.ndarray, float, dict[float, np.ndarray]]:
+    """Wavelengths, temperature, and the spectrum of each log g that has one, of a file."""
+    found = re.fullmatch(r"ck[mp]\d\d_(\d+)", path.stem)
+    if found is None or not int(found[1]):
+        raise FileError(f"{path}: expected a name such as ckp00_5000.fits")
+    teff = float(found[1])
+    rows, columns = table(path, "model of Castelli & Kurucz")
+    if "WAVELENGTH" not in columns.names:
+        raise FileError(f"{path}: has no column WAVELENGTH; it has {', '.join(columns.names)}")
+    wavelength = numbers(rows, "WAVELENGTH", path)
+    if not (np.diff(wavelength) > 0).all():
+        raise FileError(f"{path}: its wavelengths do not increase")
+    models = {}
+    for column in columns.names:
+        if re.fullmatch(r"g\d\d", column) and (flux := numbers(rows, column, path)).any():
+            integral = float(np.trapezoid(flux, wavelength)) / (SIGMA_SB * teff**4)
+            if not (flux >= 0).all() or not abs(integral - 1) <= 0.05:
+                raise FileError(
+                    f"{path}: {column} is negative somewhere, or integrates to {integral:.3g} of "
+                    f"the bolometric flux of {teff:g} K; is the file damaged?"
+                )
+            models[int(column[1:]) / 10] = flux
+    return wavelength, teff, models

@@ -10,6 +10,8 @@ import re
 import numpy as np
 from jaxtyping import Float
 
+from starcensus.files import FileError, parse_numbers, read_numbers, read_text, reading
+
 from ._base import LIGHT, SIGMA_SB, SpectralLibrary, build_library, planck
 from .ck04 import HOT
 
@@ -30,16 +32,18 @@ def read_wmbasic(
     - `z`: metal mass fraction.
     - `extend_hot`: make models hotter than 50,000 K, by ratios of Planck functions.
 
+    Raises `FileNotFoundError` where files are not there, and `FileError` for damaged ones.
+
     ```python
     read_wmbasic("Hot_spectra", z=0.014).log_teff
     ```
     """
     folder = pathlib.Path(folder)
     path = _nearest(folder, "WMBASIC", z)
-    log_teff = np.loadtxt(_existing(folder / "WMBASIC.teff"))
-    table = np.loadtxt(path)
+    log_teff = _temperatures(folder / "WMBASIC.teff")
+    table = read_numbers(path, "spectra of WM-basic")
     if table.shape[1] != 1 + len(log_teff) * len(WMBASIC_LOG_G):
-        raise ValueError(
+        raise FileError(
             f"{path} has {table.shape[1]} columns; expected a wavelength and "
             f"{len(log_teff)} temperatures times {len(WMBASIC_LOG_G)} gravities"
         )
@@ -49,7 +53,8 @@ def read_wmbasic(
     }
     citations = ("Pauldrach, Hoffmann & Lennon 2001, A&A 375, 161", SMITH)
     label = f"WM-basic, {path.stem.split('_')[1]}"
-    return _from_per_hz(label, citations, table[:, 0], models, HOT if extend_hot else None)
+    with reading(path, "spectra of WM-basic"):
+        return _from_per_hz(label, citations, table[:, 0], models, HOT if extend_hot else None)
 
 
 def read_cmfgen(
@@ -65,44 +70,85 @@ def read_cmfgen(
     - `sequence`: `"WN"` or `"WC"`.
     - `z`: metal mass fraction.
 
+    Raises `FileNotFoundError` where files are not there, and `FileError` for damaged ones.
+
     ```python
     read_cmfgen("Hot_spectra", "WN", z=0.014).log_teff
     ```
     """
     folder = pathlib.Path(folder)
     path = _existing(folder / f"CMFGEN_{sequence}_Zall.spec")
-    log_teff = np.loadtxt(_existing(folder / f"CMFGEN_{sequence}.teff"))
-    lines = path.read_text().split("\n")
-    wavelength = np.array(lines[0].split(), dtype=np.float64)
-    heads, rows = lines[1::2], lines[2::2]
+    log_teff = _temperatures(folder / f"CMFGEN_{sequence}.teff")
+    lines = read_text(path, "spectra of CMFGEN").split("\n")
+    wavelength = parse_numbers(lines[:1], str(path)).ravel()
     found: dict[float, list[np.ndarray]] = {}
-    for head, row in zip(heads, rows, strict=False):
-        if row.strip():
-            found.setdefault(float(head.split()[1]), []).append(np.array(row.split(), float))
+    for i in range(1, len(lines) - 1, 2):
+        if lines[i + 1].strip():
+            row = parse_numbers(lines[i + 1 : i + 2], str(path), i + 2).ravel()
+            if len(row) != len(wavelength):
+                raise FileError(
+                    f"{path}, line {i + 2}: has {len(row)} fluxes for {len(wavelength)} wavelengths"
+                )
+            found.setdefault(_metals(lines[i], f"{path}, line {i + 1}"), []).append(row)
+    if not found:
+        raise FileError(f"{path}: holds no spectra; expected a line of text and one of fluxes each")
     nearest = min(found, key=lambda value: abs(np.log10(value / z)))
     if len(found[nearest]) != len(log_teff):
-        raise ValueError(
+        raise FileError(
             f"{path} has {len(found[nearest])} models of z = {nearest}; "
             f"CMFGEN_{sequence}.teff names {len(log_teff)} temperatures"
         )
     models = {(float(t), 4.0): row for t, row in zip(log_teff, found[nearest], strict=True)}
     citations = ("Hillier & Miller 1998, ApJ 496, 407", SMITH)
-    return _from_per_hz(f"CMFGEN {sequence}, z = {nearest}", citations, wavelength, models, None)
+    with reading(path, "spectra of CMFGEN"):
+        return _from_per_hz(
+            f"CMFGEN {sequence}, z = {nearest}", citations, wavelength, models, None
+        )
 
 
 def read_post_agb(folder: str | os.PathLike[str]) -> SpectralLibrary:
     """Read the post-AGB stars of solar composition (`ipagb_solar.spec`, `ipagb.teff`).
+
+    Raises `FileNotFoundError` where files are not there, and `FileError` for damaged ones.
 
     ```python
     read_post_agb("Hot_spectra").log_teff
     ```
     """
     folder = pathlib.Path(folder)
-    teff = np.loadtxt(_existing(folder / "ipagb.teff"))
-    table = np.loadtxt(_existing(folder / "ipagb_solar.spec"))
+    teff = _temperatures(folder / "ipagb.teff")
+    path = _existing(folder / "ipagb_solar.spec")
+    table = read_numbers(path, "spectra of post-AGB stars")
+    if table.shape[1] != 1 + len(teff) or not (teff > 0).all():
+        raise FileError(
+            f"{path}: has {table.shape[1]} columns; expected a wavelength and one for each of the "
+            f"{len(teff)} temperatures > 0 of ipagb.teff"
+        )
     models = {(float(np.log10(t)), 6.0): row for t, row in zip(teff, table[:, 1:].T, strict=True)}
     citations = ("Rauch 2003, A&A 403, 709",)
-    return _from_per_hz("post-AGB, Rauch 2003", citations, table[:, 0], models, None)
+    with reading(path, "spectra of post-AGB stars"):
+        return _from_per_hz("post-AGB, Rauch 2003", citations, table[:, 0], models, None)
+
+
+def _temperatures(path: pathlib.Path) -> Float[np.ndarray, "t"]:
+    """The temperatures of the columns of a file of spectra."""
+    found = read_numbers(_existing(path), "list of temperatures").ravel()
+    # In K, or log10 of K.
+    if not ((found > 0) & (found < 1e7)).all() or ((found < 100).any() and (found > 7).any()):
+        raise FileError(f"{path}: holds a number that is no temperature in K, or no log10 of one")
+    return found
+
+
+def _metals(line: str, where: str) -> float:
+    """The metal mass fraction in the line above a spectrum of CMFGEN."""
+    words = line.split()
+    try:
+        found = float(words[1])
+    except (IndexError, ValueError):
+        found = 0.0
+    if not 0 < found < 1:
+        raise FileError(f"{where}: {line.strip()[:100]!r} does not say a metal mass fraction")
+    return found
 
 
 def black_bodies() -> SpectralLibrary:

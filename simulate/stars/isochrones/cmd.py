@@ -5,6 +5,8 @@ import pathlib
 
 import numpy as np
 
+from starcensus.files import parse_numbers, read_text, reading
+
 from ._base import IsochroneSet, Kind, assemble, group_by_age, stripped_stars, surface_kinds
 
 CITATIONS = (
@@ -24,28 +26,33 @@ def read_cmd(path: str | os.PathLike[str]) -> IsochroneSet:
     surface composition (`X`, `Xc`) it decides which stars are Wolf-Rayet, otherwise the mass lost
     does. Rows that close an isochrone with a remnant (log L of -9) are dropped.
 
-    Raises `ValueError` for a file without that header, or with several metallicities.
+    Raises `FileError` for a file that is damaged, without that header, or with several
+    metallicities.
 
     ```python
     read_cmd("output123456789.dat").between(6.0, 9.0)
     ```
     """
-    path = pathlib.Path(path)
+    with reading(path, "table of isochrones") as source:
+        return _read(source)
+
+
+def _read(path: pathlib.Path) -> IsochroneSet:
     header: list[str] = []
-    with path.open() as file:
-        for line in file:
-            if not line.startswith("#"):
-                break
-            words = line.lstrip("#").split()
-            if "Mini" in words and "logL" in words:
-                header = words
+    lines = read_text(path).splitlines()
+    for line in lines:
+        if not line.startswith("#"):
+            break
+        words = line.lstrip("#").split()
+        if "Mini" in words and "logL" in words:
+            header = words
     missing = [name for name in NEEDED if name not in header]
     if missing:
         raise ValueError(
             f"{path} is not a table of the CMD web page: no column {', '.join(missing)} in its "
             "header; expected a line # Zini MH logAge Mini int_IMF Mass logL logTe logg label"
         )
-    table = np.loadtxt(path, ndmin=2)
+    table = parse_numbers(lines, str(path))
     if table.shape[1] != len(header):
         raise ValueError(
             f"{path} has {table.shape[1]} columns under a header of {len(header)} names"

@@ -6,6 +6,8 @@ import re
 
 import numpy as np
 
+from starcensus.files import read_numbers, reading
+
 from ._base import IsochroneSet, Kind, assemble, group_by_age, stripped_stars
 
 CITATIONS = (
@@ -29,7 +31,8 @@ def read_fsps(path: str | os.PathLike[str], *, z: float | None = None) -> Isochr
     - `path`: the file.
     - `z`: its metal mass fraction, by default that in its name.
 
-    Raises `ValueError` for a file with other columns, or without a z in its name or argument.
+    Raises `FileError` for a file with other columns or a damaged one, and `ValueError` without a z
+    in its name or argument.
 
     ```python
     read_fsps("isoc_z0.0190.dat").log_age
@@ -41,10 +44,12 @@ def read_fsps(path: str | os.PathLike[str], *, z: float | None = None) -> Isochr
         if found is None:
             raise ValueError(f"{path.name} does not say its metallicity as z0.0200; give z")
         z = float(found.group(1))
-    try:
-        table = np.loadtxt(path, ndmin=2)
-    except ValueError as error:
-        raise ValueError(f"{path} is not an FSPS isochrone file: {error}") from error
+    with reading(path, "isochrone file of FSPS") as source:
+        return _read(source, z)
+
+
+def _read(path: pathlib.Path, z: float) -> IsochroneSet:
+    table = read_numbers(path, "isochrone file of FSPS")
     if table.shape[1] != COLUMNS:
         raise ValueError(
             f"{path} has {table.shape[1]} columns; an FSPS isochrone file has {COLUMNS}: log age, "

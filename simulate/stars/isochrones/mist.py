@@ -5,6 +5,8 @@ import pathlib
 
 import numpy as np
 
+from starcensus.files import FileError, parse_numbers, read_text, reading
+
 from ._base import IsochroneSet, Kind, assemble, stripped_stars, surface_kinds
 
 CITATIONS = ("Dotter 2016, ApJS 222, 8", "Choi et al. 2016, ApJ 823, 102")
@@ -25,36 +27,42 @@ def read_mist(path: str | os.PathLike[str], *, pre_main_sequence: bool = True) -
     - `path`: the file.
     - `pre_main_sequence`: keep stars of phase -1.
 
-    Raises `ValueError` for another layout.
+    Raises `FileError` for another layout, or a damaged file.
 
     ```python
     read_mist("MIST_v1.2_feh_p0.00_afe_p0.0_vvcrit0.4_full.iso", pre_main_sequence=False)
     ```
     """
-    path = pathlib.Path(path)
-    lines = path.read_text().splitlines()
+    with reading(path, "isochrone file") as source:
+        return _read(source, pre_main_sequence)
+
+
+def _read(path: pathlib.Path, pre_main_sequence: bool) -> IsochroneSet:
+    lines = read_text(path).splitlines()
     z, isochrones = None, []
     for i, line in enumerate(lines):
         words = line.lstrip("#").split()
         if line.startswith("#") and "Zinit" in words:
-            z = float(lines[i + 1].lstrip("#").split()[words.index("Zinit")])
+            z = _metals(lines[i + 1 : i + 2], words.index("Zinit"), path, i + 2)
         if not (line.startswith("#") and "EEPs," in words):
             continue
-        n_rows = int(words[-2])
-        names = lines[i + 2].lstrip("#").split()
+        n_rows = _count(words, path, i + 1)
+        names = lines[i + 2].lstrip("#").split() if i + 2 < len(lines) else []
         age = next((name for name in AGES if name in names), None)
         missing = [name for name in NEEDED if name not in names]
         if missing or age is None:
             raise ValueError(
                 f"{path}, line {i + 3}: no column {', '.join(missing) or ' or '.join(AGES)}"
             )
-        table = np.loadtxt(lines[i + 3 : i + 3 + n_rows], ndmin=2)
+        table = parse_numbers(lines[i + 3 : i + 3 + n_rows], str(path), i + 4)
         if table.shape != (n_rows, len(names)):
             raise ValueError(
                 f"{path}, line {i + 4}: a block of shape {table.shape}; its heading says "
                 f"({n_rows}, {len(names)})"
             )
         column = {name: table[:, j] for j, name in enumerate(names)}
+        if age != AGES[0] and not column[age][0] > 0:
+            raise FileError(f"{path}, line {i + 4}: the age is {column[age][0]:g} yr; expected > 0")
         log_age = column[age][0] if age == AGES[0] else np.log10(column[age][0])
         if not pre_main_sequence:
             column = {name: values[column["phase"] >= 0] for name, values in column.items()}
@@ -64,6 +72,24 @@ def read_mist(path: str | os.PathLike[str], *, pre_main_sequence: bool = True) -
     return IsochroneSet(
         isochrones=tuple(isochrones), z=z, source=f"MIST, {path.name}", citations=CITATIONS
     )
+
+
+def _metals(line: list[str], column: int, path: pathlib.Path, number: int) -> float:
+    words = line[0].lstrip("#").split() if line else []
+    try:
+        return float(words[column])
+    except (IndexError, ValueError) as error:
+        raise FileError(f"{path}, line {number}: has no Zinit under its heading") from error
+
+
+def _count(words: list[str], path: pathlib.Path, number: int) -> int:
+    """The number of rows that a block's heading says."""
+    try:
+        return int(words[-2])
+    except (IndexError, ValueError) as error:
+        raise FileError(
+            f"{path}, line {number}: does not say its numbers of EEPs and columns"
+        ) from error
 
 
 def _stars(column: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], np.ndarray]:

@@ -11,6 +11,7 @@ from starcensus.selection.catalogue import (
     Catalogue,
     CatalogueError,
     Classes,
+    ColumnCut,
     Concentration,
     LegusStage2,
     PhotometricErrors,
@@ -31,6 +32,7 @@ def cat():
         "class_mode": np.array([1, 2, 3, 4]),
         "concentration_index": np.array([1.4, 1.39, nan, 1.6]),
         "n_filters": np.array([4, 3, 0, 5]),
+        "region": np.array(["ycl", "outside", "", "map"]),
     }
     limits = np.full((4, 3), nan)
     return Catalogue(
@@ -56,6 +58,12 @@ def cat():
         (AbsoluteMagnitude, {"band": "F555W", "limit": -5.9}, [0, 1, 3], 1),
         (AbsoluteMagnitude, {"band": "WFC3_UVIS_F275W", "limit": -8.5}, [0, 1], 0),
         (Concentration, {}, [0, 3], 1),
+        (Classes, {"keep": (2, 3), "column": "n_filters"}, [1], 0),
+        (ColumnCut, {"column": "n_filters", "low": 3.0, "high": 4.0}, [0, 1], 0),
+        (ColumnCut, {"column": "ACS_F555W", "high": 23.98}, [1, 3], 1),
+        (ColumnCut, {"column": "log_age", "low": 8.0}, [1, 3], 1),
+        (ColumnCut, {"column": "class_mode", "keep": (1, 3)}, [0, 2], 0),
+        (ColumnCut, {"column": "region", "keep": ("ycl", "map")}, [0, 3], 1),
         (Classes, {}, [0, 1, 2], 0),
         (Classes, {"keep": (1, 4)}, [0, 3], 0),
         (WithEstimates, {}, [0, 1, 3], 1),
@@ -93,6 +101,9 @@ def test_steps_accumulate(cat):
         ({"name": "classes", "keep": "one"}, "keep = 'one'"),
         ({"name": "classes", "keep": [7]}, "expected some of 0, 1, 2, 3, 4"),
         ({"name": "classes", "keep": []}, "expected some of"),
+        ({"name": "classes", "column": "region"}, "column 'region' holds words; expected numbers"),
+        ({"name": "column", "column": "chi2", "high": 3}, "has class_mode, .*region.*ACS_F555W"),
+        ({"name": "column", "column": "chi2"}, "column chi2: expected low, high or both, or keep"),
         ({"name": "theta_range"}, "needs one of log_mass, log_age, a_v"),
         ({"name": "theta_range", "log_age": [8.0, 7.0]}, "is empty"),
         ({"name": "theta_range", "log_age": [8.0]}, "log_age = "),
@@ -129,3 +140,23 @@ def test_a_cut_of_ones_own_has_a_name_in_files(cat):
     assert len(apply_cuts(cat, [Bright(20.0), lambda each: each])) == 1
     with pytest.raises(CatalogueError, match="unknown argument faint; allowed: limit"):
         cuts_of([{"name": "bright_of_a_test", "faint": 3}])
+
+
+def test_every_cut_on_theta_limits_the_sample(cat):
+    """Whichever cut says it, a fit must know: else clusters that scatter across are forgotten."""
+    by_column = apply_cuts(cat, [ColumnCut("log_age", low=8.0)])
+    by_range = apply_cuts(cat, [ThetaRange(log_age=(8.0, 99.0))])
+    np.testing.assert_array_equal(by_column.ids, by_range.ids)
+    assert by_column.limits == {"log_age": (8.0, np.inf)}
+    assert by_range.limits == {"log_age": (8.0, 99.0)}
+    assert apply_cuts(cat, [ColumnCut("n_filters", low=3.0)]).limits == {}
+    with pytest.raises(CatalogueError, match="picks single values of θ"):
+        ColumnCut("log_age", keep=(8.0,))
+
+
+def test_limits_that_rows_contradict_are_refused(cat):
+    with pytest.raises(CatalogueError, match="rows lie beyond the limits of the sample, 8 to 9 in"):
+        cat.limited({"log_age": (8.0, 9.0)})
+    said = dataclasses.replace(cat, meta={"limits": {"log_age": (8.0, 9.0)}})
+    with pytest.raises(CatalogueError, match="Cut the catalogue with theta_range"):
+        said.check_limits()

@@ -10,9 +10,12 @@ from starcensus.files import FileError
 from starcensus.selection.catalogue import (
     Catalogue,
     CatalogueError,
+    ColumnCut,
     ColumnMap,
     Step,
+    ThetaRange,
     WithEstimates,
+    apply_cuts,
     read_catalogue,
     read_table,
     write_catalogue,
@@ -162,6 +165,21 @@ def test_round_trip_is_exact(tmp_path):
     write_catalogue(bare, path)
     assert read_catalogue(path, "starcensus").mags is None
     assert [entry.name for entry in tmp_path.iterdir()] == ["own.ecsv"]
+
+
+def test_limits_of_a_sample_survive_a_file(tmp_path):
+    """Also those of one side, of which the other is infinite; rows that contradict are refused."""
+    theta = np.array([[4.0, 7.0, 0.0], [3.0, 8.0, 1.0]])
+    cat = Catalogue("made", np.array([1, 2]), theta, theta, theta)
+    limited = apply_cuts(cat, [ColumnCut("log_age", low=6.5), ThetaRange(log_mass=(3.0, 7.0))])
+    path = tmp_path / "limited.ecsv"
+    write_catalogue(limited, path)
+    back = read_catalogue(path, "starcensus")
+    assert back.limits == {"log_age": (6.5, np.inf), "log_mass": (3.0, 7.0)} == limited.limits
+    with pytest.raises(
+        CatalogueError, match=r"1 rows lie beyond the limits .* 3\.5 to 7 in log_mass"
+    ):
+        back.limited({"log_mass": (3.5, np.inf)})
 
 
 def test_failed_write_leaves_the_old_file(tmp_path, monkeypatch):

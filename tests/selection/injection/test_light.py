@@ -24,7 +24,9 @@ def frames_of(exposure: float) -> tuple[Frame, list]:
     frame = Frame(tuple(images), 29.98)
     theta = np.full(N, 4.0), np.full(N, 8.0), np.zeros(N)
     library = ClusterLibrary(*theta, bands, np.full((N, 5), 22 - 29.98), np.zeros(N))
-    plan = InjectionPlan(per_frame=N, min_per_frame=N, radii_pc=(3.0,), repeats=FRAMES)
+    # So that the boxes are inside.
+    some = {"repeats": FRAMES, "margin_pix": 12}
+    plan = InjectionPlan(per_frame=N, min_per_frame=N, radii_pc=(3.0,), **some)
     templates = Templates(default_psfs(bands), frame.pc_per_pixel)
     injector = Injector(frame, library, templates, ToySurvey(1.0), plan)
     return frame, [(injector.positions(k), injector.injected(k)) for k in range(FRAMES)]

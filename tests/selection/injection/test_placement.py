@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from starcensus.selection.injection import InjectionPlan, Injector
+from starcensus.selection.injection import InjectionPlan, InjectionTable, Injector
 from starcensus.selection.pipeline import LegusPipeline, LegusSettings
 from starcensus.simulate import ClusterLibrary, Frame, Templates
 from starcensus.simulate.images.frame import BandImage
@@ -18,12 +18,12 @@ N, SIGMA, MARGIN = 2000, 30.0, 9
 AT = (60, 180)
 
 
-def make(radii: np.ndarray, **settings) -> Injector:
+def make(radii: np.ndarray, abs_mag: float = 20.0, **settings) -> Injector:
     """An injector whose frame has its light at one pixel, off the middle."""
     n = len(radii)
     theta = np.full(n, 4.0), np.full(n, 8.0), np.zeros(n)
-    # Faint, so that frames of like light are full.
-    mags = np.full((n, 1), 20.0)
+    # By default faint, so that frames of like light are full.
+    mags = np.full((n, 1), abs_mag)
     library = ClusterLibrary(*theta, (BAND,), mags, np.zeros(n), r_eff_pc=radii)
     data = np.zeros((160, 260), np.float32)
     data[AT] = 1e4
@@ -126,6 +126,47 @@ def test_large_clusters_are_three_half_light_radii_apart():
 
 def test_a_plan_is_that_of_the_documentation_unless_it_says_otherwise():
     plan = InjectionPlan()
-    assert (plan.sigma_pc, plan.margin_pix) == (120.0, 12)
+    assert (plan.sigma_pc, plan.margin_pix) == (120.0, 0)
     assert (plan.min_separation, plan.min_separation_pix, plan.match_pix) == (3.0, 10.0, 3.0)
     assert (plan.group, plan.max_light, plan.min_per_frame) == ("brightness", 0.2, 25)
+
+
+def test_what_a_border_of_the_data_takes_is_part_of_what_becomes_of_clusters():
+    """Clusters kept 12 pixels from NaN: what apertures lose there never entered a probability."""
+    n = 400
+    plan = {"per_frame": 100, "sigma_pc": 1e4, "min_separation_pix": 2.0}
+    injector = make(np.ones(n), -11.0, **plan)
+    image = injector.frame.images[0]
+    bad = np.zeros(image.shape, bool)
+    bad[:, 100:130] = True
+    noise = np.random.default_rng(0).normal(1.0, 0.01, image.shape)
+    frame = Frame((dataclasses.replace(image, data=noise, bad=bad),), 29.98)
+    settings = LegusSettings(
+        aperture_correction={BAND: -0.3}, min_bands=1, detection_sigma=5.0, ci_limit=-9.0
+    )
+    test = dataclasses.replace(injector, frame=frame, pipeline=LegusPipeline(settings))
+    table = InjectionTable.concatenate(*(test.run(k) for k in range(test.n_frames)))
+    edge = np.minimum.reduce(
+        [table.x, 259 - table.x, table.y, 159 - table.y, np.abs(table.x - 114.5) - 15.5]
+    )
+    assert table.covered is not None and edge.min() < 1
+    assert table.catalogued[edge > 9].mean() > 0.95 and not table.catalogued[edge < 2].any()
+    assert not table.covered[edge < 2].any() and table.covered[edge > 6].all()
+    # The share of the field where an aperture of 4 pixels does not fit.
+    lost = 1 - (152 * (92 + 122)) / (160 * (100 + 130))
+    assert table.catalogued.mean() == pytest.approx(1 - lost, abs=0.06)
+
+
+def test_tables_keep_which_bands_cover_an_injection(tmp_path):
+    injector = make(np.ones(6), per_frame=6, sigma_pc=1e4)
+    settings = LegusSettings(aperture_correction={BAND: -0.3}, min_bands=1)
+    plain = dataclasses.replace(injector, pipeline=LegusPipeline(settings)).run(0)
+    assert plain.covered is None
+    both = dataclasses.replace(plain, covered=np.arange(6)[:, None] % 2 == 0)
+    both.save(tmp_path / "a.h5")
+    back = InjectionTable.load(tmp_path / "a.h5")
+    np.testing.assert_array_equal(back.covered, both.covered)
+    assert back.sha256() == both.sha256() != plain.sha256()
+    twice = InjectionTable.concatenate(both, back).covered
+    assert twice is not None and twice.shape == (12, 1)
+    assert InjectionTable.concatenate(both, plain).covered is None

@@ -7,7 +7,12 @@ import pathlib
 import numpy as np
 import pytest
 
-from starcensus.selection.injection import InjectionPlan, InjectionTable, Injector
+from starcensus.selection.injection import (
+    InjectionPlan,
+    InjectionTable,
+    Injector,
+    match_sources,
+)
 from starcensus.simulate import ClusterLibrary, Frame, Templates
 from starcensus.simulate.images.frame import BandImage
 
@@ -58,6 +63,7 @@ def injector(toy) -> Injector:
         min_per_frame=PER_FRAME,
         start_row=START,
         min_separation_pix=20.0,
+        margin_pix=12,
     )
     templates = Templates(psfs, frame.pc_per_pixel)
     return Injector(frame, library, templates, TwoBands(58.0), plan)
@@ -160,7 +166,28 @@ def test_what_was_detected_before_is_no_detection(injector):
     table = Placed(**fields).run(0)
     assert table.cuts["bright"].all() and np.isfinite(table.measured_mags).all()
     assert not table.detected[0] and table.detected[1:].all()
+
+
+def test_a_faint_cluster_on_a_bright_source_is_not_in_the_catalogue(injector):
+    """Its source is there and passes the cuts, with the light of another."""
+    fields = {f.name: getattr(injector, f.name) for f in dataclasses.fields(injector)}
+    library = injector.library
+    for fainter, expected in ((0.0, True), (4.0, False)):
+        mags = library.abs_mags + fainter
+        table = Placed(**fields | {"library": dataclasses.replace(library, abs_mags=mags)}).run(0)
+        assert table.cuts["bright"][0] and np.isfinite(table.measured_mags[0]).all()
+        assert table.catalogued[0] == expected
     assert table.already_there[0] and not table.already_there[1:].any()
+
+
+@pytest.mark.parametrize(("distance", "is_found"), [(2.9, True), (3.1, False), (5.0, False)])
+def test_sources_belong_to_injections_within_the_radius(injector, distance, is_found):
+    """Sources of the catalogue and others, none of which was there before."""
+    found, none = injector.control, injector.control.take(np.array([], int))
+    x, y = found.x[:2] + distance, found.y[:2]
+    for sources in (found, dataclasses.replace(found, cuts={"bright": np.zeros(len(found), bool)})):
+        matches = match_sources(x, y, sources, none, 3.0)
+        np.testing.assert_array_equal(matches.found, is_found)
 
 
 def noise_in_common(one: np.ndarray, two: np.ndarray) -> float:

@@ -71,6 +71,7 @@ class Toy:
             seed=self.seed,
             radii_pc=(1.0,),
             sigma_pc=60.0,
+            margin_pix=12,
             min_separation=30.0,
         )
         templates = Templates({BAND: point_psf()}, frame.pc_per_pixel)

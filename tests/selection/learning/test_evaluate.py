@@ -8,6 +8,7 @@ import pytest
 from starcensus.networks import TrainSettings
 from starcensus.selection import (
     Box,
+    OtherSurveyError,
     SelectionDomainError,
     complete,
     load_selection,
@@ -46,6 +47,20 @@ def test_repeated_injections_say_how_good_it_is(made_table, repeats):
     assert summary["error.log_loss"] < summary["neighbours.log_loss"] + 0.005
     assert summary["error.rms"] < 1.05 * summary["neighbours.rms"]
     assert summary["reliability_p_value"] > 1e-4
+
+
+def test_a_table_with_five_times_the_sky_is_another_survey(made_table, repeats):
+    """An evaluation that said nothing would blame the networks for the sky, or praise them."""
+    learned = learn(
+        made_table(3000)[0], LearnSettings(Inputs(r_eff=True), dataclasses.replace(TRAIN, epochs=2))
+    )
+    bright = dataclasses.replace(repeats, background=5 * repeats.background)
+    with pytest.raises(OtherSurveyError, match=r"sky: .*--accept sky"):
+        evaluate(learned, bright)
+    few = bright.take(bright.cluster < 100)
+    [told] = evaluate(learned, few, neighbours=(20,), accept=("sky",)).differences
+    assert told.about == "sky" and "moves by up to 0.8" in told.words
+    assert evaluate(learned, repeats.take(repeats.cluster < 100), (20,)).differences == ()
 
 
 def test_networks_that_take_the_sky_are_averaged_over_the_repeats(made_table, repeats, tmp_path):

@@ -49,7 +49,10 @@ def averaged(p_of):
 
 def test_the_operator_averages_over_radius(physical, averaged):
     operator = physical.operator
-    assert isinstance(operator, NetworkSelection) and operator.acts_on == "truth"
+    assert isinstance(operator, NetworkSelection) and operator.acts_on == "data"
+    assert operator.learned_for is not None
+    assert operator.learned_for.tables_sha256 == physical.marks.tables
+    assert operator.learned_for.radius_pc == pytest.approx((1.0, 2.0, 5.0, 9.0, 10.0))
     at = theta()
     error = np.abs(np.asarray(operator.p_sel(*at)) - averaged(at))
     assert error.mean() < 0.015 and error.max() < 0.12

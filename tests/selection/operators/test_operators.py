@@ -9,6 +9,7 @@ import pytest
 
 from starcensus.networks import random_mlp
 from starcensus.selection import Box, GridSelection, NetworkSelection, tabulate
+from starcensus.selection.operators import _base
 
 BOX = Box((2.0, 6.0), (6.0, 10.0), (0.0, 3.0))
 NODES = (np.linspace(2, 6, 5), np.linspace(6, 10, 4), np.linspace(0, 3, 3))
@@ -73,3 +74,23 @@ def test_linear_inputs_are_linear():
 def test_refuses(build, message):
     with pytest.raises(ValueError, match=message):
         build()
+
+
+def test_many_rows_are_taken_in_blocks(monkeypatch):
+    """The values are those of one block, and no more than BLOCK rows are asked for at a time."""
+    rng = np.random.default_rng(0)
+    nodes = (np.linspace(2, 6, 4), np.linspace(6, 10, 3), np.linspace(0, 3, 3))
+    operator = GridSelection.from_probabilities(nodes, rng.uniform(0.1, 0.9, (4, 3, 3)))
+    theta = rng.uniform(2, 6, (23, 1)), rng.uniform(6, 10, 3), np.array(1.0)
+    expected = operator.p_sel(*theta)
+    asked = []
+    inside = GridSelection._members_inside
+
+    def watched(self, *columns):
+        asked.append(len(columns[0]))
+        return inside(self, *columns)
+
+    monkeypatch.setattr(_base, "BLOCK", 10)
+    monkeypatch.setattr(GridSelection, "_members_inside", watched)
+    np.testing.assert_allclose(operator.p_sel(*theta), expected, rtol=1e-6)
+    assert expected.shape == (23, 3) and max(asked) == 10

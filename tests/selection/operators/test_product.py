@@ -2,7 +2,6 @@
 
 import jax.numpy as jnp
 import numpy as np
-import pytest
 from scipy.stats import norm
 
 from starcensus.selection import (
@@ -16,7 +15,7 @@ from starcensus.selection import (
 )
 
 BOX = Box((3.0, 6.0), (6.5, 9.0), (0.0, 2.0))
-LIMITS = Box((4.0, 5.0), (0.0, 12.0), (-5.0, 5.0))
+LIMITS = Box((4.0, 5.0), (2.0, 12.0), (-5.0, 5.0))
 SIGMA = (0.2, 0.1, 0.15)
 
 
@@ -54,8 +53,20 @@ def test_product_states_domain_place_and_refusal():
     product = ProductSelection(clipping, other)
     assert product.domain == Box((3.0, 6.0), (6.0, 9.0), (0.0, 2.0)) and product.outside == "clip"
     np.testing.assert_allclose(product.p_sel(4.0, 8.0, 0.0), narrow.p_sel(4.0, 8.0, 0.0))
-    with pytest.raises(ValueError, match="first stage acts on the data, the second on the truth"):
-        ProductSelection(narrow, with_acts_on(complete(BOX), "truth"))
+
+
+def test_of_a_mixed_product_the_stage_of_the_truth_alone_multiplies_objects():
+    on_truth = with_acts_on(magnitude(), "truth")
+    limits = complete(Box((4.0, 6.0), (6.0, 9.0), (0.0, 2.0)))
+    theta = (np.array([3.9, 4.3]), 8.2, 0.4)
+    for product in (ProductSelection(on_truth, limits), ProductSelection(limits, on_truth)):
+        assert product.acts_on == "mixed"
+        np.testing.assert_allclose(product.p_object(*theta), magnitude().p_sel(*theta))
+        np.testing.assert_allclose(
+            product.p_sel(*theta), magnitude().p_sel(*theta) * np.array([0.0, 1.0])
+        )
+    np.testing.assert_array_equal(magnitude().p_object(*theta), [1.0, 1.0])
+    np.testing.assert_allclose(on_truth.p_object(*theta), on_truth.p_sel(*theta))
 
 
 def test_recorded_tensor_grid_against_random_noise():

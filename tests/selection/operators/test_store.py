@@ -114,7 +114,7 @@ def test_settings_name_operators():
     [
         ("oracle", {}, "'oracle'.*complete, magnitude, file, c4_physical.*--allow-own"),
         ("test_steps", {"limit": [1.0]}, "needs the option 'log_age'"),
-        ("test_steps", {"depth": 1}, "Steps knows no depth; it takes log_age, limit"),
+        ("test_steps", {"depth": 1}, "has no option depth; it has log_age, limit"),
         ("test_steps", {"log_age": [6, 7], "limit": "deep"}, "limit"),
         ("test_steps", {"log_age": [6, 7], "limit": [[1, 2]]}, r"limit has .* shape \(1, 2\)"),
         ("test_steps", {"log_age": [6, 7], "limit": [1, 2], "width": "thin"}, "width is 'thin'"),

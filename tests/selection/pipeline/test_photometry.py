@@ -4,7 +4,11 @@ import numpy as np
 import pytest
 
 from starcensus.selection.pipeline import aperture_photometry
+from starcensus.selection.pipeline.photometry import magnitudes
 from starcensus.simulate.images.frame import BandImage
+from starcensus.simulate.images.psf import optical_psf
+from starcensus.simulate.images.render import add_sources
+from starcensus.simulate.images.templates import make_template
 
 SHAPE = (70, 110)
 
@@ -36,6 +40,16 @@ def test_fluxes_and_skies_are_photutils():
         total = theirs(image.data, CircularAperture(at, radius), method="exact")["aperture_sum"]
         expected = np.asarray(total) - np.pi * radius**2 * sky.median
         np.testing.assert_allclose(ours.flux[:, column], expected, atol=1e-4)
+
+
+def test_errors_of_magnitudes_are_the_change_of_a_magnitude():
+    """By differences: a flux 0.1% up and down; no flux has no error."""
+    flux, error = np.array([1000.0, 20.0, -1.0]), np.array([1.0, 0.02, 1.0])
+    mags, errors = magnitudes(noise(0), flux, error)
+    with np.errstate(invalid="ignore"):
+        down, up = (noise(0).mag(flux + side * error) for side in (-1, 1))
+    np.testing.assert_allclose(errors[:2], (down - up)[:2] / 2, rtol=1e-5)
+    assert np.isnan(errors[2]) and np.isnan(mags[2])
 
 
 def test_errors_are_the_scatter_of_repeated_noise():
@@ -81,3 +95,21 @@ def test_no_sources_is_no_error():
 def test_an_annulus_has_an_inside_and_an_outside():
     with pytest.raises(ValueError, match="0 < inner < outer"):
         aperture_photometry(noise(0), np.array([9.0]), np.array([9.0]), (1.0,), (8.0, 7.0))
+
+
+def test_quoted_errors_in_crowded_fields_are_several_times_too_small():
+    """The factor of the documents; the errors are IRAF's, which hold no stars."""
+    rng, shape = np.random.default_rng(0), (500, 600)
+    template = make_template(optical_psf("ACS_F555W", radius_pix=40), None, 1.9)
+    n = round(0.03 * shape[0] * shape[1])
+    data = np.full(shape, 0.035, np.float32)
+    stars = np.minimum(rng.pareto(1.5, n) + 1, 30.0)
+    add_sources(data, template, rng.uniform(0, 600, n), rng.uniform(0, 500, n), stars)
+    x, y = (a.ravel() for a in np.meshgrid(np.arange(25, 580, 25.0), np.arange(25, 480, 25.0)))
+    add_sources(data, template, x, y, np.full(len(x), 80.0))
+    observed = (rng.poisson(data * 858.0) + rng.normal(0, 4.4, shape)) / 858
+    image = BandImage("ACS_F555W", observed.astype(np.float32), 858.0, 25.73, 3.1, 2)
+    measured = aperture_photometry(image, x, y, (4.0,))
+    mags, quoted = magnitudes(image, measured.flux[:, 0], measured.error[:, 0])
+    scatter = 1.4826 * np.median(np.abs(mags - np.median(mags)))
+    assert 3.5 < scatter / np.median(quoted) < 6.5

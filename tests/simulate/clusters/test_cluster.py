@@ -208,6 +208,12 @@ def test_nebular_light(population: StellarPopulation):
         more, truth, rtol=1e-6, atol=1e-12 * 10 ** (-0.4 * gas.abs_mags.min())
     )
     assert (truth > 0).any() and (stars.q_h[rows[1] < 6.2] > 0).any()
+    # Clusters beyond an age have lost their gas, though their stars still ionise.
+    young = DrawSettings(covering=0.3, nebular_max_log_age=6.2)
+    expected = np.where((rows[1] <= 6.2)[:, None], gas.abs_mags, stars.abs_mags)
+    kept = draw_clusters(population, *rows, seeds, young).abs_mags
+    np.testing.assert_array_equal(kept, expected)
+    assert (kept != gas.abs_mags).any()
     with pytest.raises(ValueError, match="nebular light behind 15 mag is wanted"):
         draw_clusters(
             population,
@@ -216,6 +222,12 @@ def test_nebular_light(population: StellarPopulation):
             DrawSettings(nebular_extinction=3.0),
         )
     assert grid.nebular_a_v[-1] == pytest.approx(10.5)
+
+
+def test_defaults_are_those_of_the_libraries_that_operators_rest_on():
+    """Gas takes half of the ionising photons, as SLUG's does; another default is another light."""
+    slug = DrawSettings("stop_nearest", True, 0.5, nebular_extinction=2.1, nebular_max_log_age=7.0)
+    assert DrawSettings() == slug
 
 
 def test_masses_and_luminosities(population: StellarPopulation, laws):

@@ -1,6 +1,8 @@
 """Profiles against quadrature, root finding, published numbers, astropy and GalSim."""
 
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -280,3 +282,22 @@ def test_moffat_and_eff_are_galsims(eta, cut, q, angle):
 def test_impossible_profiles_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+# The library is instrumented here, and would refuse None by its annotation.
+PROBE = """
+from starcensus.simulate.clusters.profiles import EFF, Moffat
+for make in (EFF, Moffat, EFF.from_half_light, Moffat.from_half_light):
+    for wrong in (None, 0.0, -1.0, "60", float("nan")):
+        try:
+            make(3.0, truncation_pc=wrong)
+        except ValueError as error:
+            assert "truncation_pc is" in str(error) and "math.inf for no" in str(error), error
+        else:
+            raise AssertionError(wrong)
+"""
+
+
+def test_a_truncation_that_is_none_is_refused_in_words():
+    done = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

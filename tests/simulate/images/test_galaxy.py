@@ -233,3 +233,23 @@ def test_clusters_star_by_star_have_their_light_where_they_are(parts, log_age: f
 def test_a_band_without_a_psf_is_named(parts):
     with pytest.raises(ValueError, match="no PSF of ACS_F814W; psfs has ACS_F555W"):
         make_galaxy(SETTINGS, parts[0], {"ACS_F555W": parts[1]["ACS_F555W"]}, seed=1)
+
+
+@pytest.mark.parametrize("shape", [(2_000_000, 2_000_000), (100_000, 64_000)])
+def test_a_shape_beyond_memory_is_refused_before_it_is_taken(shape):
+    """It ended in the words of an allocator, after half an hour of swapping on some machines."""
+    with pytest.raises(ValueError, match=r"shape declares \d+ x \d+ pixels"):
+        GalaxySettings(shape=shape)
+
+
+def test_memory_that_is_not_there_is_not_taken(monkeypatch):
+    from starcensus.simulate.images import frame
+
+    settings = GalaxySettings(shape=(4096, 4096))
+    monkeypatch.setattr(frame, "_memory_bytes", lambda: 2**31)
+    point = np.zeros((3, 3))
+    point[1, 1] = 1.0
+    psfs = {band: PSF(band, point, 1, 0.0396) for band in settings.bands}
+    stars = object.__new__(StellarPopulation)
+    with pytest.raises(ValueError, match=r"4096 x 4096 pixels, which take 3.12 GiB .* has 2 GiB"):
+        make_galaxy(settings, stars, psfs, 1)

@@ -12,7 +12,8 @@ from starcensus.selection.pipeline import aperture_photometry
 from starcensus.simulate.clusters.profiles import Moffat
 from starcensus.simulate.images.frame import BandImage
 from starcensus.simulate.images.psf import OPTICS, PSF, optical_psf, read_psf
-from starcensus.simulate.images.templates import make_template
+from starcensus.simulate.images.render import add_sources
+from starcensus.simulate.images.templates import Templates, make_template
 
 NATIVE = 0.0396
 
@@ -165,6 +166,8 @@ def test_a_psf_is_centred_and_whole():
         PSF("V", np.full((4, 4), 1 / 16), 4, 0.04)
     with pytest.raises(ValueError, match="sums to 25; expected 1"):
         PSF("V", np.ones((5, 5)), 4, 0.04)
+    with pytest.raises(ValueError, match=r"sums to 0\.99; expected 1"):
+        PSF("V", np.full((3, 3), 0.11), 4, 0.04)
     with pytest.raises(ValueError, match="there is no PSF model of F999W"):
         optical_psf("F999W")
 
@@ -184,3 +187,19 @@ def test_an_own_band_has_the_optics_of_its_camera_and_letter(monkeypatch):
         optical_psf("WFPC2_F547M")
     with pytest.raises(ValueError, match="wavelength_angstrom"):
         optical_psf("F999W", optics=OPTICS["ACS", "V"])
+
+
+@pytest.mark.shared
+def test_the_psf_decides_the_concentration_of_compact_clusters(shared):
+    """The figures of the documents: CI(1, 3) of clusters behind two PSFs of ACS F555W."""
+    path = shared / "psf" / "acs_wfc" / "ACS_WFC_F555W.fits"
+    psfs = optical_psf("ACS_F555W", 0.0495), read_psf(path, "ACS_F555W", 1, 0.0495)
+    middle, wanted = np.array([60.0]), {1.0: (1.22, 1.08), 3.0: (1.48, 1.38)}
+    for radius, values in wanted.items():
+        for psf, value in zip(psfs, values, strict=True):
+            data = np.zeros((121, 121), np.float32)
+            template = Templates({"ACS_F555W": psf}, 2.378).get("ACS_F555W", radius)
+            add_sources(data, template, middle, middle, np.array([1e4]))
+            image = BandImage("ACS_F555W", data, 1.0, 25.0)
+            flux = aperture_photometry(image, middle, middle, (1.0, 3.0)).flux[0]
+            assert 2.5 * np.log10(flux[1] / flux[0]) == pytest.approx(value, abs=0.015)

@@ -10,16 +10,20 @@ import time
 
 import numpy as np
 import pytest
+from tests.simulate.conftest import BANDS, analytic_grid
 
+from starcensus.files import to_json
 from starcensus.simulate import (
     BoxTheta,
     ClusterLibrary,
     Design,
     FlatRadius,
     RunError,
+    StarcensusEngine,
     Work,
     run_library,
 )
+from starcensus.simulate import library as libraries
 
 HERE = pathlib.Path(__file__).parent
 DESIGN = Design(1000, 4, BoxTheta((2.0, 6.0), (6.0, 10.0), (0.0, 3.0)), FlatRadius())
@@ -220,3 +224,16 @@ def test_refuses_places(toy, tmp_path):
         run_library(DESIGN, toy(), tmp_path / "file")
     with pytest.raises(ValueError, match="workers is 0"):
         Work(workers=0)
+
+
+def test_a_worker_with_another_grid_draws_nothing(tmp_path):
+    """Catches a library of two grids: the file is replaced, or another machine has another."""
+    grid = tmp_path / "grid.h5"
+    analytic_grid(np.array([6.0, 7.0]), 0.05).save(grid)
+    engine = StarcensusEngine(BANDS, str(grid))
+    rows = [np.array([2.0]), np.array([6.5]), np.array([0.0]), np.array([1], np.uint64)]
+    facts = to_json(engine.describe(), sort_keys=True)
+    assert len(libraries.run._draw(engine, facts, *rows)["n_stars"]) == 1
+    analytic_grid(np.array([6.0, 7.1]), 0.05).save(grid)
+    with pytest.raises(RunError, match="another stellar grid"):
+        libraries.run._draw(engine, facts, *rows)

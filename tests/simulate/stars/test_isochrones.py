@@ -96,7 +96,7 @@ def test_fsps_files_that_are_not_are_refused(tmp_path: pathlib.Path):
     with pytest.raises(ValueError, match="has 3 columns"):
         read_fsps(tmp_path / "short.dat", z=0.02)
     (tmp_path / "words.dat").write_text("one two\n")
-    with pytest.raises(ValueError, match="not an FSPS isochrone file"):
+    with pytest.raises(ValueError, match=r"words\.dat, line 1: 'one' is not a number"):
         read_fsps(tmp_path / "words.dat", z=0.02)
 
 
@@ -139,6 +139,12 @@ def test_mist_files_are_read(tmp_path: pathlib.Path):
     np.testing.assert_allclose(young.log_teff, [3.56, 4.56, 4.9, 5.1])
     np.testing.assert_allclose(old.current_mass, [0.4, 1.3, 0.6])
     assert len(read_mist(path, pre_main_sequence=False).isochrones[0]) == 3
+    # Later tables give years.
+    in_years = MIST.replace("log10_isochrone_age_yr", "isochrone_age_yr")
+    for log_age in (6.5, 9.5):
+        in_years = in_years.replace(f" {log_age} ", f" {10**log_age:.6e} ")
+    path.write_text(in_years)
+    np.testing.assert_allclose(read_mist(path).log_age, [6.5, 9.5], rtol=1e-6)
 
 
 def test_mist_files_that_are_not_are_refused(tmp_path: pathlib.Path):

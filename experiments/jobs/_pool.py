@@ -1,0 +1,204 @@
+"""From [library] to the simulated clusters that explain a catalogue's."""
+
+import dataclasses
+import pathlib
+import shutil
+from collections.abc import Callable
+
+import numpy as np
+
+from starcensus.experiments.jobs._seen import Seen
+from starcensus.experiments.jobs._stars import grid_input, grid_path
+from starcensus.experiments.schema._base import ConfigError
+from starcensus.experiments.schema.paths import Sources
+from starcensus.experiments.schema.photometry import PoolTable
+from starcensus.files import FileError, prepare_folder, read_json, write_json
+from starcensus.inference.objects import (
+    LightObjects,
+    LightSettings,
+    Pairs,
+    Targeted,
+    draw_to_order,
+    effective_clusters,
+    find_pairs,
+)
+from starcensus.runs import Input
+from starcensus.selection.catalogue import Photometry, Step
+from starcensus.shards import Work
+from starcensus.simulate import ClusterLibrary, Pool, StarcensusEngine
+from starcensus.simulate.library.engine import load_grid
+from starcensus.theta import AXES, Box
+
+_KEY = "library.json"
+# A fit is refused if more of its clusters are thin.
+_MAX_THIN = 0.1
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Explained:
+    """A catalogue's clusters with the simulated ones, and how many each has of them.
+
+    **Arguments:**
+
+    - `objects`: for the likelihood. `effective`: `(n,)`, effective simulated clusters of each.
+    - `thin`: a sentence, where some have few.
+    """
+
+    objects: LightObjects
+    effective: np.ndarray
+    thin: str | None
+
+    def summary(self) -> dict[str, int | float]:
+        """Sizes and effective numbers, for `summary.json`."""
+        low, middle = np.percentile(self.effective, [5, 50])
+        return {
+            "library.n_rows": len(self.objects.pool),
+            "library.n_clusters": len(np.unique(self.objects.pool.cluster)),
+            "library.effective.min": float(self.effective.min()),
+            "library.effective.p5": float(low),
+            "library.effective.median": float(middle),
+        }
+
+
+def pool_inputs(table: PoolTable, sources: Sources) -> dict[str, Input]:
+    """The files of the library."""
+    found = grid_input(table.grid, sources)
+    if table.path is not None:
+        found["library"] = Input.of(sources.file(table.path, "library"))
+    return found
+
+
+def explain(
+    seen: Seen,
+    table: PoolTable,
+    light: LightSettings,
+    sources: Sources,
+    folder: pathlib.Path,
+    key: str,
+    seed: int,
+    work: Work,
+    say: Callable[[str], None],
+) -> Explained:
+    """Find or draw simulated clusters for what was seen.
+
+    **Arguments:**
+
+    - `folder`: where rounds that are drawn to order are kept. `key`: of all that they depend on; a
+      folder of another key is emptied.
+    - `say`: called with each stage.
+
+    Raises `ValueError` for a library of other bands or bounds, or one that is too thin.
+    """
+    data, observation = seen.data, seen.observation
+    if table.path is None:
+        made = _drawn(seen, table, sources, _kept(folder, key), seed, work, say)
+        pool, pairs, effective = made.pool, made.pairs, made.effective
+    else:
+        say("comparing clusters with simulated ones")
+        pool = _given(table, observation.bands, sources)
+        pairs = find_pairs(data, observation, pool)
+        effective = effective_clusters(pairs, pool, len(data))
+    thin = _thin(table, data.ids, effective, len(np.unique(pool.cluster)))
+    if table.leave_out_thin and thin is not None:
+        kept = effective >= table.min_effective
+        data, pairs, effective = _without(data, kept), _of(pairs, kept), effective[kept]
+    objects = LightObjects(data, observation, pool, light, pairs)
+    return Explained(objects, effective, thin)
+
+
+def _without(data: Photometry, kept: np.ndarray) -> Photometry:
+    reason = "stars, dust and errors as assumed explain them; others are like no simulated cluster"
+    step = Step("explained", len(data), int(kept.sum()), reason)
+    return dataclasses.replace(data.take(kept), steps=(*data.steps, step))
+
+
+def _of(pairs: Pairs, kept: np.ndarray) -> Pairs:
+    """The pairs of some objects, which are numbered anew."""
+    some = kept[pairs.owner]
+    owner = (np.cumsum(kept) - 1)[pairs.owner[some]]
+    return Pairs(owner, pairs.row[some], pairs.log_kernel[some])
+
+
+def _drawn(
+    seen: Seen,
+    table: PoolTable,
+    sources: Sources,
+    folder: pathlib.Path,
+    seed: int,
+    work: Work,
+    say: Callable[[str], None],
+) -> Targeted:
+    path = grid_path(table.grid, sources)
+    load_grid(path).select(seen.observation.bands)
+    engine = StarcensusEngine(seen.observation.bands, path, table.imf, table.draw)
+    settings = dataclasses.replace(table.target, seed=seed)
+    return draw_to_order(
+        seen.data, seen.observation, engine, table.bounds, settings, folder, work, say
+    )
+
+
+def _kept(folder: pathlib.Path, key: str) -> pathlib.Path:
+    """The folder, without rounds of other settings, catalogues or versions."""
+    record = folder / _KEY
+    try:
+        same = read_json(record).get("key") == key
+    except (FileError, AttributeError):
+        same = False
+    if not same and record.is_file():
+        shutil.rmtree(folder)
+    made = prepare_folder(folder)
+    write_json(record, {"key": key})
+    return made
+
+
+def _given(table: PoolTable, bands: tuple[str, ...], sources: Sources) -> Pool:
+    path = sources.file(str(table.path), "library")
+    library = ClusterLibrary.load(path)
+    if lacking := [band for band in bands if band not in library.bands]:
+        raise ConfigError(
+            f"{path.name}: the library has no {', '.join(lacking)}; it has "
+            f"{', '.join(library.bands)}: draw one in the bands of the survey, {', '.join(bands)}"
+        )
+    try:
+        pool = Pool.of(library, bands)
+    except ValueError as error:
+        raise ConfigError(f"{path.name}: {error}") from error
+    box = _design_box(library) or pool.box
+    if complaints := table.bounds.exceeds(box):
+        raise ConfigError(
+            f"library.bounds reach beyond the clusters of {path.name}: {'; '.join(complaints)}; "
+            "narrow the bounds, or draw a library there"
+        )
+    return dataclasses.replace(pool, box=box)
+
+
+def _design_box(library: ClusterLibrary) -> Box | None:
+    """Where the design of a library drew θ, of which the least and largest fall short."""
+    design = library.meta.get("design")
+    theta = design.get("theta") if isinstance(design, dict) else None
+    if not isinstance(theta, dict) or not all(axis in theta for axis in AXES):
+        return None
+    return Box.from_dict({axis: theta[axis] for axis in AXES})
+
+
+def _thin(table: PoolTable, ids: np.ndarray, effective: np.ndarray, n_clusters: int) -> str | None:
+    few = effective < table.min_effective
+    if not few.any():
+        return None
+    first = int(np.argmin(effective))
+    wanted = n_clusters * (table.min_effective / max(float(np.median(effective[few])), 0.25) - 1)
+    said = (
+        f"the library is thin for {int(few.sum())} of {len(few)} clusters: they have fewer than "
+        f"{table.min_effective:g} effective simulated clusters, {ids[first]} has "
+        f"{effective[first]:.1f} of {n_clusters:,}"
+    )
+    if few.mean() <= _MAX_THIN:
+        left = "; they are left out" if table.leave_out_thin else ""
+        return f"{said[0].upper()}{said[1:]}{left}."
+    remedy = (
+        "raise library.target.n_round or max_rounds" if table.path is None else "draw a larger one"
+    )
+    raise ConfigError(
+        f"{said}; draw about {max(wanted, 1):,.0f} more ({remedy}); if that does not help, the "
+        "stars, the dust or the errors cannot explain these: raise observation.floor, or cut them"
+    )

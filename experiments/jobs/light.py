@@ -1,0 +1,219 @@
+"""Fits of a catalogue's magnitudes: one draw of simulated clusters, and each fit with its report.
+
+The main fit writes into the output folder itself, the others into sub-folders of their names; the
+simulated clusters are in the folder `library`, and an interrupted run continues with them.
+"""
+
+import dataclasses
+import functools
+import pathlib
+from typing import Any, ClassVar
+
+from starcensus.experiments.jobs._job import JOBS, SILENT, Job, Outcome, Show, Summary
+from starcensus.experiments.jobs._operators import facts_words
+from starcensus.experiments.jobs._pool import Explained, explain, pool_inputs
+from starcensus.experiments.jobs._seen import Seen, read_seen, seen_inputs
+from starcensus.experiments.jobs.fit import population_words, words_of
+from starcensus.experiments.schema.light import LightFile, LightFitTable
+from starcensus.files import prepare_folder, write_json
+from starcensus.inference import FitResult, FitSettings, fit
+from starcensus.inference.draws import thinned
+from starcensus.inference.light_predictive import predict_light
+from starcensus.runs import Input, Run
+from starcensus.selection import learned_facts, save_selection
+
+# Sentences of a summary, which a line of numbers has no room for.
+_WORDS = ("verdict", "remarks")
+# Predicted catalogues; more know their own spread little better.
+_PREDICTED = 60
+_OF_DATA = ("catalogue", "photometry", "observation", "library")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class OneLightFit(Job[LightFile]):
+    """One fit of a file, into a folder of its own.
+
+    **Arguments:**
+
+    - `table`: of the fit. `whole`: the job of the file, with the clusters that all fits share.
+    """
+
+    table: LightFitTable = dataclasses.field(kw_only=True)
+    whole: "LightJob" = dataclasses.field(kw_only=True)
+
+    locks: ClassVar[bool] = False
+
+    @property
+    def name(self) -> str:
+        return self.table.name
+
+    @property
+    def is_main(self) -> bool:
+        return self.table is self.file.fits[0]
+
+    def inputs(self) -> dict[str, Input]:
+        return self.whole.inputs()
+
+    def settings(self) -> dict[str, Any]:
+        given = super().settings()
+        shared = "seed", *_OF_DATA, "light", "sampler", "bins", "thresholds"
+        own = {
+            "fit": {"population": self.table.population},
+            "population": given["populations"][self.table.population],
+        }
+        return {name: given[name] for name in shared} | own
+
+    def results(self) -> tuple[str, ...]:
+        return "posterior.nc", "selection.h5", "magnitudes.json"
+
+    def words(self) -> dict[str, Any]:
+        return words_of(self.file, self.table, "Light")
+
+    def run(self, show: Show) -> Outcome:
+        explained = self.whole.explained(show)
+        model = self.file.populations[self.table.population].model()
+        settings = FitSettings(
+            sampler=dataclasses.replace(self.file.sampler, seed=self.file.seed),
+            bins=self.file.bins,
+            thresholds=self.file.thresholds,
+        )
+        result = fit(
+            explained.objects,
+            None,
+            model,
+            settings,
+            progress=lambda stage: show.stage(f"{self.name}: {stage}"),
+        )
+        show.stage(f"{self.name}: predicting magnitudes")
+        result.save(self.out)
+        save_selection(result.selection, self.out / "selection.h5")
+        self._predict(result, explained)
+        return Outcome(self._summary(result, explained), {"fit": self.name}, self._record(result))
+
+    def _predict(self, result: FitResult, explained: Explained) -> None:
+        model = result.model
+        population = model.population.with_values(model.fixed_values())
+        values = {str(k): v.values for k, v in result.tree["posterior"].data_vars.items()}
+        made = predict_light(
+            explained.objects, population, thinned(values, _PREDICTED), self.file.seed
+        )
+        write_json(self.out / "magnitudes.json", made.json())
+
+    def _summary(self, result: FitResult, explained: Explained) -> Summary:
+        from starcensus.experiments.report.fit.magnitudes import p_values  # loads Matplotlib
+
+        warnings = self.whole.seen.warnings
+        said = [str(result.summary.get("remarks") or ""), explained.thin, *warnings.values()]
+        summary: Summary = {**result.summary, "remarks": " ".join(filter(None, said))}
+        summary |= {f"warning.{name}": words for name, words in warnings.items()}
+        summary |= explained.summary()
+        return summary | {f"predictive.{k}.p": v for k, v in p_values(self.out).items()}
+
+    def _record(self, result: FitResult) -> dict[str, Any]:
+        seen = self.whole.seen
+        return {
+            "catalogue": {
+                "source": pathlib.Path(seen.catalogue.source).name,
+                "n": len(result.objects),
+                "steps": [dataclasses.asdict(step) for step in result.objects.steps],
+            },
+            "selection": {
+                "kind": "ObservationModel",
+                "description": "whether a cluster is catalogued follows from its light",
+                "learned_for": [facts_words(facts) for facts in learned_facts(seen.observation)],
+                "differences": [
+                    {**dataclasses.asdict(each), "accepted": not each.is_warning}
+                    for each in seen.differences
+                ],
+            },
+            "observation": {
+                "kind": type(seen.observation).__name__,
+                "words": seen.observation.words,
+            },
+            "population": population_words(self.file.populations[self.table.population]),
+            "warnings": seen.warnings,
+        }
+
+
+@JOBS.register("light")
+class LightJob(Job[LightFile]):
+    """All fits of a file, compared with one another."""
+
+    def perform(self, show: Show = SILENT) -> Summary:
+        """Each fit is known again by itself, and has a record of its own."""
+        with self._named():
+            self.inputs()
+            prepare_folder(self.out)
+            with self._lock():
+                return self.run(show).summary
+
+    def inputs(self) -> dict[str, Input]:
+        file = self.file
+        found = seen_inputs(file.catalogue, file.observation, self.sources)
+        return {**self.own_inputs(), **found, **pool_inputs(file.library, self.sources)}
+
+    def results(self) -> tuple[str, ...]:
+        return ("summary.json",)
+
+    @functools.cached_property
+    def seen(self) -> Seen:
+        """What was recorded, and by what survey."""
+        file = self.file
+        return read_seen(file.catalogue, file.photometry, file.observation, self.sources)
+
+    @functools.cached_property
+    def _explained(self) -> dict[str, Explained]:
+        return {}
+
+    def explained(self, show: Show) -> Explained:
+        """The clusters with the simulated ones, found or drawn once."""
+        if not self._explained:
+            settings = {k: v for k, v in self.settings().items() if k in _OF_DATA}
+            run = Run("light.library", settings, self.inputs(), self.file.seed)
+            for words in self.seen.warnings.values():
+                show.say(f"warning: {words}")
+            self._explained["made"] = explain(
+                self.seen,
+                self.file.library,
+                self.file.light,
+                self.sources,
+                self.out / "library",
+                run.key,
+                self.file.seed,
+                self.work,
+                show.stage,
+            )
+        return self._explained["made"]
+
+    @functools.cached_property
+    def fits(self) -> tuple[OneLightFit, ...]:
+        """The fits, the main one first."""
+        return tuple(
+            OneLightFit(
+                self.file,
+                self.text,
+                self.sources,
+                self.out if table is self.file.fits[0] else self.out / table.name,
+                self.work,
+                self.own,
+                self.source,
+                table=table,
+                whole=self,
+            )
+            for table in self.file.fits
+        )
+
+    def run(self, show: Show) -> Outcome:
+        show.stage("reading the catalogue")
+        summaries = [one.perform(show) for one in self.fits]
+        show.stage("writing the report")
+        summary = dict(summaries[0])
+        for one, other in zip(self.fits[1:], summaries[1:], strict=True):
+            summary |= {f"{one.name}.{k}": v for k, v in other.items() if k not in _WORDS}
+        # The report of the main fit needs its summary, and those of the others.
+        write_json(self.out / "summary.json", summary)
+        from starcensus.experiments.report import write_report  # loads Matplotlib
+
+        for one in (*self.fits[1:], self.fits[0]):
+            write_report(one.out)
+        return Outcome(summary)

@@ -1,0 +1,125 @@
+"""What is known of each cluster of a catalogue alone, from its magnitudes and a stated prior."""
+
+import dataclasses
+import functools
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from starcensus.experiments.jobs._job import JOBS, Job, Outcome, Show
+from starcensus.experiments.jobs._pool import Explained, explain, pool_inputs
+from starcensus.experiments.jobs._prior import Prior, prior_of
+from starcensus.experiments.jobs._seen import Seen, read_seen, seen_inputs
+from starcensus.experiments.schema.measure import MeasureFile
+from starcensus.files import replacing
+from starcensus.inference import write_posteriors
+from starcensus.inference.measure import Measured, measure
+from starcensus.inference.objects import LightSettings
+from starcensus.runs import Input, Run
+from starcensus.selection import save_selection
+from starcensus.theta import AXES, AXIS_UNITS
+
+COLUMNS = ("mode", "mean", "p16", "p50", "p84")
+
+
+@JOBS.register("measure")
+class MeasureJob(Job[MeasureFile]):
+    """`objects.ecsv`, `selection.h5`, `report.html` and, if they are wanted, `draws.h5`."""
+
+    def inputs(self) -> dict[str, Input]:
+        file = self.file
+        found = seen_inputs(file.catalogue, file.observation, self.sources)
+        return {**found, **pool_inputs(file.library, self.sources), **self._prior.inputs}
+
+    def results(self) -> tuple[str, ...]:
+        draws = ("draws.h5",) if self.file.draws else ()
+        return ("objects.ecsv", "selection.h5", "report.html", *draws)
+
+    @functools.cached_property
+    def _prior(self) -> Prior:
+        return prior_of(self.file.prior, self.file.library.bounds, self.sources)
+
+    def run(self, show: Show) -> Outcome:
+        from starcensus.experiments.report.measured import write_measured  # loads Matplotlib
+
+        show.stage("reading the catalogue")
+        file, prior = self.file, self._prior
+        seen = read_seen(file.catalogue, file.photometry, file.observation, self.sources)
+        for words in seen.warnings.values():
+            show.say(f"warning: {words}")
+        explained = self._explained(seen, show)
+        show.stage("measuring")
+        found = measure(explained.objects, prior.log_density, prior.box, file.draws, file.seed)
+        self._write(found, seen, prior)
+        operator = explained.objects.pool_grid(prior.box).operator(prior.box)
+        save_selection(operator, self.out / "selection.h5")
+        summary = self._summary(found, seen, explained)
+        record = {
+            "catalogue": {
+                "source": pathlib.Path(seen.catalogue.source).name,
+                "steps": [dataclasses.asdict(step) for step in explained.objects.steps],
+            },
+            "observation": {
+                "kind": type(seen.observation).__name__,
+                "words": seen.observation.words,
+            },
+            "prior": prior.words,
+        }
+        show.stage("writing the report")
+        write_measured(self.out, found, {**self.words(), **record}, summary)
+        return Outcome(summary, {}, record)
+
+    def _explained(self, seen: Seen, show: Show) -> Explained:
+        given = ("catalogue", "photometry", "observation", "library")
+        settings = {k: v for k, v in self.settings().items() if k in given}
+        files = {k: v for k, v in self.inputs().items() if not k.startswith("prior")}
+        return explain(
+            seen,
+            self.file.library,
+            LightSettings(),
+            self.sources,
+            self.out / "library",
+            Run("light.library", settings, files, self.file.seed).key,
+            self.file.seed,
+            self.work,
+            show.stage,
+        )
+
+    def _summary(self, found: Measured, seen: Seen, explained: Explained) -> dict[str, Any]:
+        half = (found.quantiles[2] - found.quantiles[0]) / 2
+        said = [explained.thin, *seen.warnings.values()]
+        return {
+            "n_clusters": len(found.ids),
+            "n_unexplained": int((found.effective == 0).sum()),
+            "prior": self._prior.words,
+            "remarks": " ".join(filter(None, said)),
+            **{f"warning.{name}": words for name, words in seen.warnings.items()},
+            **explained.summary(),
+            **{
+                f"median_error.{axis}": float(np.nanmedian(half[:, k]))
+                for k, axis in enumerate(AXES)
+            },
+        }
+
+    def _write(self, found: Measured, seen: Seen, prior: Prior) -> None:
+        from astropy.table import Column, Table
+
+        table = Table({"id": found.ids})
+        by_name = dict(zip(COLUMNS, (found.mode, found.mean, *found.quantiles), strict=True))
+        for k, axis in enumerate(AXES):
+            for name, values in by_name.items():
+                words = f"{name} of {axis}, {AXIS_UNITS[axis]}"
+                table[f"{axis}_{name}"] = Column(values[:, k], description=words)
+        words = "effective number of simulated clusters"
+        table["n_effective"] = Column(found.effective, description=words)
+        table.meta = {
+            "prior": prior.words,
+            "observation": seen.observation.words,
+            "source": pathlib.Path(seen.catalogue.source).name,
+            "key": self.identity.key,
+        }
+        with replacing(self.out / "objects.ecsv") as temporary:
+            table.write(temporary, format="ascii.ecsv", overwrite=True)
+        if found.draws is not None:
+            write_posteriors(found.draws, self.out / "draws.h5")

@@ -1,0 +1,79 @@
+"""kind = "light": fits of a catalogue's magnitudes, each with a population."""
+
+from typing import Annotated, Any
+
+import pydantic
+
+from starcensus.experiments.schema._base import FILES, BandsFile, Strict
+from starcensus.experiments.schema._kinds import Without
+from starcensus.experiments.schema.fit import CatalogueTable, Name, check_name
+from starcensus.experiments.schema.photometry import (
+    ObservationTable,
+    PhotometryTable,
+    PoolTable,
+)
+from starcensus.experiments.schema.population import PopulationTable
+from starcensus.inference import BinSettings, SamplerSettings, Thresholds
+from starcensus.inference.objects import LightSettings
+
+
+class LightFitTable(Strict):
+    """One fit.
+
+    **Arguments:**
+
+    - `name`: of its folder and in the report: small letters, digits and hyphens.
+    - `population`: name of the family. `text`: why, in a sentence.
+    """
+
+    name: Name
+    population: str
+    text: str = ""
+
+
+@FILES.register("light")
+class LightFile(BandsFile):
+    """Fits of measured magnitudes; the first is the main one, with which the others are compared.
+
+    **Arguments:**
+
+    - `catalogue`: of the clusters. `photometry`: which of its magnitudes are the data.
+    - `observation`: what the survey does to a cluster.
+    - `library`: the simulated clusters; one draw serves all fits.
+    - `light`: how they become a likelihood.
+    - `populations`: families, by name.
+    - `fits`: which families are fitted.
+    - `sampler`: of NUTS. `bins`: of the checks. `thresholds`: what a fit must reach.
+    - `references`: published values for the report, each with a `name`.
+    - `notes`: sentences for the report.
+    """
+
+    catalogue: CatalogueTable
+    photometry: PhotometryTable = PhotometryTable()
+    observation: ObservationTable
+    library: PoolTable
+    light: LightSettings = LightSettings()
+    populations: dict[str, PopulationTable]
+    fits: Annotated[tuple[LightFitTable, ...], pydantic.Field(min_length=1)]
+    sampler: Annotated[SamplerSettings, Without(("seed",))] = SamplerSettings()
+    bins: BinSettings = BinSettings()
+    thresholds: Thresholds = Thresholds()
+    references: tuple[dict[str, Any], ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @pydantic.model_validator(mode="after")
+    def _fits_together(self) -> "LightFile":
+        for fit in self.fits:
+            check_name(fit.population, self.populations)
+        names = [fit.name for fit in self.fits]
+        if len(set(names)) != len(names) or "library" in names:
+            raise ValueError(
+                f"fits must have different names, and none is 'library', got {', '.join(names)}"
+            )
+        for name, table in self.populations.items():
+            if complaints := table.bounds.exceeds(self.library.bounds):
+                raise ValueError(
+                    f"populations.{name}: its bounds reach beyond those of the library: "
+                    f"{'; '.join(complaints)}; widen library.bounds, or narrow the population"
+                )
+        return self

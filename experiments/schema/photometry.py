@@ -1,0 +1,152 @@
+"""[photometry], [observation] and light's [library]: magnitudes, and what stands behind them."""
+
+import dataclasses
+from typing import Annotated, Any, Literal
+
+import pydantic
+
+from starcensus.experiments.schema._base import Strict
+from starcensus.experiments.schema._kinds import Kinds, Without
+from starcensus.experiments.schema.clusters import ImfTable
+from starcensus.inference.objects import TargetSettings
+from starcensus.registry import Registry
+from starcensus.selection import About
+from starcensus.selection.observation import MeasuredCuts
+from starcensus.simulate import DrawSettings, Kroupa
+from starcensus.theta import Box
+
+
+def changed(table: Strict, names: set[str]) -> list[str]:
+    """Which of some keys have other values than their defaults."""
+    fields = type(table).model_fields
+    return [name for name in sorted(names) if getattr(table, name) != fields[name].default]
+
+
+class PhotometryTable(Strict):
+    """Which magnitudes of the catalogue are the data.
+
+    **Arguments:**
+
+    - `bands`: in this order; by default all that the catalogue has.
+    - `unknown`: what a band without a measurement is where the catalogue does not say why.
+    - `min_bands`: clusters that are measured in fewer bands are left out.
+    - `whole`: leave out clusters where some band was not observed. The survey is then the area that
+      all bands cover, and so is the number of clusters; otherwise `observation.coverage` says how
+      large the other parts are.
+    """
+
+    bands: tuple[str, ...] | None = None
+    unknown: Literal["refuse", "not observed", "not detected"] = "refuse"
+    min_bands: int = 1
+    whole: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class LegusCuts:
+    """What LEGUS demands of measured magnitudes, `legus_cuts`.
+
+    **Arguments:**
+
+    - `max_absolute_v`: largest (faintest) measured absolute magnitude in V, Vega mag.
+    """
+
+    max_absolute_v: float = -6.0
+
+
+MEASURED_CUTS = Registry[type]("set of cuts on measured magnitudes")
+MEASURED_CUTS.add("measured", MeasuredCuts)
+MEASURED_CUTS.add("legus", LegusCuts)
+
+
+def _by_its_name(value: object) -> object:
+    """`cuts = "legus"` stands for `cuts = { kind = "legus" }`."""
+    return {"kind": value} if isinstance(value, str) else value
+
+
+Cuts = Annotated[
+    Any, Kinds(MEASURED_CUTS, default="measured"), pydantic.BeforeValidator(_by_its_name)
+]
+
+
+class ObservationTable(Strict):
+    """What the survey does to a cluster of given true magnitudes.
+
+    **Arguments:**
+
+    - `kind`: `gaussian`, the quoted errors with a floor, and stated cuts; `file`, a model that was
+      learned from artificial clusters, or one of your own, as `save_observation` writes it.
+    - `path`: of the model, for kind `file`.
+    - `distance_modulus`: mag, for kind `gaussian`; by default the catalogue's.
+    - `floor`: mag, error of each band on top of the quoted one.
+    - `common`: mag, standard deviation of a shift that all bands share.
+    - `cuts`: what the catalogue demands of its measured magnitudes, by default nothing; `"legus"`
+      is short for the table of that kind. Clusters that do not pass are cut, and counted in the
+      report.
+    - `coverage`: each part of the survey as its share of the area and the list of the bands that
+      were observed there; by default all bands everywhere.
+    - `selection`: operator of true magnitudes for what else decides whether a cluster is
+      catalogued: a file, or `c4_photometric`, the published network, from the installed package.
+    - `accept`: in what the catalogue may differ from the survey that model or operator was learned
+      in; the report says what differs.
+    """
+
+    kind: Literal["gaussian", "file"]
+    path: str | None = None
+    distance_modulus: float | None = None
+    floor: float = 0.05
+    common: float = 0.0
+    cuts: Cuts | None = None
+    coverage: tuple[tuple[float, tuple[str, ...]], ...] = ()
+    selection: str | None = None
+    accept: tuple[About, ...] = ()
+
+    @pydantic.model_validator(mode="after")
+    def _of_its_kind(self) -> "ObservationTable":
+        if (self.kind == "file") != (self.path is not None):
+            raise ValueError("path goes with kind = 'file', and kind = 'file' needs it")
+        own = {"distance_modulus", "floor", "common", "cuts", "coverage", "selection"}
+        wrong = changed(self, own)
+        if self.kind == "file" and wrong:
+            raise ValueError(
+                f"{', '.join(wrong)}: the model of {self.path} brings its own; leave them out"
+            )
+        return self
+
+
+class PoolTable(Strict):
+    """Simulated clusters that explain the measured ones: drawn to order, or a library that is.
+
+    **Arguments:**
+
+    - `bounds`: where clusters may be, log10 M_sun, log10 yr, mag; they hold those of every
+      population.
+    - `path`: of a cluster library (.h5) that was drawn by a design of θ; by default clusters are
+      drawn to order, where the catalogue's are, and kept in the folder `library` of the results.
+    - `target`: how many are drawn to order, and until when.
+    - `min_effective`: a cluster of the catalogue that has fewer effective simulated ones is said
+      to be thin; a fit with more than a tenth of these is refused.
+    - `leave_out_thin`: leave thin clusters out of the data, and count them in the report; for those
+      that stars, dust and errors as assumed cannot explain. By default they are fitted as they are.
+    - `grid`: stellar grid; `default` is the one that the package carries.
+    - `imf`: initial mass function. `draw`: rules of drawing, and the gas.
+    """
+
+    bounds: Box
+    path: str | None = None
+    target: Annotated[TargetSettings, Without(("seed",))] = TargetSettings()
+    min_effective: float = 4.0
+    leave_out_thin: bool = False
+    grid: str = "default"
+    imf: ImfTable = Kroupa()
+    draw: DrawSettings = DrawSettings()
+
+    @pydantic.model_validator(mode="after")
+    def _drawn_or_given(self) -> "PoolTable":
+        drawn = {"target", "grid", "imf", "draw"}
+        given = changed(self, drawn)
+        if self.path is not None and given:
+            raise ValueError(
+                f"{', '.join(given)}: say how clusters are drawn, and those of {self.path} are "
+                "already; leave out either"
+            )
+        return self

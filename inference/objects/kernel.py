@@ -1,0 +1,251 @@
+"""Which simulated clusters may be which observed ones, and with what weight.
+
+The kernel is the observation model itself: nothing is added to the errors to make up for a thin
+library. For every object only the rows are looked at whose magnitudes lie within the reach of its
+data, found by sorting the rows by one band and by comparing colours, on which a shift that all
+bands share has no effect.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from jaxtyping import Float, Float32, Int
+
+from ...selection.catalogue.photometry import Photometry
+from ...selection.observation import AbstractObservation, Reach
+from ...simulate import Pool
+from .rows import SLOPES
+
+# Standard deviations that count.
+_FAR = 5.0
+# Rows whose weight is below this share of an object's largest are nothing in a sum: e^-20.
+_NEGLIGIBLE = 20.0
+_PAIRS = 1 << 20
+_THINNED = 1.25
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Pairs:
+    """Objects with the rows that may be them, sorted by object.
+
+    **Arguments:**
+
+    - `owner`: `(pair,)`, the object. `row`: `(pair,)`, the row of the pool.
+    - `log_kernel`: `(pair,)`, ln p(d, det | μ).
+    """
+
+    owner: Int[np.ndarray, " pair"]
+    row: Int[np.ndarray, " pair"]
+    log_kernel: Float[np.ndarray, " pair"]
+
+    @classmethod
+    def none(cls) -> "Pairs":
+        """No pairs."""
+        return cls(np.zeros(0, int), np.zeros(0, int), np.zeros(0))
+
+    def thinned(self, pool: Pool, n: int, max_rows: int, seed: int = 0) -> "Pairs":
+        """About `max_rows` pairs of each object at most, which stand for all that it had.
+
+        Those with the largest weights under `reference_weights` stay as they are; one of weight w
+        below a threshold τ stays with probability w/τ, and its kernel is raised to the weight τ. So
+        every sum keeps its expectation, and the many small terms become few.
+
+        **Arguments:**
+
+        - `pool`: of which the rows are. `n`: number of objects. `seed`: of the choice.
+
+        ```python
+        find_pairs(light, survey, drawn_pool).thinned(drawn_pool, len(light), 1000)
+        ```
+        """
+        counts = np.bincount(self.owner, minlength=n)
+        # What was thinned before has as many up to chance, and stays as it is.
+        many = counts > _THINNED * max_rows
+        if not many.any():
+            return self
+        weight = reference_weights(self, pool, n)
+        rng = np.random.default_rng(seed)
+        ends = np.cumsum(counts)
+        kept, raised = np.ones(len(weight), bool), np.zeros(len(weight))
+        for start, stop in zip((ends - counts)[many], ends[many], strict=True):
+            own = weight[start:stop]
+            tau = _threshold(own, max_rows)
+            p = np.minimum(1.0, own / tau)
+            kept[start:stop] = rng.uniform(size=len(own)) < p
+            with np.errstate(divide="ignore"):
+                raised[start:stop] = -np.log(p)
+        return Pairs(self.owner[kept], self.row[kept], (self.log_kernel + raised)[kept])
+
+    def joined(self, other: "Pairs", n_before: int) -> "Pairs":
+        """With pairs of rows that come after the first `n_before` of the pool."""
+        owner = np.concatenate([self.owner, other.owner])
+        row = np.concatenate([self.row, other.row + n_before])
+        log_kernel = np.concatenate([self.log_kernel, other.log_kernel])
+        order = np.argsort(owner, kind="stable")
+        return Pairs(owner[order], row[order], log_kernel[order])
+
+
+def find_pairs(
+    data: Photometry,
+    observation: AbstractObservation,
+    pool: Pool,
+    scale: float = 1.0,
+    objects: Int[np.ndarray, " some"] | None = None,
+    progress: Callable[[str], None] = lambda _: None,
+) -> Pairs:
+    """All pairs with a weight that counts.
+
+    **Arguments:**
+
+    - `data`, `observation`: what was recorded, and by what survey.
+    - `pool`: simulated clusters.
+    - `scale`: how many times wider than its reach an object looks; the kernel is then as wide, its
+      logarithm divided by the square.
+    - `objects`: the objects to look at, by default all.
+
+    ```python
+    find_pairs(light, survey, drawn_pool).row
+    ```
+    """
+    chosen = np.arange(len(data)) if objects is None else objects
+    mags = apparent(pool, observation)
+    search = _Search(mags.astype(np.float32), observation.reach(data), scale)
+    found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    for owner, row in _batches(search, chosen):
+        log_kernel = (
+            np.asarray(observation.log_prob(data, owner, mags[row].astype(np.float64)), float)
+            / scale**2
+        )
+        top = np.full(len(data), -np.inf)
+        np.maximum.at(top, owner, log_kernel)
+        with np.errstate(invalid="ignore"):
+            kept = log_kernel > top[owner] - _NEGLIGIBLE
+        found.append((owner[kept], row[kept], log_kernel[kept]))
+        progress(f"comparing clusters with simulated ones: {int(owner.max(initial=0)) + 1}")
+    if not found:
+        return Pairs.none()
+    return Pairs(*(np.concatenate(columns) for columns in zip(*found, strict=True)))
+
+
+def _threshold(weight: Float[np.ndarray, " row"], n: int) -> float:
+    """τ with Σ min(1, w/τ) = n."""
+    falling = np.sort(weight)[::-1]
+    rest = falling.sum() - np.cumsum(falling)
+    # With the k largest kept for certain, the others share n − k.
+    k = np.arange(1, n)
+    tau = rest[:n][k - 1] / (n - k)
+    good = np.flatnonzero(tau <= falling[:n][k - 1])
+    return float(tau[good[0]]) if len(good) and tau[good[0]] > 0 else float(weight.sum() / n)
+
+
+def effective_clusters(pairs: Pairs, pool: Pool, n: int) -> Float[np.ndarray, " n"]:
+    """Effective number of simulated clusters of each object, under dN/dM ∝ M⁻², dN/dT ∝ T^(−1/2).
+
+    The rows of one cluster behind different dust count as one draw; 0 for an object without any.
+
+    **Arguments:**
+
+    - `pairs`: of the objects and the pool. `n`: number of objects.
+
+    ```python
+    effective_clusters(find_pairs(light, survey, drawn_pool), drawn_pool, len(light))
+    ```
+    """
+    weight = reference_weights(pairs, pool, n)
+    cluster = pool.cluster[pairs.row]
+    starts = (np.diff(pairs.owner) != 0) | (np.diff(cluster) != 0)
+    draw = np.concatenate([[0], np.cumsum(starts)]) if len(weight) else pairs.owner
+    squares = np.bincount(pairs.owner, np.bincount(draw, weight)[draw] * weight, n)
+    total = np.bincount(pairs.owner, weight, n)
+    return np.where(squares > 0, total**2 / np.where(squares > 0, squares, 1.0), 0.0)
+
+
+def reference_weights(pairs: Pairs, pool: Pool, n: int) -> Float[np.ndarray, " pair"]:
+    """Weights of the pairs under the reference, in units of the largest of each object.
+
+    **Arguments:**
+
+    - `pairs`: of the objects and the pool. `n`: number of objects.
+
+    ```python
+    reference_weights(find_pairs(light, survey, drawn_pool), drawn_pool, len(light)).max()  # 1.0
+    ```
+    """
+    log_w = pairs.log_kernel + (pool.log_weight + pool.theta @ np.asarray(SLOPES))[pairs.row]
+    top = np.full(n, -np.inf)
+    np.maximum.at(top, pairs.owner, log_w)
+    return np.exp(log_w - top[pairs.owner])
+
+
+def apparent(pool: Pool, observation: AbstractObservation) -> Float[np.ndarray, "row band"]:
+    """Apparent magnitudes of the pool in the survey's bands, in its order.
+
+    Raises `ValueError` for bands that the pool lacks.
+
+    ```python
+    apparent(drawn_pool, survey)
+    ```
+    """
+    lacking = [band for band in observation.bands if band not in pool.bands]
+    if lacking:
+        raise ValueError(
+            f"the library has no {', '.join(lacking)}; it has {', '.join(pool.bands)}: draw one in "
+            f"the bands of the survey, {', '.join(observation.bands)}"
+        )
+    columns = [pool.bands.index(band) for band in observation.bands]
+    return pool.abs_mags[:, columns].astype(np.float64) + observation.distance_modulus
+
+
+def _batches(search: "_Search", objects: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Candidates of whole objects, some million at a time."""
+    owners: list[np.ndarray] = []
+    rows: list[np.ndarray] = []
+    held = 0
+    for i in objects:
+        row = search.near(int(i))
+        if not len(row):
+            continue
+        owners.append(np.full(len(row), i))
+        rows.append(row)
+        held += len(row)
+        if held > _PAIRS:
+            yield np.concatenate(owners), np.concatenate(rows)
+            owners, rows, held = [], [], 0
+    if held:
+        yield np.concatenate(owners), np.concatenate(rows)
+
+
+class _Search:
+    """Rows near an object: first by one band, then by the colours against it."""
+
+    def __init__(self, mags: Float32[np.ndarray, "row band"], reach: Reach, scale: float) -> None:
+        self._mags, self._centre = mags, reach.centre
+        self._sd, self._common = scale * reach.sd, scale * reach.common
+        self._lit = np.flatnonzero(np.isfinite(mags).all(axis=1))
+        self._sorted: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+
+    def near(self, i: int) -> Int[np.ndarray, " some"]:
+        """Rows within the reach of object i, in order."""
+        centre, sd = self._centre[i], self._sd[i]
+        bands = np.flatnonzero(np.isfinite(centre))
+        if not len(bands):
+            return self._lit
+        first = int(bands[np.argmin(sd[bands])])
+        order, values = self._by(first)
+        half = _FAR * np.hypot(sd[first], self._common[i])
+        low, high = np.searchsorted(values, [centre[first] - half, centre[first] + half])
+        row = order[low:high]
+        own = values[low:high]
+        for band in bands[bands != first]:
+            away = self._mags[row, band] - own - np.float32(centre[band] - centre[first])
+            kept = np.abs(away) <= _FAR * np.hypot(sd[band], sd[first])
+            row, own = row[kept], own[kept]
+        return np.sort(row)
+
+    def _by(self, band: int) -> tuple[np.ndarray, np.ndarray]:
+        if band not in self._sorted:
+            values = self._mags[self._lit, band]
+            order = np.argsort(values, kind="stable")
+            self._sorted[band] = self._lit[order], values[order]
+        return self._sorted[band]

@@ -1,0 +1,250 @@
+"""Libraries drawn to order: simulated clusters where a catalogue's clusters are.
+
+A precise object is like few of a library's clusters, and a wider kernel would change what it says.
+So more clusters are drawn where they are wanted. A first round covers the bounds; each later one
+follows the objects' own posteriors, those most that have the fewest effective clusters, in cells of
+θ, with a part that covers the bounds again. All rounds together are a sample of their exact mixture
+(`Pool`), so that no round biases anything.
+"""
+
+import dataclasses
+import pathlib
+import tempfile
+from collections.abc import Callable
+
+import numpy as np
+from jaxtyping import Float
+
+from starcensus.files import Path, prepare_folder
+from starcensus.settings import check_seed
+from starcensus.shards import Work
+from starcensus.theta import AXES, Box
+
+from ...selection.catalogue.photometry import Photometry
+from ...selection.observation import AbstractObservation
+from ...simulate import CellTheta, ClusterLibrary, Design, Pool
+from ...simulate.library.run import Engine, run_library
+from .kernel import Pairs, effective_clusters, find_pairs, reference_weights
+
+# Objects with fewer effective clusters are looked for with a kernel as many times wider.
+_TOO_FEW = 12.0
+_SCALES = (2.0, 4.0, 8.0, 16.0)
+
+type CellEdges = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class TargetSettings:
+    """How many clusters are drawn, and where.
+
+    **Arguments:**
+
+    - `effective`: effective clusters that every object is to have.
+    - `n_first`: clusters of the first round, which covers the bounds.
+    - `n_round`: clusters of each later one.
+    - `max_rounds`: later rounds at most.
+    - `n_extinctions`: columns of dust that each cluster is put behind.
+    - `wide_share`: share of a later round that covers the bounds.
+    - `mass_slope`: dN/dM ∝ M^mass_slope of what covers the bounds.
+    - `cells`: dex, dex and mag, widths of the cells.
+    - `seed`: of everything random.
+
+    ```python
+    TargetSettings(effective=200.0, max_rounds=3)
+    ```
+    """
+
+    effective: float = 150.0
+    n_first: int = 30_000
+    n_round: int = 30_000
+    max_rounds: int = 12
+    n_extinctions: int = 8
+    wide_share: float = 0.2
+    mass_slope: float = -1.5
+    cells: tuple[float, float, float] = (0.1, 0.1, 0.1)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_seed(self.seed)
+        if min(self.n_first, self.n_round, self.n_extinctions) < 1 or self.max_rounds < 0:
+            raise ValueError(
+                f"n_first, n_round, n_extinctions, max_rounds are {self.n_first}, {self.n_round}, "
+                f"{self.n_extinctions}, {self.max_rounds}; expected 1 or more, and 0 or more rounds"
+            )
+        if not 0 < self.wide_share <= 1 or self.effective <= 0 or min(self.cells) <= 0:
+            raise ValueError(
+                f"wide_share = {self.wide_share}, effective = {self.effective}, cells = "
+                f"{self.cells}; expected a share above 0, and numbers above 0"
+            )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Targeted:
+    """A pool and how well it serves each object.
+
+    **Arguments:**
+
+    - `pool`: all rounds.
+    - `pairs`: what `find_pairs` gives for it.
+    - `effective`: `(n,)`, effective clusters of each object under dN/dM ∝ M⁻², dN/dT ∝ T^(−1/2).
+    - `n_rounds`: rounds after the first.
+    """
+
+    pool: Pool
+    pairs: Pairs
+    effective: Float[np.ndarray, " n"]
+    n_rounds: int
+
+
+def draw_to_order(
+    data: Photometry,
+    observation: AbstractObservation,
+    engine: Engine,
+    box: Box,
+    settings: TargetSettings | None = None,
+    folder: Path | None = None,
+    work: Work = Work(),
+    progress: Callable[[str], None] = lambda _: None,
+) -> Targeted:
+    """Simulated clusters for a catalogue, until every object has enough of them.
+
+    **Arguments:**
+
+    - `data`, `observation`: what was recorded, and by what survey.
+    - `engine`: what draws the light of clusters, in the survey's bands.
+    - `box`: where clusters may be: at least the bounds of every population that is to be fitted.
+    - `settings`: numbers of clusters.
+    - `folder`: where each round is kept as a library; one that is there already and has the same
+      design is not drawn again. By default nothing is kept.
+    - `work`: processes, or a Dask scheduler.
+    - `progress`: called with a phrase at the start of each round.
+
+    Raises `ValueError` for data that the survey cannot have recorded, or bands that the engine
+    lacks, `RunError` for a box beyond what the engine can draw.
+
+    ```python
+    few = TargetSettings(n_first=100, max_rounds=0, n_extinctions=2)
+    draw_to_order(light, survey, engine, box, few).effective
+    ```
+    """
+    settings = settings or TargetSettings()
+    observation.check(data)
+    lacking = [band for band in observation.bands if band not in engine.bands]
+    if lacking:
+        raise ValueError(
+            f"the engine draws no {', '.join(lacking)}; it has {', '.join(engine.bands)}"
+        )
+    if folder is not None:
+        kept = prepare_folder(pathlib.Path(folder))
+        return _rounds(data, observation, engine, box, settings, kept, work, progress)
+    with tempfile.TemporaryDirectory() as made:
+        where = pathlib.Path(made)
+        return _rounds(data, observation, engine, box, settings, where, work, progress)
+
+
+def _rounds(
+    data: Photometry,
+    observation: AbstractObservation,
+    engine: Engine,
+    box: Box,
+    settings: TargetSettings,
+    folder: pathlib.Path,
+    work: Work,
+    progress: Callable[[str], None],
+) -> Targeted:
+    each = [
+        np.linspace(low, high, max(1, round((high - low) / width)) + 1)
+        for (low, high), width in zip(box.as_dict().values(), settings.cells, strict=True)
+    ]
+    edges = each[0], each[1], each[2]
+    wide = _wide(edges, settings.mass_slope)
+    cells = CellTheta(edges, wide, settings.n_extinctions)
+    rounds: list[tuple[ClusterLibrary, CellTheta]] = []
+    n, pairs = settings.n_first, Pairs.none()
+    for number in range(settings.max_rounds + 1):
+        progress(f"drawing clusters, round {number + 1}")
+        design = Design(n * settings.n_extinctions, settings.seed + number, cells)
+        path = folder / f"round-{number:02d}.h5"
+        run_library(design, engine, path, work)
+        rounds.append((ClusterLibrary.load(path, bands=observation.bands), cells))
+        pool = Pool.of_rounds(rounds)
+        n_before = len(pool) - len(rounds[-1][0])
+        pairs = pairs.joined(
+            find_pairs(data, observation, pool.take(slice(n_before, None))), n_before
+        )
+        effective = effective_clusters(pairs, pool, len(data))
+        progress(
+            f"round {number + 1}: the fewest effective clusters of an object are "
+            f"{effective.min():.1f}, {(effective < settings.effective).mean():.0%} have fewer than "
+            f"{settings.effective:g}"
+        )
+        if (effective >= settings.effective).all() or number == settings.max_rounds:
+            return Targeted(pool, pairs, effective, number)
+        wanted = _wanted(data, observation, pool, pairs, effective, edges, settings.effective)
+        shares = settings.wide_share * wide + (1 - settings.wide_share) * wanted
+        cells, n = CellTheta(edges, shares, settings.n_extinctions), settings.n_round
+    raise AssertionError("a round returns")
+
+
+def _wide(edges: CellEdges, slope: float) -> Float[np.ndarray, "m t a"]:
+    middle = (edges[0][1:] + edges[0][:-1]) / 2
+    mass = np.exp((slope + 1) * np.log(10.0) * (middle - middle[0]))
+    shape = tuple(len(e) - 1 for e in edges)
+    shares = np.broadcast_to(mass[:, None, None], shape)
+    return shares / shares.sum()
+
+
+def _wanted(
+    data: Photometry,
+    observation: AbstractObservation,
+    pool: Pool,
+    pairs: Pairs,
+    effective: Float[np.ndarray, " n"],
+    edges: CellEdges,
+    target: float,
+) -> Float[np.ndarray, "m t a"]:
+    """Where the objects that have too few clusters are: the sum of their posteriors in cells."""
+    n = len(data)
+    # What is enough already still takes part: a posterior of few clusters knows little of itself.
+    need = np.clip(target / np.maximum(effective, 1.0) - 1.0, 0.0, 30.0)
+    need = np.where(effective >= target, 0.0, need + 0.1)
+    total = np.zeros(tuple(len(e) - 1 for e in edges))
+    current, poor = pairs, effective < _TOO_FEW
+    for scale in (1.0, *_SCALES):
+        if scale > 1.0:
+            if not poor.any():
+                break
+            chosen = np.flatnonzero(poor)
+            current = find_pairs(data, observation, pool, scale, chosen)
+            poor = poor & (effective_clusters(current, pool, n) < _TOO_FEW)
+            settled = np.isin(np.arange(n), chosen) & ~poor
+        else:
+            settled = ~poor
+        if scale == _SCALES[-1]:
+            settled |= poor
+        total += _in_cells(current, pool, np.where(settled, need, 0.0), edges, n)
+    if total.sum() == 0:
+        return np.full(total.shape, 1.0 / total.size)
+    return _smoothed(total / total.sum())
+
+
+def _in_cells(
+    pairs: Pairs,
+    pool: Pool,
+    need: Float[np.ndarray, " n"],
+    edges: CellEdges,
+    n: int,
+) -> Float[np.ndarray, "m t a"]:
+    weight = reference_weights(pairs, pool, n)
+    share = weight / np.maximum(np.bincount(pairs.owner, weight, n), 1e-300)[pairs.owner]
+    theta = pool.theta[pairs.row]
+    return np.histogramdd(theta, edges, weights=share * need[pairs.owner])[0]
+
+
+def _smoothed(shares: Float[np.ndarray, "m t a"]) -> Float[np.ndarray, "m t a"]:
+    """Half of each cell's share goes to its neighbours along each axis in turn."""
+    for axis in range(len(AXES)):
+        padded = np.pad(shares, [(1, 1) if k == axis else (0, 0) for k in range(3)], mode="edge")
+        ends = [np.take(padded, np.arange(s, s + shares.shape[axis]), axis) for s in (0, 2)]
+        shares = 0.5 * shares + 0.25 * (ends[0] + ends[1])
+    return shares / shares.sum()

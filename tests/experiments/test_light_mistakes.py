@@ -1,0 +1,296 @@
+"""Mistakes with measured light: each ends with exit code 2 and one line that says what to do."""
+
+import dataclasses
+import pathlib
+import re
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from astropy.table import Table
+from tests.experiments.light_project import (
+    BANDS,
+    BOX,
+    MODULUS,
+    recorded,
+    write_project,
+    write_table,
+)
+from tests.helpers import run
+
+from starcensus.bands import ab_minus_vega
+from starcensus.networks import MLP
+from starcensus.selection import MagnitudeLimit, PhotometricNetwork, save_selection
+from starcensus.selection.catalogue import Photometry
+from starcensus.simulate import BoxTheta, ClusterLibrary, Design, StarcensusEngine, run_library
+
+Change = Callable[[pathlib.Path], None]
+# Nothing that these mistakes are about comes after the library.
+TINY = "target = { n_first = 200, n_round = 50, max_rounds = 0, n_extinctions = 1 }"
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory) -> pathlib.Path:
+    folder = tmp_path_factory.mktemp("light")
+    write_project(folder)
+    return folder
+
+
+def replace(old: str, new: str, name: str = "light.toml") -> Change:
+    def change(folder: pathlib.Path) -> None:
+        text = (folder / name).read_text()
+        assert old in text, old
+        (folder / name).write_text(text.replace(old, new, 1))
+
+    return change
+
+
+def both(*changes: Change) -> Change:
+    def change(folder: pathlib.Path) -> None:
+        for one in changes:
+            one(folder)
+
+    return change
+
+
+def observation(line: str) -> Change:
+    return replace("floor = 0.1\n", f"floor = 0.1\n{line}\n")
+
+
+def network(bands: tuple[str, ...], modulus: float = MODULUS) -> Change:
+    def change(folder: pathlib.Path) -> None:
+        n = len(bands)
+        parts = MLP((np.ones((2, n)), np.ones((1, 2))), (np.zeros(2), np.zeros(1)), None, None)
+        limits = np.asarray([[15.0, 30.0]] * n)
+        save_selection(PhotometricNetwork((parts,), bands, limits, modulus), folder / "operator.h5")
+        observation('selection = "operator.h5"')(folder)
+
+    return change
+
+
+def of_theta(folder: pathlib.Path) -> None:
+    save_selection(MagnitudeLimit.default(domain=BOX), folder / "operator.h5")
+    observation('selection = "operator.h5"')(folder)
+
+
+def library(bands: tuple[str, ...], joined: bool = False, **bounds: tuple[float, float]) -> Change:
+    def change(folder: pathlib.Path) -> None:
+        theta = BoxTheta(**{**dataclasses.asdict(BOX), **bounds})
+        path = folder / "library.h5"
+        run_library(Design(300, 1, theta), StarcensusEngine(bands), path)
+        if joined:
+            one = ClusterLibrary.load(path)
+            ClusterLibrary.concatenate(one, one).save(path)
+        text = (folder / "light.toml").read_text()
+        (folder / "light.toml").write_text(
+            re.sub(r"^target = .*$", 'path = "library.h5"', text, flags=re.MULTILINE)
+        )
+
+    return change
+
+
+def table(change: Callable[[Table], None]) -> Change:
+    def changed(folder: pathlib.Path) -> None:
+        path = folder / "catalogue.csv"
+        found = Table.read(path, format="ascii.csv")
+        change(found)
+        found.write(path, format="ascii.csv", overwrite=True)
+
+    return changed
+
+
+def in_mjy(found: Table) -> None:
+    for k in range(len(BANDS)):
+        seen = np.asarray(found[f"m{k}"]) < 90
+        flux = 3.6e6 * 10 ** (-0.4 * np.where(seen, found[f"m{k}"], 0.0))
+        found[f"e{k}"] = np.where(seen, flux * found[f"e{k}"] / 1.0857, 99.0)
+        found[f"m{k}"] = np.where(seen, flux, 99.0)
+
+
+def lose(found: Table) -> None:
+    found["m0"][:20], found["e0"][:20] = 99.0, 99.0
+
+
+def unsaid(folder: pathlib.Path) -> None:
+    table(lose)(folder)
+    text = (folder / "map.toml").read_text()
+    (folder / "map.toml").write_text(text.replace("not_detected", "missing"))
+
+
+def as_flux(folder: pathlib.Path) -> None:
+    text = (folder / "map.toml").read_text()
+    (folder / "map.toml").write_text(text.replace('column = "m', 'unit = "flux", column = "m'))
+    table(in_mjy)(folder)
+
+
+MISTAKES: dict[str, tuple[Change, str]] = {
+    "wrong name of a band in the file": (
+        replace("[observation]", '[photometry]\nbands = ["F555W"]\n\n[observation]'),
+        r"catalogue\.csv: bands = \('F555W',\).*ACS_F555W",
+    ),
+    "wrong name of a band in the column map": (
+        replace('"ACS_F814W"', '"ACS_F850X"', "map.toml"),
+        r"map\.toml|ACS_F850X",
+    ),
+    "wrong name of a band in the cuts": (
+        replace("{ ACS_F555W = -5.5 }", "{ F555W = -5.5 }"),
+        r"the cuts ask for F555W; the survey has 4: .*ACS_F555W",
+    ),
+    "operator of other bands": (
+        network(("WFC3_UVIS_F275W", "ACS_F435W")),
+        r"the operator is of WFC3_UVIS_F275W, ACS_F435W; expected .*ACS_F814W",
+    ),
+    "operator at another distance": (
+        network(BANDS, 27.0),
+        r"learned at a distance modulus of 27; expected 29\.98",
+    ),
+    "operator of mass and age": (
+        of_theta,
+        r"operator\.h5 is an operator of mass, age and extinction; expected one of magnitudes",
+    ),
+    "operator missing": (
+        observation('selection = "c4photometric"'),
+        r"observation\.selection: no file c4photometric",
+    ),
+    "library of other bands": (
+        library(("ACS_F435W", "ACS_F555W")),
+        r"library\.h5: the library has no WFC3_UVIS_F275W, ACS_F814W; it has ACS_F435W",
+    ),
+    "library of other bounds": (
+        library(BANDS, log_age=(6.5, 8.0)),
+        r"reach beyond the clusters of library\.h5: log_age 6\.5 to 8\.5 goes beyond 6\.5 to 8",
+    ),
+    "library of an unknown density": (
+        library(BANDS, joined=True),
+        r"library\.h5: the library does not say from which density",
+    ),
+    "library that is thin": (
+        library(BANDS),
+        r"thin for \d+ of \d+ clusters.*draw about [\d,]+ more \(draw a larger one\)",
+    ),
+    "library drawn to order that is thin": (
+        replace("[library]", "[library]"),
+        r"thin for \d+ of \d+ clusters.*draw about [\d,]+ more \(raise library\.target",
+    ),
+    "a drawn library with stars of its own": (
+        both(library(BANDS), replace("[library]", '[library]\nimf = { kind = "salpeter" }')),
+        r"library: imf: say how clusters are drawn, and those of library\.h5 are already",
+    ),
+    "bounds beyond what the stars have": (
+        both(
+            replace("log_age = [6.5, 8.5]", "log_age = [4.0, 8.5]"),
+            replace("log_age = [6.5, 8.5]", "log_age = [4.0, 8.5]"),
+        ),
+        r"log_age of the design runs from 4 to 8\.5",
+    ),
+    "population beyond the library": (
+        replace(
+            "[populations.simple]\nbounds = { log_mass = [2.5",
+            "[populations.simple]\nbounds = { log_mass = [2.0",
+        ),
+        r"populations\.simple: its bounds reach beyond those of the library: log_mass 2 to 5",
+    ),
+    "distance modulus of the wrong sign": (
+        replace("distance_modulus = 29.98", "distance_modulus = -29.98", "map.toml"),
+        r"-29\.98.*(sign is wrong|expected)",
+    ),
+    "distance in Mpc": (
+        replace("distance_modulus = 29.98", "distance_modulus = 9.9", "map.toml"),
+        r"catalogue\.csv.*9\.9.*Mpc.*29\.98",
+    ),
+    "two distances": (
+        observation("distance_modulus = 29.2"),
+        r"its distance modulus is 29\.98; the observation model has 29\.2",
+    ),
+    "no distance": (
+        replace("distance_modulus = 29.98\n", "", "map.toml"),
+        r"says no distance modulus; expected catalogue\.options\.distance_modulus",
+    ),
+    "fluxes without a zero point": (as_flux, r"map\.toml.*zero_point_vega and zero_point_ab"),
+    "fluxes in mJy as magnitudes": (
+        table(in_mjy),
+        r"catalogue\.csv: half of the clusters are brighter than .*unit = 'mJy'",
+    ),
+    "bands without magnitudes that say nothing": (
+        unsaid,
+        r'catalogue\.csv.*does not say why.*unknown = "not observed"',
+    ),
+    "bands that were not observed somewhere": (
+        both(table(lose), replace("not_detected", "not_observed", "map.toml")),
+        r"coverage of the survey does not say so; state coverage",
+    ),
+    "cuts that none passes": (
+        replace("ACS_F555W = -5.5", "ACS_F555W = -15.5"),
+        r"none of \d+ clusters passes the survey's cuts \(M\(ACS_F555W\) <= -15\.5",
+    ),
+    "cuts that do not agree": (
+        replace("recorded_snr = 0.0", "recorded_snr = 6.0"),
+        r"recorded_snr is 6 and min_snr 5",
+    ),
+    "unknown cuts": (
+        replace("[observation.cuts]\nmin_snr", '[observation.cuts]\nkind = "phangs"\nmin_snr'),
+        r"observation\.cuts.*'phangs' is no set of cuts on measured magnitudes.*legus",
+    ),
+    "a model's file without one": (
+        replace('kind = "gaussian"', 'kind = "file"'),
+        r"path goes with kind = 'file'",
+    ),
+    "draws as a catalogue of magnitudes": (
+        replace('format = "table"\noptions = { column_map = "map.toml" }', 'format = "posteriors"'),
+        r"log_prior|posteriors",
+    ),
+    "a fit called library": (
+        replace('name = "constant"', 'name = "library"'),
+        r"none is 'library'",
+    ),
+    "unknown population": (
+        replace('population = "constant"', 'population = "constnt"'),
+        r"'constnt' is not defined; defined are simple, constant",
+    ),
+    "number in quotes": (
+        replace("min_snr = 5.0", 'min_snr = "5.0"'),
+        r"cuts.*min_snr is '5\.0'; expected a number",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_mistake_is_one_line_and_exit_2(name, project, tmp_path, monkeypatch, capsys):
+    for path in project.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    text = (tmp_path / "light.toml").read_text()
+    text = re.sub(r"^target = .*$", TINY, text, flags=re.MULTILINE)
+    (tmp_path / "light.toml").write_text(text)
+    change, pattern = MISTAKES[name]
+    change(tmp_path)
+    code = run(monkeypatch, "run", tmp_path / "light.toml", "--out", tmp_path / "out")
+    message = capsys.readouterr().err
+    assert code == 2, message
+    assert message.startswith("starcensus: ")
+    assert message.count("\n") == 1, message
+    assert re.search(pattern, message), message
+    assert not (tmp_path / "out" / "summary.json").exists()
+
+
+def test_ab_magnitudes_that_are_said_to_be_vega_are_named(project, tmp_path, monkeypatch, capsys):
+    """They are read as they are said; the warning is there before anything is fitted."""
+    for path in project.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    seen = recorded()
+    offsets = np.array([ab_minus_vega(band) for band in BANDS], float)
+    as_ab = Photometry.from_mags(
+        "ab", seen.ids, seen.bands, seen.mags + offsets, seen.mag_errors, seen.states
+    )
+    write_table(as_ab, tmp_path / "catalogue.csv")
+    text = re.sub(r"^target = .*$", TINY, (tmp_path / "light.toml").read_text(), flags=re.MULTILINE)
+    (tmp_path / "light.toml").write_text(text)
+    assert run(monkeypatch, "run", tmp_path / "light.toml", "--out", tmp_path / "out") == 2
+    said = capsys.readouterr()
+    assert "thin" in said.err
+    assert re.search(r"^warning: the magnitudes are said to be Vega's and look like AB", said.out)
+
+
+def test_magnitudes_that_are_vega_are_not_warned_of(project):
+    from starcensus.selection.catalogue import vega_or_ab
+
+    assert vega_or_ab(recorded()) is None

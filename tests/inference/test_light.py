@@ -1,0 +1,309 @@
+"""Objects with measured light: sums against brute force, and nodes against rows."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from starcensus.forward import HalfNormal, Population, PowerLawAge, Schechter, Separable
+from starcensus.inference import FitSettings, PopulationModel, SamplerSettings, fit
+from starcensus.inference.likelihood import judged, sum_of_object_terms
+from starcensus.inference.objects import (
+    LightObjects,
+    LightSettings,
+    ObjectsError,
+    Pairs,
+    TargetSettings,
+    deposit,
+    draw_to_order,
+    effective_clusters,
+    lagrange,
+    rules_of_box,
+)
+from starcensus.selection import Box, MagnitudeLimit, complete
+from starcensus.selection.catalogue.photometry import Photometry
+from starcensus.selection.observation import (
+    GaussianObservation,
+    MeasuredCuts,
+    NoiseCurves,
+)
+from starcensus.simulate import CellTheta, ClusterLibrary, Design, Pool, StarcensusEngine
+
+BOX = Box((2.0, 5.0), (6.5, 8.5), (0.0, 1.0))
+BANDS = ("ACS_F435W", "ACS_F555W", "ACS_F814W")
+MODULUS = 29.98
+# Every row, where sums are compared with those over all.
+WHOLE = LightSettings(max_rows=10**6)
+
+
+def cells(n_extinctions: int = 4, slope: float = -0.7, box: Box = BOX) -> CellTheta:
+    edges = tuple(np.linspace(low, high, 11) for low, high in box.as_dict().values())
+    middle = (edges[0][1:] + edges[0][:-1]) / 2
+    shares = np.broadcast_to(np.exp(slope * np.log(10) * middle)[:, None, None], (10, 10, 10))
+    return CellTheta(edges, np.ascontiguousarray(shares), n_extinctions)
+
+
+def population(**values) -> Population:
+    made = Population(
+        Separable(Schechter(BOX.log_mass), PowerLawAge(BOX.log_age)), HalfNormal(BOX.a_v), 2.8
+    )
+    return made.with_values({"alpha_m": -1.9, "log_m_break": 4.5, "alpha_t": -0.8, **values})
+
+
+@pytest.fixture(scope="module")
+def survey() -> GaussianObservation:
+    sky = 10 ** (-0.4 * np.array([26.0, 26.0, 25.0]))
+    noise = NoiseCurves(BANDS, sky**2, np.zeros(3), np.full(3, 0.02))
+    cuts = MeasuredCuts(5.0, 2, (), (), {"ACS_F555W": -5.5}, 0.0)
+    return GaussianObservation(BANDS, MODULUS, noise, floor=0.1, cuts=cuts)
+
+
+@pytest.fixture(scope="module")
+def pool() -> Pool:
+    design = Design(24_000, 1, cells())
+    rows = design.rows(0, design.n)
+    columns = [rows[name] for name in ("log_mass", "log_age", "a_v", "seed")]
+    mags = StarcensusEngine(BANDS).draw(*columns)["abs_mags"]
+    return Pool.of_rounds([(ClusterLibrary(bands=BANDS, abs_mags=mags, **rows), design.theta)])
+
+
+@pytest.fixture(scope="module")
+def data(survey: GaussianObservation) -> Photometry:
+    theta = np.asarray(population().sample(jax.random.key(3), 600), float)
+    seeds = np.arange(600).astype(np.uint64) + 10**9
+    mags = StarcensusEngine(BANDS).draw(*theta.T, seeds)["abs_mags"] + MODULUS
+    return survey.draw(mags, np.random.default_rng(4))[1]
+
+
+@pytest.fixture(scope="module")
+def objects(survey, pool, data) -> LightObjects:
+    return LightObjects(data, survey, pool, WHOLE)
+
+
+def terms(drawn: Population, samples) -> np.ndarray:
+    return np.asarray(judged(drawn, samples)[0])
+
+
+def effective(drawn: Population, samples) -> np.ndarray:
+    return np.asarray(judged(drawn, samples)[1])
+
+
+def brute_force(
+    objects: LightObjects, drawn: Population, rows: np.ndarray | slice, far: float = np.inf
+) -> np.ndarray:
+    """ln Σ_j p(d_i, det | μ_j) λ(θ_j) w_j over rows of the pool, in plain 64-bit sums.
+
+    With `far`, over those whose kernel is above e^-far of the object's largest among all.
+    """
+    data, pool, survey = objects.data, objects.pool, objects.observation
+    assert isinstance(survey, GaussianObservation)
+    flux = 10.0 ** (-0.4 * (pool.abs_mags[rows].astype(float) + MODULUS))
+    log_p = np.asarray(drawn.log_prob(*pool.theta[rows].T), float) + pool.log_weight[rows]
+    found = []
+    for value, error in zip(data.flux, data.flux_error, strict=True):
+        variance = error**2 + (0.4 * np.log(10.0) * survey.floor * flux) ** 2
+        kernel = (-0.5 * (value - flux) ** 2 / variance - 0.5 * np.log(variance / error**2)).sum(1)
+        weights = np.where(kernel > kernel.max() - far, np.exp(kernel + log_p), 0.0)
+        found.append(np.log(weights.sum()))
+    return np.array(found)
+
+
+def test_rows_are_the_brute_force_sum(objects):
+    """To 1e-10 on 200 rows, and to 1e-5 on all, of which the search takes those within 5 sigma."""
+    near = np.unique(objects.pairs.row)
+    counts = np.bincount(objects.pairs.row, minlength=len(objects.pool))
+    some = np.sort(near[np.argsort(counts[near])[-200:]])
+    pairs = objects.pairs
+    kept = np.isin(pairs.row, some)
+    held = Pairs(pairs.owner[kept], np.searchsorted(some, pairs.row[kept]), pairs.log_kernel[kept])
+    few = dataclasses.replace(
+        objects, pool=objects.pool.take(some), pairs=held, p_rows=objects.p_rows[some]
+    )
+    drawn = population()
+    there = np.bincount(held.owner, minlength=len(few)) > 0
+    alone = np.array([(held.owner == i).sum() for i in range(len(few))])
+    # Sums over the very rows that the search found, by a formula of their own.
+    exact = np.full(len(few), -np.inf)
+    for i in np.flatnonzero(there):
+        rows = held.row[held.owner == i]
+        one = dataclasses.replace(few, data=few.data.take(np.array([i])), pairs=held)
+        exact[i] = brute_force(one, drawn, rows)[0]
+    assert there.sum() > 10 and alone.max() > 20
+    found = terms(drawn, few.rows(BOX))
+    np.testing.assert_allclose(found[there], exact[there], rtol=0, atol=1e-10)
+    first = dataclasses.replace(objects, data=objects.data.take(slice(0, 12)), pairs=Pairs.none())
+    whole = brute_force(first, drawn, slice(None))
+    np.testing.assert_allclose(terms(drawn, objects.rows(BOX))[:12], whole, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("values", [{}, {"alpha_m": -2.3}, {"alpha_t": -0.2}, {"sigma_av": 0.3}])
+def test_nodes_are_the_rows(objects, values):
+    rows, drawn = objects.rows(BOX), population(**values)
+    nodes = deposit(rows, rules_of_box(BOX, (0.2, 0.2, 0.2)))
+    exact, found = (terms(drawn, each) for each in (rows, nodes))
+    assert abs((found - exact).sum()) < 0.1 and np.abs(found - exact).max() < 0.1
+    finer = deposit(rows, rules_of_box(BOX, (0.1, 0.1, 0.1)))
+    again = terms(drawn, finer)
+    assert np.abs(again - exact).max() < 0.5 * np.abs(found - exact).max()
+    of_rows, of_nodes = (effective(drawn, x) for x in (rows, nodes))
+    np.testing.assert_allclose(of_nodes, of_rows, rtol=0.25)
+
+
+def test_deposit_is_exact_for_what_it_should_be_exact_for():
+    """A density that is r times a polynomial of first degree in each axis."""
+    rng = np.random.default_rng(0)
+    rules = rules_of_box(BOX, (0.3, 0.5, 0.25))
+    x = rng.uniform(6.5, 8.5, 50)
+    first, basis = lagrange(rules[1], x)
+    nodes = rules[1].nodes
+    assert (basis.sum(axis=1) == pytest.approx(1.0)) and basis.shape == (50, 2)
+    np.testing.assert_allclose((basis * nodes[first[:, None] + np.arange(2)]).sum(axis=1), x)
+    with pytest.raises(ValueError, match="the rule covers"):
+        lagrange(rules[1], np.array([8.6]))
+
+
+def test_gradients_of_rows_and_nodes_agree(objects):
+    rows = objects.rows(BOX)
+    nodes = deposit(rows, rules_of_box(BOX, (0.1, 0.1, 0.1)))
+    names = ("alpha_m", "log_m_break", "alpha_t")
+    values = {name: population().values()[name] for name in names}
+
+    def slope(samples):
+        return jax.grad(lambda v: sum_of_object_terms(population().with_values(v), samples))(values)
+
+    found = {name: (float(slope(rows)[name]), float(slope(nodes)[name])) for name in names}
+    for of_rows, of_nodes in found.values():
+        assert of_nodes == pytest.approx(of_rows, abs=0.02 * len(objects) ** 0.5)
+
+
+@pytest.mark.parametrize("values", [{}, {"alpha_m": -2.4}, {"log_m_break": 4.0}, {"alpha_t": -0.3}])
+def test_expected_number_is_the_sum_over_the_pool(objects, values):
+    drawn, made = population(**values), objects.pool_grid(BOX)
+    log_p = np.asarray(drawn.log_prob(*objects.pool.theta.T), float)
+    each = objects.p_rows * np.exp(objects.pool.log_weight + log_p)
+    fraction = float(made.grid.detected_fraction(drawn))
+    assert fraction == pytest.approx(each.sum(), rel=2e-3)
+    of_draw = np.bincount(objects.pool.cluster, each)
+    assert made.error(drawn) == pytest.approx(np.sqrt((of_draw**2).sum()) / each.sum(), rel=1e-6)
+
+
+def test_expected_number_is_what_a_survey_catalogues(objects, survey):
+    """By clusters that the pool does not hold, of another seed."""
+    drawn = population()
+    theta = np.asarray(drawn.sample(jax.random.key(11), 6000), float)
+    mags = StarcensusEngine(BANDS).draw(*theta.T, np.arange(6000).astype(np.uint64) + 10**10)
+    p = survey.p_sel(mags["abs_mags"] + MODULUS)
+    made = objects.pool_grid(BOX)
+    error = np.hypot(made.error(drawn) * p.mean(), p.std() / np.sqrt(len(p)))
+    assert float(made.grid.detected_fraction(drawn)) == pytest.approx(p.mean(), abs=4 * error)
+    assert error < 0.1 * p.mean()
+
+
+def test_order_of_bands_and_rows_is_of_no_effect(objects, survey, pool, data):
+    turned = tuple(reversed(BANDS))
+    noise = survey.noise
+    other = dataclasses.replace(
+        survey, bands=turned, noise=NoiseCurves(turned, noise.sky[::-1], noise.source[::-1],
+                                                noise.share[::-1]),
+    )  # fmt: skip
+    mixed = np.random.default_rng(5).permutation(len(data))
+    again = LightObjects(data.take(mixed).select(turned), other, pool, WHOLE)
+    drawn = population()
+    for form in ("rows", "nodes"):
+        settings = dataclasses.replace(WHOLE, form=form)
+        one, two = (
+            np.asarray(terms(drawn, dataclasses.replace(x, settings=settings).samples(BOX)))
+            for x in (objects, again)
+        )
+        np.testing.assert_allclose(two, one[mixed], rtol=0, atol=1e-9)
+
+
+def test_an_object_is_judged_without_looking_at_the_others(objects, survey, pool, data):
+    """The likelihood of the others is the same to the last bit when the extremes are left out."""
+    bright = data.mags[:, 1]
+    kept = np.delete(np.arange(len(data)), [np.argmin(bright), np.argmax(bright)])
+    fewer = LightObjects(data.take(kept), survey, pool, WHOLE)
+    drawn = population()
+    whole = terms(drawn, objects.rows(BOX))
+    np.testing.assert_array_equal(terms(drawn, fewer.rows(BOX)), whole[kept])
+    np.testing.assert_array_equal(
+        fewer.pool_grid(BOX).grid.p_sel, objects.pool_grid(BOX).grid.p_sel
+    )
+
+
+def test_a_few_rows_stand_for_the_many(objects):
+    """Thinned sums keep their expectation, with the noise that their effective numbers say."""
+    drawn = population()
+    few = dataclasses.replace(objects, settings=LightSettings(max_rows=300))
+    assert 300 * 0.8 < np.bincount(few.pairs.owner).max() < 300 * 1.3
+    whole, some = terms(drawn, objects.rows(BOX)), terms(drawn, few.rows(BOX))
+    counts = np.bincount(objects.pairs.owner)
+    np.testing.assert_array_equal(some[counts <= 300], whole[counts <= 300])
+    z = (np.exp(some - whole) - 1)[counts > 300] * np.sqrt(300)
+    assert len(z) > 30 and abs(z.mean()) < 4 * z.std() / np.sqrt(len(z)) and 0.1 < z.std() < 1.5
+
+
+def test_half_of_the_pool_says_the_same_within_its_error(objects):
+    drawn, half = population(), objects.finer()
+    counts = [np.bincount(x.pairs.owner, minlength=len(x)).sum() for x in (objects, half)]
+    assert 0.4 < counts[1] / counts[0] < 0.6
+    whole, other = (terms(drawn, x.rows(BOX)) for x in (objects, half))
+    n = effective(drawn, objects.rows(BOX))
+    # The half is off by as much again as the whole is.
+    z = ((np.exp(other - whole) - 1) * np.sqrt(n))[n > 20]
+    assert len(z) > 30 and 0.6 < z.std() < 1.6
+
+
+@pytest.mark.slow
+def test_a_library_that_is_too_thin_is_refused_and_one_drawn_to_order_is_not(survey, data):
+    thin = draw_to_order(
+        data, survey, StarcensusEngine(BANDS), BOX, TargetSettings(1.0, 30, max_rounds=0)
+    )
+    with pytest.raises(ObjectsError, match="like no simulated one"):
+        LightObjects(data, survey, thin.pool, pairs=thin.pairs).inside(BOX)
+    settings = TargetSettings(30.0, 1500, 1500, max_rounds=3)
+    made = draw_to_order(data, survey, StarcensusEngine(BANDS), BOX, settings)
+    assert made.effective.min() > 5 and np.median(made.effective) > 30
+    np.testing.assert_array_equal(
+        made.effective, effective_clusters(made.pairs, made.pool, len(data))
+    )
+    # Aimed at these clusters, a pool serves them better than one of the same size that is not.
+    flat = draw_to_order(
+        data, survey, StarcensusEngine(BANDS), BOX,
+        TargetSettings(1e9, 1500 * (made.n_rounds + 1), max_rounds=0),
+    )  # fmt: skip
+    assert np.percentile(made.effective, 5) > 1.15 * np.percentile(flat.effective, 5)
+
+
+def test_an_operator_beside_the_survey_is_refused(objects):
+    limit = MagnitudeLimit.default("F555W", limit_mag=23.0, width_mag=0.2)
+    with pytest.raises(ObjectsError, match="would count beside it"):
+        objects.entering(limit)
+    assert objects.entering(complete(BOX)).p_sel(4.5, 7.0, 0.1) == 1.0
+    assert objects.pool_grid(BOX).operator(BOX).p_sel(4.5, 7.0, 0.1) > 0.9
+
+
+def test_bounds_beyond_the_pool_are_refused(objects):
+    with pytest.raises(ObjectsError, match="reach beyond the simulated clusters"):
+        objects.inside(Box((2.0, 6.0), BOX.log_age, BOX.a_v))
+
+
+def test_bands_that_the_pool_lacks_are_named(survey, data, pool):
+    other = dataclasses.replace(pool, bands=("ACS_F435W", "ACS_F555W", "WFC3_UVIS_F814W"))
+    with pytest.raises(ObjectsError, match="the library has no ACS_F814W"):
+        LightObjects(data, survey, other)
+
+
+@pytest.mark.slow
+def test_a_fit_of_light_gives_back_its_truth(objects):
+    settings = FitSettings(sampler=SamplerSettings(n_chains=2, n_warmup=200, n_samples=250))
+    result = fit(objects, None, PopulationModel(population()), settings)
+    for name in ("alpha_m", "alpha_t", "log_n"):
+        truth = float(population().values()[name])
+        low, high = (result.summary[f"posterior.{name}.{p}"] for p in ("p2_5", "p97_5"))
+        assert low - 0.1 < truth < high + 0.1, name
+    assert result.diagnostics.max_r_hat < 1.15
+    assert result.diagnostics.integral_error < 0.1
+    assert 0 < result.summary["node_error"] < 0.1
+    assert set(result.diagnostics.object_shift) >= {"alpha_m", "log_n"}
