@@ -181,6 +181,11 @@ class AbstractExtinction(AbstractPart):
         """Fixed positions in a_v where the density is not smooth; quadrature panels end there."""
         return ()
 
+    @property
+    def linear(self) -> bool:
+        """Whether the density is linear in a_v between the limits and `corners`, at every age."""
+        return False
+
     def quadrature(self, rule: PanelRule, log_age: Float[ArrayLike, "t"]) -> Float[Array, "t a"]:
         """Weights of ∫ p(a_v | log_age) f(a_v) at the nodes of `rule`, for each log_age."""
         nodes = jnp.asarray(rule.nodes)[None, :]

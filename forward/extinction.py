@@ -96,6 +96,10 @@ class NodesExtinction(AbstractExtinction):
     def corners(self) -> tuple[float, ...]:
         return self.nodes
 
+    @property
+    def linear(self) -> bool:
+        return True
+
     def _weights(self, log_age: Float[Array, "*n"]) -> Float[Array, "*n k"] | Float[Array, "k"]:
         shares = jnp.asarray(self.p_av, float)
         if not self.age_dependent:

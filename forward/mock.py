@@ -85,19 +85,9 @@ def mock_catalogue(
             f"{type(selection).__name__} acts on the data but does not say how; wrap the rule that "
             "was applied to recorded values in RecordedSelection, or state acts_on='truth'"
         )
-    expected = 10.0 ** float(population.log_n)
-    if expected > MAX_CLUSTERS:
-        raise ValueError(
-            f"log_n = {float(population.log_n):g} asks for {expected:.3g} clusters; a mock draws "
-            f"at most {MAX_CLUSTERS:g}: raise the lower mass bound"
-        )
     key_number, key_theta, key_noise, key_select = jax.random.split(key, 4)
-    n = int(_generator(key_number).poisson(expected))
-    # Arrays, not floats: every population of a family then shares one compilation.
-    as_arrays = population.with_values(population.values())
-    n_blocks = -(-n // _BLOCK)
-    keys = jax.random.split(key_theta, max(n_blocks, 1))
-    theta = np.concatenate([np.asarray(_sample_block(as_arrays, k), float) for k in keys])[:n]
+    theta = draw_theta(key_number, key_theta, population)
+    n = len(theta)
     recorded = theta + _generator(key_noise).normal(size=theta.shape) * np.asarray(sigma)
     seen = theta if recorded_rule is None else recorded
     p = _probabilities(selection if recorded_rule is None else recorded_rule, seen)
@@ -116,6 +106,30 @@ def mock_catalogue(
         meta={**noise, **survey},
     )
     return Mock(catalogue, theta, n, flat_values(population))
+
+
+def draw_theta(
+    key_number: PRNGKeyArray, key_theta: PRNGKeyArray, population: Population
+) -> Float[np.ndarray, "n 3"]:
+    """θ of a Poisson draw of a population, with the mean 10^log_n.
+
+    Raises `ValueError` for a population too large to draw.
+
+    ```python
+    draw_theta(*jax.random.split(jax.random.key(1)), population)
+    ```
+    """
+    expected = 10.0 ** float(population.log_n)
+    if expected > MAX_CLUSTERS:
+        raise ValueError(
+            f"log_n = {float(population.log_n):g} asks for {expected:.3g} clusters; a mock draws "
+            f"at most {MAX_CLUSTERS:g}: raise the lower mass bound"
+        )
+    n = int(_generator(key_number).poisson(expected))
+    # Arrays, not floats: every population of a family then shares one compilation.
+    as_arrays = population.with_values(population.values())
+    keys = jax.random.split(key_theta, max(-(-n // _BLOCK), 1))
+    return np.concatenate([np.asarray(_sample_block(as_arrays, k), float) for k in keys])[:n]
 
 
 @eqx.filter_jit

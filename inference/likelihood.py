@@ -45,13 +45,13 @@ def log_object_terms(population: Population, objects: Samples) -> Float[Array, "
     log_object_terms(population, samples)[np.asarray(samples.mask)]
     ```
     """
-    log_p = log_density(population, objects)
     if not isinstance(objects, ObjectSamples):
-        return objects.log_terms(log_p)
+        return objects.log_terms(population)
+    log_p = log_density(population, objects)
     return jax.scipy.special.logsumexp(log_p + jnp.asarray(objects.log_weight), axis=1)
 
 
-def log_density(population: Population, objects: Samples) -> Float[Array, "*points"]:
+def log_density(population: Population, objects: ObjectSamples) -> Float[Array, "*points"]:
     """ln p(θ|φ) at the samples, or ln p(log_mass, log_age|φ) where they have no a_v."""
     log_mass, log_age, *a_v = jnp.asarray(objects.theta)
     if not a_v:
@@ -71,9 +71,9 @@ def effective_sample_sizes(population: Population, objects: Samples) -> Float[Ar
     effective_sample_sizes(population, samples)
     ```
     """
-    log_p = log_density(population, objects)
     if not isinstance(objects, ObjectSamples):
-        return objects.effective(log_p)
+        return objects.effective(population)
+    log_p = log_density(population, objects)
     log_w = log_p + jnp.asarray(objects.log_weight)
     lse = jax.scipy.special.logsumexp
     ess = jnp.exp(2 * lse(log_w, axis=1) - lse(2 * log_w, axis=1))

@@ -160,7 +160,7 @@ def measure(
 
 def _effective(rows: RowSamples, log_prior: np.ndarray) -> Float[np.ndarray, " n"]:
     with double_precision():
-        return np.asarray(rows.effective(jnp.asarray(log_prior)), float)
+        return np.asarray(rows.effective_of(jnp.asarray(log_prior)), float)
 
 
 def _quantiles(

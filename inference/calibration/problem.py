@@ -3,30 +3,33 @@
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-import jax
 import numpy as np
 
 from starcensus.runs import Input, Run
 
-from ...forward import flat_names
-from ...forward.mock import mock_catalogue
-from ...selection import AbstractSelection
-from ...selection.catalogue import Catalogue
-from ..draws import prior_draws
+from ...forward import SelectionGrid
+from ...selection import AbstractSelection, complete
+from ...selection.catalogue import Catalogue, Photometry
+from ...selection.observation import AbstractObservation
+from ...simulate import Pool
+from ...simulate.library.run import Engine
 from ..identity import fingerprint, model_digest
 from ..model import PopulationModel
-from ..objects import ObjectSamples, PublishedValues, in_bounds, object_samples, padded_size
-from ..sampling import double_precision
+from ..objects import LightSettings, Samples
+from .seen import Seen
 from .settings import CalibrationSettings
+from .sources import AbstractSource, Drawn, Given, Sizes, by_parameter
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Problem:
     """What is calibrated; equal problems share their compiled program in a process.
 
-    `Problem.drawn` makes its catalogues itself, `Problem.given` takes those of somebody else.
+    `Problem.drawn` makes its catalogues itself, `Problem.given` takes those of somebody else,
+    `Problem.seen` draws clusters with light and has a survey measure them.
 
     **Arguments:**
 
@@ -37,7 +40,7 @@ class Problem:
     """
 
     model: PopulationModel
-    source: "Drawn | Given"
+    source: AbstractSource
     selection: AbstractSelection
     settings: CalibrationSettings
 
@@ -85,7 +88,7 @@ class Problem:
         ```
         """
         settings = settings or CalibrationSettings()
-        source = Given(tuple(catalogues), _by_parameter(model, truths))
+        source = Given(tuple(catalogues), by_parameter(model, truths))
         if len(truths) != len(catalogues) or not catalogues:
             raise ValueError(
                 f"{len(catalogues)} catalogues and {len(truths)} truths; expected one each"
@@ -94,6 +97,38 @@ class Problem:
             raise ValueError("the catalogues have different limits; calibrate each kind by itself")
         settings = dataclasses.replace(settings, n_catalogues=len(catalogues))
         return cls(model, source, selection, settings)
+
+    @classmethod
+    def seen(
+        cls,
+        model: PopulationModel,
+        engine: Engine,
+        survey: AbstractObservation,
+        pool: Pool,
+        settings: CalibrationSettings | None = None,
+        assumed: AbstractObservation | None = None,
+        light: LightSettings | None = None,
+        change: Callable[[Photometry], Photometry] | None = None,
+    ) -> "Problem":
+        """Catalogues of light, drawn from the priors and seen by a survey.
+
+        **Arguments:**
+
+        - `engine`: draws the light of the catalogues' clusters.
+        - `survey`: records them.
+        - `pool`: simulated clusters of the likelihood, over the population's bounds at least.
+        - `assumed`: what the likelihood believes of the survey; by default the truth. Another one
+          shows whether the test notices.
+        - `light`: how light becomes a likelihood.
+        - `change`: alters what was recorded before it is fitted, as a wrong reduction would.
+
+        ```python
+        Problem.seen(model, engine, survey, drawn_pool).n
+        ```
+        """
+        source = Seen(engine, survey, assumed or survey, pool, light or LightSettings(), change)
+        selection = complete(model.population.box)
+        return cls(model, source, selection, settings or CalibrationSettings())
 
     @property
     def n(self) -> int:
@@ -124,127 +159,29 @@ class Problem:
         """The true parameters of all catalogues."""
         return self.source.truths(self.model, self.settings)
 
-    def mocks(self, start: int, stop: int) -> list[Catalogue]:
-        """Catalogues `start` to `stop`."""
+    def mocks(self, start: int, stop: int) -> list[Any]:
+        """Catalogues `start` to `stop`, as the source has them."""
         return self.source.catalogues(self.model, self.settings, start, stop)
 
     @functools.cached_property
     def entering(self) -> AbstractSelection:
         """The operator of the likelihood, with the limits of given catalogues."""
-        if isinstance(self.source, Drawn):
-            return self.selection
-        pooled = _pooled(list(self.source.given))
-        return PublishedValues(pooled, self.settings.errors).entering(self.selection)
+        return self.source.entering(self.selection, self.settings)
 
-    def size(self, catalogues: list[Catalogue]) -> int:
-        """Rows to which all catalogues are padded, after they passed the door of a fit together.
+    @functools.cached_property
+    def grid(self) -> SelectionGrid:
+        """The expected number's nodes."""
+        return self.source.grid(self.model, self.selection, self.settings)
+
+    def sizes(self, catalogues: list[Any]) -> Sizes:
+        """What all catalogues are padded to, after they passed the door of a fit together.
 
         Raises `BoundsError` where they contradict the population's bounds.
         """
-        largest = _largest(catalogues)
-        in_bounds(_pooled(catalogues), self.model.population.box, self.settings.errors)
-        return padded_size(largest)
+        return self.source.sizes(self.model, self.settings, catalogues)
 
-    def samples(self, mocks: list[Catalogue], start: int, size: int) -> ObjectSamples:
-        """Samples of every catalogue, stacked, each padded to `size` clusters."""
-        cfg = self.settings
-        each = [
-            object_samples(
-                mock,
-                self.model.population.box,
-                dataclasses.replace(cfg.errors, seed=cfg.seed + start + i),
-                self.entering,
-                pad=False,
-            ).padded(size)
-            for i, mock in enumerate(mocks)
-        ]
-        return jax.tree.map(lambda *leaves: np.stack(leaves), *each)
-
-
-@dataclasses.dataclass(frozen=True)
-class Drawn:
-    """Catalogues that are drawn from the priors, by `mock_catalogue`."""
-
-    generator: AbstractSelection
-    sigma: tuple[float, float, float] | None
-
-    def digest(self) -> str:
-        return f"{fingerprint(self.generator)} {self.sigma}"
-
-    def truths(self, model: PopulationModel, cfg: CalibrationSettings) -> dict[str, np.ndarray]:
-        return prior_draws(model, cfg.n_catalogues, cfg.seed)
-
-    def catalogues(
-        self, model: PopulationModel, cfg: CalibrationSettings, start: int, stop: int
-    ) -> list[Catalogue]:
-        truths = self.truths(model, cfg)
-        fixed = model.population.with_values(model.fixed_values())
-        with double_precision():
-            keys = jax.random.split(jax.random.key(cfg.seed), cfg.n_catalogues)
-            return [
-                mock_catalogue(
-                    keys[i],
-                    fixed.with_values({k: v[i] for k, v in truths.items()}),
-                    self.generator,
-                    self.sigma,
-                ).catalogue
-                for i in range(start, stop)
-            ]
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Given:
-    """Catalogues that somebody else made, with their truths by parameter name."""
-
-    given: tuple[Catalogue, ...]
-    true: dict[str, np.ndarray]
-
-    def digest(self) -> str:
-        arrays = [(c.theta, c.theta_low, c.theta_high) for c in self.given]
-        return fingerprint((arrays, self.true, [sorted(c.limits.items()) for c in self.given]))
-
-    def truths(self, model: PopulationModel, cfg: CalibrationSettings) -> dict[str, np.ndarray]:
-        return self.true
-
-    def catalogues(
-        self, model: PopulationModel, cfg: CalibrationSettings, start: int, stop: int
-    ) -> list[Catalogue]:
-        return list(self.given[start:stop])
-
-
-def _by_parameter(
-    model: PopulationModel, truths: Sequence[Mapping[str, float]]
-) -> dict[str, np.ndarray]:
-    """True values by parameter, `(catalogue, …)`, from flat names."""
-    found: dict[str, np.ndarray] = {}
-    for p in model.population.parameters():
-        if p not in model.fitted() and p.name not in model.tied():
-            continue
-        names = flat_names((p,))
-        if missing := [name for name in names for truth in truths if name not in truth]:
-            raise ValueError(f"the truth of a catalogue lacks {missing[0]}, which the model fits")
-        values = np.asarray([[truth[name] for name in names] for truth in truths], float)
-        found[p.name] = values if p.size else values[:, 0]
-    return found
-
-
-def _pooled(catalogues: list[Catalogue]) -> Catalogue:
-    """All rows as one catalogue, with the limits of the first."""
-    first = catalogues[0]
-    theta, low, high = (
-        np.concatenate([getattr(c, name) for c in catalogues])
-        for name in ("theta", "theta_low", "theta_high")
-    )
-    ids = np.asarray([f"{i}.{name}" for i, c in enumerate(catalogues) for name in c.ids])
-    return Catalogue(first.source, ids, theta, low, high, meta=first.meta)
-
-
-def _largest(mocks: list[Catalogue]) -> int:
-    """Clusters of the largest catalogue; raises `ValueError` if one is empty."""
-    sizes = np.asarray([len(mock) for mock in mocks])
-    if sizes.min() == 0:
-        raise ValueError(
-            f"{int((sizes == 0).sum())} of {len(sizes)} mock catalogues are empty; a fit needs "
-            "at least one cluster: raise the prior of log_n"
+    def samples(self, catalogues: list[Any], start: int, sizes: Sizes) -> Samples:
+        """Samples of every catalogue, stacked, each padded to `sizes`."""
+        return self.source.samples(
+            self.model, self.selection, self.settings, catalogues, start, sizes
         )
-    return int(sizes.max())

@@ -23,21 +23,19 @@ from starcensus.files import Path
 from starcensus.runs import Input
 from starcensus.shards import ShardedRun, Work
 
-from ...forward import SelectionGrid, selection_grid
+from ...forward import SelectionGrid
 from ...selection import AbstractSelection
-from ...selection.catalogue import Catalogue
 from ..draws import flatten
 from ..identity import Static, model_digest, rules_of
 from ..likelihood import log_likelihood
 from ..model import PopulationModel
-from ..objects import (
-    ObjectSamples,
-)
+from ..objects import Samples
 from ..sampling import Sampler, double_precision
 from .problem import Problem
 from .ranks import rank_of
 from .result import Calibration
 from .settings import CalibrationSettings
+from .sources import Sizes
 
 LIKELIHOOD = "log_likelihood"
 _SHARD = 25
@@ -106,16 +104,16 @@ def calibrate_problem(
             raise ValueError("work is given without out; shards need a file to be gathered in")
         progress("drawing catalogues")
         mocks = problem.mocks(0, n)
-        padded = problem.size(mocks)
+        padded = problem.sizes(mocks)
         progress(f"fitting {n} catalogues of up to {max(map(len, mocks))} clusters")
         return fit_catalogues(problem, mocks, 0, padded, n)
     work = work or Work()
     capacity = min(work.shard_size or _SHARD, n)
 
     @functools.cache
-    def size() -> int:
+    def sizes() -> Sizes:
         progress("drawing catalogues")
-        return problem.size(problem.mocks(0, n))
+        return problem.sizes(problem.mocks(0, n))
 
     def finished(path: Path) -> str:
         return Calibration.key_of(path)
@@ -127,7 +125,7 @@ def calibrate_problem(
         n=n,
         unit="catalogues",
         task=_fit_shard,
-        arguments=lambda start, stop: (problem, start, stop, size(), max(capacity, stop - start)),
+        arguments=lambda start, stop: (problem, start, stop, sizes(), max(capacity, stop - start)),
         save=lambda result, start, stop, path: result.save(path),
         merge=lambda parts, path: Calibration.joined([Calibration.load(p) for p in parts]).save(
             path, key
@@ -139,15 +137,15 @@ def calibrate_problem(
 
 
 def fit_catalogues(
-    problem: Problem, mocks: list[Catalogue], start: int, size: int, capacity: int
+    problem: Problem, mocks: list[Any], start: int, sizes: Sizes, capacity: int
 ) -> Calibration:
     """Fit the mocks, the first of which is catalogue `start`, by a program for `capacity`."""
     cfg, n = problem.settings, len(mocks)
     with double_precision():
-        objects = problem.samples(mocks, start, size)
+        objects = problem.samples(mocks, start, sizes)
         keys = jax.random.split(jax.random.key(cfg.seed + 2), cfg.n_catalogues)
         truths = {k: v[start : start + n] for k, v in problem.truths().items()}
-        grid = selection_grid(problem.entering, problem.model.population, cfg.quadrature)
+        grid = problem.grid
         program = _program(_of_program(problem, grid), capacity)
         given = objects, keys[start : start + n], truths
         values, ranked, at_truth, diverging = program(grid.p_sel, *given)
@@ -178,8 +176,8 @@ def fit_catalogues(
     )
 
 
-def _fit_shard(problem: Problem, start: int, stop: int, size: int, capacity: int) -> Calibration:
-    return fit_catalogues(problem, problem.mocks(start, stop), start, size, capacity)
+def _fit_shard(problem: Problem, start: int, stop: int, sizes: Sizes, capacity: int) -> Calibration:
+    return fit_catalogues(problem, problem.mocks(start, stop), start, sizes, capacity)
 
 
 def _thinned(cfg: CalibrationSettings) -> np.ndarray:
@@ -208,9 +206,7 @@ def _program(
     thin = _thinned(cfg)
     fixed = model.population.with_values(model.fixed_values())
 
-    def one(
-        grid: SelectionGrid, inputs: tuple[ObjectSamples, PRNGKeyArray, dict[str, Array]]
-    ) -> tuple:
+    def one(grid: SelectionGrid, inputs: tuple[Samples, PRNGKeyArray, dict[str, Array]]) -> tuple:
         catalogue, key, truth = inputs
         draws = sampler.program(catalogue, grid, key)
         joined = {k: v.reshape(-1, *v.shape[2:]) for k, v in draws.values.items()}

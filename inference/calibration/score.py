@@ -27,12 +27,12 @@ from jaxtyping import Array, Float
 from numpyro.infer.util import constrain_fn, unconstrain_fn
 from scipy.special import ndtr, ndtri
 
-from ...forward import Population, SelectionGrid, selection_grid
+from ...forward import Population, SelectionGrid
 from ...forward.priors import numpyro_rules
 from ..draws import prior_draws
 from ..likelihood import Form, log_likelihood
 from ..model import PopulationModel
-from ..objects import ObjectSamples
+from ..objects import Samples
 from ..sampling import double_precision
 from .gate import FALSE_ALARM
 from .problem import Problem
@@ -125,22 +125,22 @@ def score_test(problem: Problem, progress: Callable[[str], None] = lambda _: Non
     n, model = problem.n, problem.model
     progress("drawing catalogues")
     mocks = problem.mocks(0, n)
-    size = problem.size(mocks)
-    progress(f"scores of {n} catalogues of up to {size} clusters")
+    sizes = problem.sizes(mocks)
+    progress(f"scores of {n} catalogues of up to {max(map(len, mocks))} clusters")
     with double_precision(), numpyro_rules():
         truths = problem.truths()
         sites = [_sites(model, {k: np.asarray(v[i]) for k, v in truths.items()}) for i in range(n)]
         unconstrain = jax.jit(lambda at: unconstrain_fn(model.sample_population, (), {}, at))
         free = [ravel_pytree(unconstrain(at)) for at in sites]
         unravel = free[0][1]
-        grid = selection_grid(problem.entering, model.population, problem.settings.quadrature)
+        grid = problem.grid
         at = _population(model, unravel)
         slope, information = _slope(at, grid, model.form), _information(at, grid, model.form)
         of_prior = _prior_precision(model, unconstrain)
         d = len(of_prior)
         scores, curvatures, expected = np.empty((n, d)), np.empty((n, d, d)), np.empty((n, d, d))
         for i, (x, _) in enumerate(free):
-            objects = problem.samples([mocks[i]], i, size)
+            objects = problem.samples([mocks[i]], i, sizes)
             scores[i] = slope(x, objects)
             expected[i] = information(x, len(mocks[i])) + of_prior
             steps = _STEP * np.sqrt(np.diag(np.linalg.inv(expected[i])))
@@ -241,10 +241,10 @@ def _sites(
 
 def _slope(
     at: Callable[[Array], Population], grid: SelectionGrid, form: Form
-) -> Callable[[Array, ObjectSamples], Array]:
+) -> Callable[[Array, Samples], Array]:
     """The gradient of ln L, of one catalogue with an axis of its own, as a program."""
 
-    def value(x: Float[Array, " d"], stacked: ObjectSamples) -> Float[Array, ""]:
+    def value(x: Float[Array, " d"], stacked: Samples) -> Float[Array, ""]:
         objects = jax.tree.map(lambda leaf: leaf[0], stacked)
         return log_likelihood(at(x), objects, grid, form)
 

@@ -13,6 +13,11 @@ from .kernel import effective_clusters as effective_clusters
 from .kernel import find_pairs as find_pairs
 from .light import LightObjects as LightObjects
 from .light import LightSettings as LightSettings
+from .nodes import NodeSamples as NodeSamples
+from .nodes import Samples as Samples
+from .nodes import deposit as deposit
+from .nodes import lagrange as lagrange
+from .nodes import rules_of_box as rules_of_box
 from .pool_grid import PoolGrid as PoolGrid
 from .posterior import PosteriorDraws as PosteriorDraws
 from .posterior import read_posteriors as read_posteriors
@@ -21,12 +26,7 @@ from .published import ErrorSettings as ErrorSettings
 from .published import PublishedValues as PublishedValues
 from .published import in_bounds as in_bounds
 from .published import object_samples as object_samples
-from .rows import NodeSamples as NodeSamples
 from .rows import RowSamples as RowSamples
-from .rows import Samples as Samples
-from .rows import deposit as deposit
-from .rows import lagrange as lagrange
-from .rows import rules_of_box as rules_of_box
 from .targeted import Targeted as Targeted
 from .targeted import TargetSettings as TargetSettings
 from .targeted import draw_to_order as draw_to_order

@@ -19,8 +19,11 @@ from .rows import SLOPES
 
 # Standard deviations that count.
 _FAR = 5.0
-# Rows whose weight is below this share of an object's largest are nothing in a sum: e^-20.
-_NEGLIGIBLE = 20.0
+# Rows whose kernel is below e^-14 of an object's largest are nothing in a sum: of five bands, those
+# beyond hold 2e-5 of a Gaussian.
+_NEGLIGIBLE = 14.0
+# The reach is as wide as an object's errors or wider, so that χ² by it is too small: at most so.
+_SLACK = 1.5
 _PAIRS = 1 << 20
 _THINNED = 1.25
 
@@ -237,11 +240,25 @@ class _Search:
         low, high = np.searchsorted(values, [centre[first] - half, centre[first] + half])
         row = order[low:high]
         own = values[low:high]
+        # Of the deviations over their errors: number, sum and squares, the shift not yet taken out.
+        weight = np.float32(sd[first] ** -2)
+        deviation = own - np.float32(centre[first])
+        weights, linear, square = weight, weight * deviation, weight * deviation**2
         for band in bands[bands != first]:
-            away = self._mags[row, band] - own - np.float32(centre[band] - centre[first])
-            kept = np.abs(away) <= _FAR * np.hypot(sd[band], sd[first])
-            row, own = row[kept], own[kept]
-        return np.sort(row)
+            deviation = self._mags[row, band] - np.float32(centre[band])
+            kept = np.abs(deviation - (own - np.float32(centre[first]))) <= _FAR * np.hypot(
+                sd[band], sd[first]
+            )
+            row, own, deviation = row[kept], own[kept], deviation[kept]
+            weight = np.float32(sd[band] ** -2)
+            weights = weights + weight
+            linear = linear[kept] + weight * deviation
+            square = square[kept] + weight * deviation**2
+        if not len(row):
+            return row
+        prior = self._common[i] ** -2 if self._common[i] > 0 else np.inf
+        chi2 = square - linear**2 / np.float32(weights + prior)
+        return np.sort(row[chi2 <= chi2.min() + 2 * _SLACK * _NEGLIGIBLE])
 
     def _by(self, band: int) -> tuple[np.ndarray, np.ndarray]:
         if band not in self._sorted:

@@ -27,8 +27,9 @@ from ...simulate import Pool
 from ._base import AbstractObjects, ObjectsError, Points, check_ids, names_of
 from .bounds import check_bounds
 from .kernel import Pairs, apparent, effective_clusters, find_pairs
+from .nodes import NodeSamples, deposit, rules_of_box
 from .pool_grid import PoolGrid
-from .rows import SLOPES, NodeSamples, RowSamples, deposit, rules_of_box
+from .rows import SLOPES, RowSamples
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +51,7 @@ class LightSettings:
     """
 
     form: Literal["nodes", "rows"] = "nodes"
-    panels: tuple[float, float, float] = (0.2, 0.2, 0.2)
+    panels: tuple[float, float, float] = (0.3, 0.3, 0.3)
     order: int = 2
     max_rows: int = 2000
 
@@ -229,18 +230,29 @@ class LightObjects(AbstractObjects):
         self, box: Box, selection: AbstractSelection | None = None, pad: bool = True
     ) -> RowSamples | NodeSamples:
         """Rows inside `box`, or their deposit on nodes; `selection` and `pad` are of no effect."""
-        return self._summed(box, ())
+        rows = self.rows(box)
+        if self.settings.form == "rows":
+            return rows
+        return deposit(rows, rules_of_box(box, self.settings.panels, self.settings.order))
 
     def within(
         self, population: Population, selection: AbstractSelection
     ) -> RowSamples | NodeSamples:
-        return self._summed(population.box, population.extinction.corners())
+        return self.summed(population)
 
-    def _summed(self, box: Box, corners: tuple[float, ...]) -> RowSamples | NodeSamples:
-        rows = self.rows(box)
+    def summed(self, population: Population) -> RowSamples | NodeSamples:
+        """Rows inside the population's bounds, or their deposit on nodes that suit its dust.
+
+        ```python
+        objects.summed(population).log_terms
+        ```
+        """
+        rows, dust = self.rows(population.box), population.extinction
         if self.settings.form == "rows":
             return rows
-        rules = rules_of_box(box, self.settings.panels, self.settings.order, corners)
+        rules = rules_of_box(
+            population.box, self.settings.panels, self.settings.order, dust.corners(), dust.linear
+        )
         return deposit(rows, rules)
 
     def finer(self) -> "LightObjects":

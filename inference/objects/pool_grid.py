@@ -18,7 +18,8 @@ from starcensus.theta import Box
 from ...forward import CheckedGrid, Population, SelectionGrid
 from ...selection import GridSelection, SurveyFacts
 from ...simulate import Pool
-from .rows import SLOPES, Rules, lagrange
+from .nodes import Rules, lagrange
+from .rows import SLOPES
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -26,6 +26,8 @@ from ...simulate import CellTheta, ClusterLibrary, Design, Pool
 from ...simulate.library.run import Engine, run_library
 from .kernel import Pairs, effective_clusters, find_pairs, reference_weights
 
+# Pairs of an object that a round keeps, about; they stand for all that there were.
+_MAX_PAIRS = 5000
 # Objects with fewer effective clusters are looked for with a kernel as many times wider.
 _TOO_FEW = 12.0
 _SCALES = (2.0, 4.0, 8.0, 16.0)
@@ -171,7 +173,7 @@ def _rounds(
         n_before = len(pool) - len(rounds[-1][0])
         pairs = pairs.joined(
             find_pairs(data, observation, pool.take(slice(n_before, None))), n_before
-        )
+        ).thinned(pool, len(data), _MAX_PAIRS, number)
         effective = effective_clusters(pairs, pool, len(data))
         progress(
             f"round {number + 1}: the fewest effective clusters of an object are "

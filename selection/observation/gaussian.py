@@ -16,20 +16,18 @@ import dataclasses
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from scipy.special import erfc, log_ndtr, logsumexp
+from scipy.special import erfc
 
 from ..catalogue.photometry import BandState, Photometry
 from ..operators.facts import SurveyFacts, learned_facts
 from ..operators.marginal import Photometric
 from ..operators.photometric import PhotometricNetwork
 from ._base import OBSERVATIONS, AbstractObservation, Reach
+from ._gaussian_kernel import FAR, LN_MAG, log_kernel
 from .cuts import MeasuredCuts, probability_of
 from .noise import NoiseCurves
 
-_LN_MAG = 0.4 * np.log(10.0)
 _PAIRS = 1 << 17
-# Standard deviations beyond which a Gaussian is nothing.
-_FAR = 5.0
 # What is rounded in a table must not fail its own cut.
 _ROUNDED = 1e-6
 
@@ -215,70 +213,28 @@ class GaussianObservation(AbstractObservation):
     def log_prob(
         self, data: Photometry, rows: Int[np.ndarray, " pair"], mags: Float[np.ndarray, "pair band"]
     ) -> Float[np.ndarray, " pair"]:
-        out = np.empty(len(rows))
-        for start in range(0, len(rows), _PAIRS):
-            part = slice(start, start + _PAIRS)
-            out[part] = self._log_prob(data, rows[part], mags[part])
-        return out
-
-    def _log_prob(
-        self, data: Photometry, rows: Int[np.ndarray, " pair"], mags: Float[np.ndarray, "pair band"]
-    ) -> Float[np.ndarray, " pair"]:
-        flux = 10.0 ** (-0.4 * mags)
-        value, error = data.flux[rows], data.flux_error[rows]
-        measured = data.measured[rows]
-        lost = data.states[rows] == BandState.NOT_DETECTED
-        nodes, log_weights = self._shifts(value, error, measured, flux)
-        terms = np.empty((nodes.shape[1], len(rows)))
-        for k, (shift, log_weight) in enumerate(zip(nodes.T, log_weights.T, strict=True)):
-            seen = flux * np.exp(-_LN_MAG * shift)[:, None]
-            with np.errstate(invalid="ignore"):
-                variance = error**2 + (_LN_MAG * self.floor * seen) ** 2
-                each = -0.5 * ((value - seen) ** 2 / variance + np.log(variance / error**2))
-            total = np.where(measured, each, 0.0)
-            if lost.any():
-                total = np.where(lost, self._log_lost(seen), total)
-            terms[k] = total.sum(axis=1) + log_weight
-        result = terms[0] if len(terms) == 1 else np.asarray(logsumexp(terms, axis=0))
+        noise = self.noise
+        result = log_kernel(
+            data.flux,
+            data.flux_error,
+            data.measured,
+            data.states == BandState.NOT_DETECTED,
+            rows,
+            mags,
+            floor=self.floor,
+            common=self.common,
+            n_nodes=self.n_nodes,
+            curves=(noise.sky, noise.source, noise.share),
+            least=noise.threshold(self.cuts.recorded_snr),
+        )
         if self.selection is None:
             return result
         with np.errstate(divide="ignore"):
             return result + np.log(self._rest(mags))
 
-    def _shifts(
-        self,
-        value: Float[np.ndarray, "pair band"],
-        error: Float[np.ndarray, "pair band"],
-        measured: Bool[np.ndarray, "pair band"],
-        flux: Float[np.ndarray, "pair band"],
-    ) -> tuple[Float[np.ndarray, "pair node"], Float[np.ndarray, "pair node"]]:
-        """Nodes of the shift and ln of their weights, prior over proposal included.
-
-        The proposal is what the well-measured bands say of the shift, times its prior.
-        """
-        if self.common == 0:
-            return np.zeros((len(value), 1)), np.zeros((len(value), 1))
-        with np.errstate(invalid="ignore", divide="ignore"):
-            good = measured & (value > _FAR * error) & (flux > 0)
-            residual = np.where(good, -np.log(value / flux) / _LN_MAG, 0.0)
-            variance = (error / value / _LN_MAG) ** 2 + self.floor**2
-            precision = np.where(good, 1.0 / variance, 0.0)
-        total = precision.sum(axis=1) + self.common**-2
-        centre, sd = (precision * residual).sum(axis=1) / total, total**-0.5
-        x, w = np.polynomial.hermite_e.hermegauss(self.n_nodes)
-        nodes = centre[:, None] + sd[:, None] * x
-        prior = -0.5 * (nodes / self.common) ** 2 - np.log(self.common)
-        proposal = -0.5 * x**2 - np.log(sd)[:, None]
-        return nodes, prior - proposal + np.log(w / w.sum())
-
-    def _log_lost(self, seen: Float[np.ndarray, "pair band"]) -> Float[np.ndarray, "pair band"]:
-        """ln P(the band is not recorded) at these fluxes."""
-        least = self.noise.threshold(self.cuts.recorded_snr)
-        return log_ndtr((least - seen) / self._sd(seen))
-
     def _sd(self, seen: Float[np.ndarray, "n band"]) -> Float[np.ndarray, "n band"]:
         """Standard deviation of what is measured of these fluxes."""
-        return np.sqrt(self.noise.sigma(seen) ** 2 + (_LN_MAG * self.floor * seen) ** 2)
+        return np.sqrt(self.noise.sigma(seen) ** 2 + (LN_MAG * self.floor * seen) ** 2)
 
     def _rest(self, mags: Float[np.ndarray, "n band"]) -> Float[np.ndarray, " n"]:
         if self.selection is None:
@@ -301,7 +257,7 @@ class GaussianObservation(AbstractObservation):
         x, w = np.polynomial.hermite_e.hermegauss(4 * self.n_nodes if self.common else 1)
         total = np.zeros(len(mags))
         for shift, weight in zip(self.common * x, w / w.sum(), strict=True):
-            counting = self._p_counting(flux * np.exp(-_LN_MAG * shift))
+            counting = self._p_counting(flux * np.exp(-LN_MAG * shift))
             for share, names in self.coverage or ((1.0, self.bands),):
                 there = np.array([band in names for band in self.bands])
                 total += weight * share * probability_of(np.where(there, counting, 0.0), passing)
@@ -317,10 +273,10 @@ class GaussianObservation(AbstractObservation):
 
     def reach(self, data: Photometry) -> Reach:
         with np.errstate(invalid="ignore", divide="ignore"):
-            relative = np.sqrt((data.flux_error / data.flux) ** 2 + (_LN_MAG * self.floor) ** 2)
+            relative = np.sqrt((data.flux_error / data.flux) ** 2 + (LN_MAG * self.floor) ** 2)
             # Where flux and noise are of one size the truth may have any.
-            good = data.measured & (data.flux > 0) & (relative < 0.9 / _FAR)
-            widest = -np.log(1.0 - _FAR * relative) / _LN_MAG / _FAR
+            good = data.measured & (data.flux > 0) & (relative < 0.9 / FAR)
+            widest = -np.log(1.0 - FAR * relative) / LN_MAG / FAR
         centre = np.where(good, data.mags, np.nan)
         sd = np.where(good, widest, np.inf)
         return Reach(centre, sd, np.full(len(data), self.common))

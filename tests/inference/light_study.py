@@ -1,61 +1,77 @@
-"""Is the likelihood of measured light right? Scores of many catalogues at their truth.
+"""Is the likelihood of measured light right? Catalogues of known populations, judged.
 
-`python -m tests.inference.light_study [CATALOGUES CLUSTERS TRUTHS]` draws catalogues from one
-population
-(Schechter, mass-independent disruption, extinction on nodes), sees them through a survey, and takes
-slope and curvature of ln L at the truth. Of a right likelihood the slope has the mean 0 and the
-variance that the curvature says (the first two Bartlett identities); the likelihoods that are wrong
-on purpose must be refused. The light of the catalogues' clusters is drawn apart from the library.
+`python -m tests.inference.light_study scores|ranks|both [N CLUSTERS]` draws N catalogues of about
+300 clusters from the priors of two populations (Schechter masses; mass-independent, or dependent,
+disruption; extinction on nodes), sees them through a survey like LEGUS, and takes the score of ln L
+at each truth, or fits them and ranks the truth. The likelihood has a library of CLUSTERS clusters;
+the light of the catalogues is drawn apart from it. Likelihoods that are wrong in one thing must be
+refused.
 """
 
+import argparse
 import dataclasses
+import functools
 import json
+import pathlib
 import sys
 import time
-from collections.abc import Callable
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jax.flatten_util import ravel_pytree
-from scipy.special import ndtr, ndtri
 
 from starcensus.forward import (
+    MassDependentDisruption,
     MassIndependentDisruption,
     NodesExtinction,
     Population,
     Schechter,
     Separable,
 )
-from starcensus.inference import double_precision, log_likelihood
-from starcensus.inference.objects import (
-    LightObjects,
-    LightSettings,
-    Targeted,
-    TargetSettings,
-    draw_to_order,
+from starcensus.forward.priors import Dirichlet, Normal
+from starcensus.inference import PopulationModel
+from starcensus.inference.calibration import (
+    CalibrationSettings,
+    Problem,
+    calibrate_problem,
+    score_test,
 )
-from starcensus.selection import Box
+from starcensus.inference.calibration.seen import Seen
+from starcensus.inference.objects import LightSettings, TargetSettings, draw_to_order
+from starcensus.selection import Box, complete
 from starcensus.selection.catalogue.photometry import BandState, Photometry
 from starcensus.selection.observation import GaussianObservation, MeasuredCuts, NoiseCurves
 from starcensus.shards import Work
 from starcensus.simulate import Pool, StarcensusEngine
 
 BANDS = ("WFC3_UVIS_F275W", "WFC3_UVIS_F336W", "ACS_F435W", "ACS_F555W", "ACS_F814W")
-BOX = Box((2.2, 6.0), (6.2, 9.5), (0.0, 1.5))
+BOX = Box((3.3, 6.0), (6.2, 9.5), (0.0, 1.5))
 MODULUS = 29.98
-FALSE_ALARM = 0.01
-NAMES = ("alpha_m", "log_m_break", "alpha_t", "log_t_mid", "p_av", "log_n")
+NODES = (0.0, 0.5, 1.5)
+ENGINE = StarcensusEngine(BANDS)
+MODELS = ("mid", "mdd")
 
 
-def population() -> Population:
-    made = Population(
-        Separable(Schechter(BOX.log_mass), MassIndependentDisruption(BOX.log_age)),
-        NodesExtinction((0.0, 0.5, 1.5)),
-        4.2,
-    )
-    values = {"alpha_m": -2.0, "log_m_break": 4.8, "alpha_t": -0.9, "log_t_mid": 7.6}
-    return made.with_values({**values, "p_av": jnp.array([0.5, 0.3, 0.2])})
+def model(disruption: str = "mid") -> PopulationModel:
+    """With priors about as wide as a posterior of a few hundred clusters."""
+    if disruption == "mid":
+        mass_age = Separable(Schechter(BOX.log_mass), MassIndependentDisruption(BOX.log_age))
+        own = {
+            "alpha_t": Normal(mean=-0.8, sd=0.15, low=-1.6, high=-0.1),
+            "log_t_mid": Normal(mean=7.6, sd=0.15, low=6.8, high=8.8),
+        }
+    else:
+        mass_age = MassDependentDisruption(BOX.log_mass, BOX.log_age)
+        own = {
+            "gamma_mdd": Normal(mean=0.6, sd=0.1, low=0.3, high=0.9),
+            "log_t_mdd": Normal(mean=6.9, sd=0.15, low=6.3, high=7.7),
+        }
+    priors = {
+        "alpha_m": Normal(mean=-2.0, sd=0.15, low=-2.6, high=-1.4),
+        "log_m_break": Normal(mean=4.8, sd=0.25, low=4.0, high=5.6),
+        "p_av": Dirichlet(concentration=4.0),
+        "log_n": Normal(mean=3.2, sd=0.05, low=3.0, high=3.4),
+        **own,
+    }
+    return PopulationModel(Population(mass_age, NodesExtinction(NODES), 3.2), priors)
 
 
 def survey(**changes) -> GaussianObservation:
@@ -63,160 +79,47 @@ def survey(**changes) -> GaussianObservation:
     sky = 10 ** (-0.4 * np.array([25.3, 25.9, 27.5, 27.3, 26.5]))
     noise = NoiseCurves(BANDS, sky**2, np.zeros(5), np.full(5, 0.01))
     cuts = MeasuredCuts(3.62, 4, (), BANDS[2::2], {BANDS[3]: -6.0}, 0.0)
-    made = {"noise": noise, "floor": 0.06, "common": 0.15, "cuts": cuts, **changes}
+    made = {"noise": noise, "floor": 0.1, "common": 0.1, "cuts": cuts, "n_nodes": 5, **changes}
     return GaussianObservation(BANDS, MODULUS, **made)
 
 
-@dataclasses.dataclass(frozen=True)
-class Scores:
-    """Shifts of the parameters in standard deviations, by catalogue.
-
-    - `bias`, `excess`: mean shift, and variance over what the curvature says, less 1.
-    - `limit`: what chance allows of each, at `FALSE_ALARM` for all together, in its error.
-    """
-
-    names: tuple[str, ...]
-    n: int
-    bias: np.ndarray
-    bias_error: np.ndarray
-    excess: np.ndarray
-    excess_error: np.ndarray
-
-    @property
-    def limit(self) -> float:
-        return float(-ndtri(FALSE_ALARM / (4 * len(self.names))))
-
-    def accepted(self) -> bool:
-        return bool(
-            (np.abs(self.bias) <= self.limit * self.bias_error).all()
-            and (np.abs(self.excess) <= self.limit * self.excess_error).all()
+def library(n_clusters: int, workers: int = 1, folder: pathlib.Path | None = None) -> Pool:
+    """Simulated clusters for catalogues of both populations' priors: half of them cover the bounds,
+    half are where clusters of some such catalogues are."""
+    some = [
+        Seen(ENGINE, survey(), survey(), _nothing(), LightSettings()).recorded(
+            model(name).population.with_values(values), seed
         )
-
-    def power(self, bias: float = 0.3, width: float = 0.8) -> tuple[float, float]:
-        """Chances to refuse a bias, in standard deviations, and a width by a factor."""
-        return (
-            float(ndtr(bias / self.bias_error.max() - self.limit)),
-            float(ndtr(abs(1 / width**2 - 1) / self.excess_error.max() - self.limit)),
+        for seed, (name, values) in enumerate(
+            [
+                ("mid", {"alpha_m": -1.8, "log_m_break": 5.0}),
+                ("mid", {"alpha_m": -2.2, "log_t_mid": 8.2}),
+                ("mdd", {"gamma_mdd": 0.6, "log_t_mdd": 7.1}),
+            ]
         )
-
-
-def mock(pool: Pool, seen: GaussianObservation, rng: np.random.Generator) -> Photometry:
-    """A Poisson catalogue: each simulated cluster of the pool stands for λ(θ_j) w_j of its like."""
-    rate = np.asarray(population().log_rate(*pool.theta.T), float) + pool.log_weight
-    rows = np.repeat(np.arange(len(pool)), rng.poisson(np.exp(rate)))
-    data = seen.draw(pool.abs_mags[rows].astype(float) + MODULUS, rng)[1]
-    return dataclasses.replace(data, ids=np.arange(len(data)).astype(str))
-
-
-def scores(
-    assumed: GaussianObservation,
-    drawn: GaussianObservation,
-    library: Pool,
-    truth: Pool,
-    n: int,
-    seed: int,
-    change: Callable[[Photometry], Photometry] = lambda data: data,
-    progress: Callable[[str], None] = lambda _: None,
-) -> Scores:
-    """Of n catalogues that `drawn` recorded, under the likelihood of `assumed`."""
-    rng, family = np.random.default_rng(seed), population()
-    values, unravel = ravel_pytree({k: jnp.asarray(v) for k, v in free(family).items()})
-    p_rows = assumed.p_sel(library.abs_mags.astype(float) + MODULUS)
-    with double_precision():
-        grid = (
-            LightObjects(mock(truth, drawn, rng).take(slice(0, 1)), assumed, library, p_rows=p_rows)
-            .pool_grid(BOX, family.extinction.corners())
-            .grid
-        )
-
-        @jax.jit
-        def slope(x, rows):
-            return jax.grad(
-                lambda x: log_likelihood(family.with_values(bound(unravel(x))), rows, grid)
-            )(x)
-
-        found, curvature = [], []
-        step = 0.02 / np.sqrt(250.0)
-        for i in range(n):
-            data = change(mock(truth, drawn, rng))
-            made = LightObjects(data, assumed, library, LightSettings("rows"), p_rows=p_rows)
-            rows = made.rows(BOX)
-            there = np.bincount(np.asarray(rows.owner), minlength=len(data)) > 0
-            size = 1 << int(np.ceil(np.log2(len(rows.owner) + 600)))
-            rows = rows.padded(size, 512)
-            rows = dataclasses.replace(rows, mask=rows.mask & np.pad(there, (0, 512 - len(there))))
-            found.append(np.asarray(slope(values, rows)))
-            sides = [
-                (np.asarray(slope(values.at[k].add(step), rows))
-                 - np.asarray(slope(values.at[k].add(-step), rows))) / (2 * step)
-                for k in range(len(values))
-            ]  # fmt: skip
-            curvature.append(-np.array(sides))
-            progress(f"{i + 1} of {n}, {len(data)} clusters, {int((~there).sum())} like none")
-    return judged_scores(names_of(values, unravel), np.array(found), np.array(curvature))
-
-
-def judged_scores(names: tuple[str, ...], s: np.ndarray, h: np.ndarray) -> Scores:
-    mean = h.mean(axis=0)
-    inverse = np.linalg.inv((mean + mean.T) / 2)
-    scale = np.sqrt(np.diag(inverse))
-    e = (s @ inverse) / scale
-    n = len(e)
-    # What each catalogue's own curvature says of the scatter of its e.
-    w = inverse / scale
-    said = np.einsum("ji,njk,ki->ni", w, h, w)
-    ratio = (e**2).mean(axis=0) / said.mean(axis=0)
-    spread = (e**2 - ratio * said).std(axis=0, ddof=1) / np.sqrt(n) / said.mean(axis=0)
-    return Scores(names, n, e.mean(0), e.std(0, ddof=1) / np.sqrt(n), ratio - 1, spread)
-
-
-def free(family: Population) -> dict[str, np.ndarray]:
-    """Coordinates without bounds: ln of the shares against the last one."""
-    values = {k: np.asarray(v, float) for k, v in family.values().items()}
-    shares = values.pop("p_av")
-    return {**values, "p_av": np.log(shares[:-1] / shares[-1])}
-
-
-def bound(at: dict) -> dict:
-    shares = jax.nn.softmax(jnp.concatenate([at["p_av"], jnp.zeros(1, at["p_av"].dtype)]))
-    return {**at, "p_av": shares}
-
-
-def names_of(values, unravel) -> tuple[str, ...]:
-    named = unravel(values)
-    return tuple(
-        f"{k}_{i}" if np.ndim(v) else k for k, v in sorted(named.items()) for i in range(np.size(v))
-    )
-
-
-def pools(n_clusters: int, n_truth: int, workers: int = 1) -> tuple[Targeted, Pool]:
-    """A library aimed at a catalogue of the population, and clusters of which catalogues are."""
-    engine = StarcensusEngine(BANDS)
-    first = TargetSettings(1e9, n_truth, max_rounds=0, n_extinctions=8, seed=10_000)
-    seed_data = one_cluster()
-    truth = draw_to_order(seed_data, survey(), engine, BOX, first, work=Work(workers)).pool
-    rng = np.random.default_rng(0)
-    aim = [mock(truth, survey(), rng) for _ in range(6)]
+    ]
     data = dataclasses.replace(
-        aim[0],
-        ids=np.arange(sum(map(len, aim))).astype(str),
+        some[0],
+        ids=np.arange(sum(map(len, some))).astype(str),
         **{
-            k: np.concatenate([getattr(a, k) for a in aim])
+            k: np.concatenate([getattr(a, k) for a in some])
             for k in ("flux", "flux_error", "states")
         },
     )
-    each = n_clusters // 4
-    settings = TargetSettings(1e9, each, each, max_rounds=3, seed=1)
-    return draw_to_order(data, survey(), engine, BOX, settings, work=Work(workers)), truth
+    n = n_clusters // 2
+    settings = TargetSettings(
+        1e9, n, n, max_rounds=1, n_extinctions=6, wide_share=0.5, mass_slope=-1.0, seed=1
+    )
+    return draw_to_order(data, survey(), ENGINE, BOX, settings, folder, Work(workers)).pool
 
 
-def one_cluster() -> Photometry:
-    mags = np.array([[19.0, 19.3, 20.3, 20.2, 19.9]])
-    return Photometry.from_mags("one", np.array(["a"]), BANDS, mags, np.full((1, 5), 0.02))
+def _nothing() -> Pool:
+    empty = np.zeros((0, len(BANDS)), np.float32)
+    return Pool(BANDS, np.zeros((0, 3)), empty, np.zeros(0), np.zeros(0, int), BOX)
 
 
 def filled(data: Photometry) -> Photometry:
-    """What was not detected, filled in with the faintest that was, as peers do."""
+    """What was not detected, filled in with the faintest that was, as others do."""
     lost = data.states == BandState.NOT_DETECTED
     flux, error = data.flux.copy(), data.flux_error.copy()
     for k in range(len(BANDS)):
@@ -234,54 +137,78 @@ class OnTruth(GaussianObservation):
             return super().log_prob(data, rows, mags) + np.log(self.p_sel(mags))
 
 
-def wrong(right: GaussianObservation) -> dict[str, GaussianObservation]:
-    """Likelihoods that are wrong on purpose, each in one thing."""
-    cuts = right.cuts
+class Kept(Seen):
+    """Remembers its catalogues, which take longer to draw and compare than to fit."""
+
+    @functools.cached_property
+    def _known(self) -> dict:
+        return {}
+
+    def catalogues(self, model, cfg, start, stop):
+        for i in range(start, stop):
+            if (cfg.seed, i) not in self._known:
+                self._known[cfg.seed, i] = super().catalogues(model, cfg, i, i + 1)[0]
+        return [self._known[cfg.seed, i] for i in range(start, stop)]
+
+
+@functools.cache
+def cases() -> dict[str, dict]:
+    """What `Problem.seen` is told: the truth, and things that are wrong on purpose."""
+    right = survey()
     own = {f.name: getattr(right, f.name) for f in dataclasses.fields(right)}
+    no_cut = dataclasses.replace(right.cuts, max_absolute={})
     return {
-        "the quoted errors alone": dataclasses.replace(right, common=0.0, floor=0.03),
-        "M_V cut left out": dataclasses.replace(
-            right, cuts=dataclasses.replace(cuts, max_absolute={})
-        ),
-        "operator of the truth": OnTruth(**own),
-        "kernel ten times too wide": dataclasses.replace(right, floor=0.6),
+        "right": {},
+        "the quoted errors alone": {"assumed": survey(common=0.0, floor=0.02)},
+        "M_V cut left out": {"assumed": survey(cuts=no_cut)},
+        "operator of the truth": {"assumed": OnTruth(**own)},
+        "kernel ten times too wide": {"assumed": survey(floor=0.6, common=0.0)},
+        "bands filled in": {"change": filled},
     }
 
 
-def main() -> None:
-    n, n_library, n_truth = (
-        int(word) for word in (sys.argv[1:] + ["300", "160000", "60000"][len(sys.argv) - 1 :])
+def problem(
+    disruption: str,
+    case: str,
+    n: int,
+    pool: Pool,
+    seed: int = 0,
+    light: LightSettings = LightSettings(),
+) -> Problem:
+    family = model(disruption)
+    told = {"assumed": survey(), "change": None, **cases()[case]}
+    source = Kept(ENGINE, survey(), told["assumed"], pool, light, told["change"])
+    return Problem(
+        family, source, complete(family.population.box), CalibrationSettings(n, seed=seed)
     )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=("scores", "ranks", "both"))
+    parser.add_argument("n", type=int, nargs="?", default=300)
+    parser.add_argument("clusters", type=int, nargs="?", default=80_000)
+    parser.add_argument("--models", nargs="+", default=list(MODELS))
+    parser.add_argument("--cases", nargs="+", default=list(cases()))
+    parser.add_argument("--library", type=pathlib.Path, help="folder where the library is kept")
+    parser.add_argument("--form", default="nodes", choices=("nodes", "rows"))
+    given = parser.parse_args()
     started = time.perf_counter()
 
     def say(text: str) -> None:
         print(f"{time.perf_counter() - started:7.0f} s  {text}", file=sys.stderr, flush=True)
 
-    library, truth = pools(n_library, n_truth, workers=2)
-    say("libraries drawn")
-    cases = {"right": survey(), **wrong(survey())}
-    for name, assumed in cases.items():
-        count = n if name == "right" else max(50, n // 4)
-        made = scores(assumed, survey(), library.pool, truth, count, 5, progress=say)
-        report(name, made)
-    report("bands filled in", scores(survey(), survey(), library.pool, truth, max(50, n // 4), 5,
-                                     filled, say))  # fmt: skip
-
-
-def report(name: str, made: Scores) -> None:
-    numbers = {
-        "case": name,
-        "n": made.n,
-        "accepted": made.accepted(),
-        "power": [round(x, 3) for x in made.power()],
-        **{
-            k: [round(float(b), 3), round(float(be), 3), round(float(x), 3), round(float(xe), 3)]
-            for k, b, be, x, xe in zip(
-                made.names, made.bias, made.bias_error, made.excess, made.excess_error, strict=True
-            )
-        },
-    }
-    print(json.dumps(numbers), flush=True)
+    pool = library(given.clusters, 2, given.library)
+    say(f"library of {given.clusters} clusters drawn")
+    for disruption in given.models:
+        for case in given.cases:
+            light = LightSettings(form=given.form)
+            made = problem(disruption, case, given.n, pool, 5, light)
+            found = {} if given.what == "ranks" else score_test(made, say).describe()
+            if given.what != "scores":
+                found |= calibrate_problem(made, say).describe()
+            said = {k: round(v, 3) if isinstance(v, float) else v for k, v in found.items()}
+            print(json.dumps({"model": disruption, "case": case, **said}), flush=True)
 
 
 if __name__ == "__main__":

@@ -169,7 +169,7 @@ def test_ranks_are_those_of_the_draws_that_were_made(monkeypatch):
     made = draws, ranked, at_truth, np.zeros(4, int)
     monkeypatch.setattr(run, "_program", lambda *_: lambda *_: made)
     mocks = problem.mocks(0, 4)
-    found = run.fit_catalogues(problem, mocks, 0, problem.size(mocks), 4)
+    found = run.fit_catalogues(problem, mocks, 0, problem.sizes(mocks), 4)
     thin = np.linspace(0, 99, settings.n_ranked).astype(int)
     for i, name in enumerate(found.names[:-1]):
         below = draws[name].reshape(4, 100) < truths[name][:, None]

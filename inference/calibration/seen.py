@@ -1,0 +1,175 @@
+"""Catalogues of measured light for a calibration: clusters with stars of their own, and a survey.
+
+The clusters of a catalogue are drawn one by one from its population, their light by the engine, and
+what is measured by the survey's `draw`. The likelihood has a library that was drawn from another
+density, and shares the description of the survey alone.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import pickle
+from collections.abc import Callable
+
+import jax
+import numpy as np
+from jaxtyping import Float
+
+from ...forward import Population, SelectionGrid
+from ...forward.mock import draw_theta
+from ...selection import AbstractSelection
+from ...selection.catalogue import Photometry
+from ...selection.observation import AbstractObservation
+from ...simulate import Pool
+from ...simulate.library.run import Engine
+from ..draws import prior_draws
+from ..identity import fingerprint
+from ..model import PopulationModel
+from ..objects import (
+    LightObjects,
+    LightSettings,
+    NodeSamples,
+    PoolGrid,
+    RowSamples,
+    Samples,
+    rules_of_box,
+)
+from ..objects.kernel import apparent
+from ..sampling import double_precision
+from .settings import CalibrationSettings
+from .sources import AbstractSource, Sizes, Truths, largest_of, stacked
+
+# A random stream of its own, and how far apart the seeds of two calibrations are.
+_STARS = 17
+_CATALOGUES = 1_000_003
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class SeenCatalogue:
+    """One catalogue in the form that a sampler takes.
+
+    **Arguments:**
+
+    - `samples`: of its clusters, not padded; None without clusters. `n`: number of clusters.
+    """
+
+    samples: NodeSamples | RowSamples | None
+    n: int
+
+    def __len__(self) -> int:
+        return self.n
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Seen(AbstractSource):
+    """Catalogues of light that are drawn from the priors.
+
+    **Arguments:**
+
+    - `engine`: draws the light of the catalogues' clusters.
+    - `survey`: sees them.
+    - `assumed`: what the likelihood believes of the survey.
+    - `pool`: simulated clusters of the likelihood.
+    - `light`: how light becomes a likelihood.
+    - `change`: alters what was recorded before it is fitted, as a wrong reduction would.
+    """
+
+    engine: Engine
+    survey: AbstractObservation
+    assumed: AbstractObservation
+    pool: Pool
+    light: LightSettings
+    change: Callable[[Photometry], Photometry] | None = None
+
+    def digest(self) -> str:
+        pool = self.pool
+        change = None if self.change is None else self.change.__qualname__
+        surveys = [
+            (x.words, hashlib.sha256(pickle.dumps(x)).hexdigest())
+            for x in (self.survey, self.assumed)
+        ]
+        rows = fingerprint((pool.theta, pool.abs_mags, pool.log_weight))
+        return repr((self.engine.describe(), surveys, pool.bands, rows, self.light, change))
+
+    def truths(self, model: PopulationModel, cfg: CalibrationSettings) -> Truths:
+        return prior_draws(model, cfg.n_catalogues, cfg.seed)
+
+    def recorded(self, population: Population, seed: int) -> Photometry:
+        """What the survey records of one Poisson draw of a population.
+
+        ```python
+        source.recorded(population, seed=1).mags
+        ```
+        """
+        with double_precision():
+            number, places = jax.random.split(jax.random.key(seed))
+            theta = draw_theta(number, places, population)
+        rng = np.random.default_rng([seed, _STARS])
+        seeds = rng.integers(0, 1 << 62, len(theta)).astype(np.uint64)
+        log_mass, log_age, a_v = theta.T
+        drawn = self.engine.draw(log_mass, log_age, a_v, seeds)["abs_mags"].astype(float)
+        columns = [self.engine.bands.index(band) for band in self.survey.bands]
+        data = self.survey.draw(drawn[:, columns] + self.survey.distance_modulus, rng)[1]
+        return dataclasses.replace(data, ids=np.arange(1, len(data) + 1).astype(str))
+
+    def catalogues(
+        self, model: PopulationModel, cfg: CalibrationSettings, start: int, stop: int
+    ) -> list[SeenCatalogue]:
+        truths = self.truths(model, cfg)
+        fixed = model.population.with_values(model.fixed_values())
+        return [
+            self._fitted(
+                model,
+                self.recorded(
+                    fixed.with_values({k: v[i] for k, v in truths.items()}),
+                    cfg.seed * _CATALOGUES + i,
+                ),
+            )
+            for i in range(start, stop)
+        ]
+
+    def _fitted(self, model: PopulationModel, data: Photometry) -> SeenCatalogue:
+        if not len(data):
+            return SeenCatalogue(None, 0)
+        data = data if self.change is None else self.change(data)
+        objects = LightObjects(data, self.assumed, self.pool, self.light, p_rows=self._p_rows)
+        objects = objects.inside(model.population.box)
+        return SeenCatalogue(objects.summed(model.population), len(objects))
+
+    @functools.cached_property
+    def _p_rows(self) -> Float[np.ndarray, " row"]:
+        return np.asarray(self.assumed.p_sel(apparent(self.pool, self.assumed)), float)
+
+    def entering(self, selection: AbstractSelection, cfg: CalibrationSettings) -> AbstractSelection:
+        return selection
+
+    def grid(
+        self, model: PopulationModel, selection: AbstractSelection, cfg: CalibrationSettings
+    ) -> SelectionGrid:
+        population, light = model.population, self.light
+        corners = population.extinction.corners()
+        rules = rules_of_box(population.box, light.panels, light.order, corners)
+        return PoolGrid.of(self.pool, self._p_rows, population.box, rules).grid
+
+    def sizes(
+        self, model: PopulationModel, cfg: CalibrationSettings, catalogues: list[SeenCatalogue]
+    ) -> Sizes:
+        n_objects = largest_of(catalogues) + 1
+        lengths = [len(_samples(each).owner) + n_objects - len(each) for each in catalogues]
+        return max(lengths), n_objects
+
+    def samples(
+        self,
+        model: PopulationModel,
+        selection: AbstractSelection,
+        cfg: CalibrationSettings,
+        catalogues: list[SeenCatalogue],
+        start: int,
+        sizes: Sizes,
+    ) -> Samples:
+        return stacked([_samples(each).padded(*sizes) for each in catalogues])
+
+
+def _samples(catalogue: SeenCatalogue) -> NodeSamples | RowSamples:
+    assert catalogue.samples is not None, "a catalogue without clusters was refused before"
+    return catalogue.samples

@@ -1,0 +1,239 @@
+"""Objects whose rows of a library stand on the nodes of a rule.
+
+With θ_c the nodes of a composite Gauss-Legendre rule, ℓ_c the Lagrange polynomials of its panels,
+and r a density near to λ,
+
+    Σ_j w_ij λ(θ_j) ≈ Σ_c A_ic λ(θ_c) / r(θ_c),    A_ic = Σ_j w_ij r(θ_j) ℓ_c(θ_j),
+
+which is exact where λ/r is a polynomial of the rule's order in each panel. Between Gauss nodes the
+error of a polynomial has the mean 0 over the panel, so that the errors of many objects cancel. λ is
+evaluated at the nodes, whatever the number of rows behind them.
+"""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Float32, Int, Int32
+
+from starcensus.theta import Box
+
+from ...forward import Population
+from ...forward._quadrature import PanelRule, panel_rule
+from ._base import ObjectSamples
+from .rows import SLOPES, RowSamples
+
+# Nodes with less than this share of an object's largest are left out.
+_NEGLIGIBLE = 1e-8
+_LEAST = 1e-300
+
+type Rules = tuple[PanelRule, PanelRule, PanelRule]
+
+
+class NodeSamples(eqx.Module):
+    """A sparse matrix of objects by nodes of θ, one value after another.
+
+    **Arguments:**
+
+    - `rules`: edges and order of the rules along the axes of θ; a node's number counts the tensor
+      of their nodes.
+    - `slopes`: of ln r along the axes.
+    - `log_scale`: `(n,)`, ln of what each object's values are to be multiplied with.
+    - `owner`, `index`: `(value,)`, object and node of each value, in the order of the objects.
+    - `value`: `(value,)`, A_ic; `square` the same for the squares of the rows' weights.
+    - `mask`: `(n,)`, which are objects; the others are padding.
+    """
+
+    rules: tuple[tuple[tuple[float, ...], int], ...] = eqx.field(static=True)
+    slopes: tuple[float, float, float] = eqx.field(static=True)
+    log_scale: Float[Array, " n"] | Float[np.ndarray, " n"]
+    owner: Int32[Array, " value"] | Int32[np.ndarray, " value"]
+    index: Int32[Array, " value"] | Int32[np.ndarray, " value"]
+    value: Float32[Array, " value"] | Float32[np.ndarray, " value"]
+    square: Float32[Array, " value"] | Float32[np.ndarray, " value"]
+    mask: Bool[Array, " n"] | Bool[np.ndarray, " n"]
+
+    @property
+    def n_objects(self) -> int:
+        return int(np.asarray(self.mask).sum())
+
+    def padded(self, n_values: int, n_objects: int) -> "NodeSamples":
+        """The same in arrays of these sizes, so that one program serves many catalogues.
+
+        Padding is of objects that do not count, with the value 1 at the first node: one of these at
+        least must fit, and each must get a value. Raises `ValueError` for sizes that are too small.
+
+        ```python
+        nodes.padded(1 << 15, 256).n_objects
+        ```
+        """
+        n, more = len(self.mask), n_values - len(self.owner)
+        if n_objects <= n or more < n_objects - n:
+            raise ValueError(
+                f"cannot pad {n} objects with {len(self.owner)} values to {n_objects} with "
+                f"{n_values}; expected one more object at least, and a value for each that is added"
+            )
+        owner = n + np.minimum(np.arange(more), n_objects - n - 1)
+        zeros, ones = np.zeros(more, np.int32), np.ones(more, np.float32)
+        return NodeSamples(
+            self.rules,
+            self.slopes,
+            np.concatenate([self.log_scale, np.zeros(n_objects - n)]),
+            np.concatenate([self.owner, owner.astype(np.int32)]),
+            np.concatenate([self.index, zeros]),
+            np.concatenate([self.value, ones]),
+            np.concatenate([self.square, ones]),
+            np.arange(n_objects) < n,
+        )
+
+    def log_terms(self, population: Population) -> Float[Array, " n"]:
+        """ln Σ_c A_ic p_c / r_c of every object."""
+        top, at = self._ratio(population)
+        total = self._sum(jnp.asarray(self.value).astype(at.dtype) * at)
+        # Polynomials may fall below 0 where p/r falls by much more than its own size in a panel.
+        total = jnp.where(total > _LEAST, total, _LEAST)
+        return jnp.log(total) + jnp.log(top) + jnp.asarray(self.log_scale)
+
+    def effective(self, population: Population) -> Float[Array, " n"]:
+        """(Σ w)² / Σ w² of the rows behind each object's nodes."""
+        _, at = self._ratio(population)
+        total = self._sum(jnp.asarray(self.value).astype(at.dtype) * at)
+        squares = self._sum(jnp.asarray(self.square).astype(at.dtype) * at**2)
+        return jnp.where(squares > 0, total**2 / jnp.where(squares > 0, squares, 1.0), 0.0)
+
+    def _sum(self, each: Float[Array, " value"]) -> Float[Array, " n"]:
+        owner = jnp.asarray(self.owner)
+        return jax.ops.segment_sum(each, owner, len(self.mask), indices_are_sorted=True)
+
+    def _ratio(self, population: Population) -> tuple[Float[Array, ""], Float[Array, " value"]]:
+        """The largest p/r of a node, and p/r of the values' nodes in units of it.
+
+        The density's share of a node is what the law's own quadrature gives it, which knows where
+        the law has a kink: the projection onto the panel's polynomials, not the value at the node.
+        """
+        mass, age, a_v = (PanelRule(np.asarray(edges), order) for edges, order in self.rules)
+        density = (
+            population.mass_age.quadrature(mass, age)[:, :, None]
+            * (population.extinction.quadrature(a_v, age.nodes)[None])
+        )
+        unit = [
+            rule.weights * np.exp(slope * rule.nodes)
+            for rule, slope in zip((mass, age, a_v), self.slopes, strict=True)
+        ]
+        ratio = density / jnp.asarray(unit[0][:, None, None] * unit[1][:, None] * unit[2])
+        top = jax.lax.stop_gradient(jnp.maximum(ratio.max(), _LEAST))
+        return top, (ratio / top).ravel()[jnp.asarray(self.index)]
+
+
+# What the likelihood takes of objects.
+Samples = ObjectSamples | RowSamples | NodeSamples
+
+
+def rules_of_box(
+    box: Box,
+    widths: tuple[float, float, float],
+    order: int = 2,
+    corners: tuple[float, ...] = (),
+    linear: bool = False,
+) -> Rules:
+    """A rule for each axis, with panels no wider than `widths` that end at `corners` of a_v.
+
+    For densities that are `linear` in a_v between its corners, two nodes there are exact.
+
+    ```python
+    rules_of_box(box, (0.2, 0.2, 0.2))[0].nodes
+    ```
+    """
+    mass, age = (
+        panel_rule(low, high, width, order)
+        for (low, high), width in zip((box.log_mass, box.log_age), widths[:2], strict=True)
+    )
+    if linear:
+        return mass, age, panel_rule(*box.a_v, np.inf, 2, corners)
+    return mass, age, panel_rule(*box.a_v, widths[2], order, corners)
+
+
+def lagrange(
+    rule: PanelRule, x: Float[np.ndarray, " row"]
+) -> tuple[Int[np.ndarray, " row"], Float[np.ndarray, "row order"]]:
+    """The first node of the panel of each x, and the values of the panel's polynomials there.
+
+    Raises `ValueError` for x outside the rule.
+
+    ```python
+    lagrange(rules_of_box(box, (0.2, 0.2, 0.2))[0], np.array([4.0]))
+    ```
+    """
+    edges = np.asarray(rule.edges)
+    if len(x) and (x.min() < edges[0] - 1e-9 or x.max() > edges[-1] + 1e-9):
+        raise ValueError(
+            f"rows lie at {x.min():g} to {x.max():g}; the rule covers {edges[0]:g} to {edges[-1]:g}"
+        )
+    panel = np.clip(np.searchsorted(edges, x, side="right") - 1, 0, len(edges) - 2)
+    nodes, _ = np.polynomial.legendre.leggauss(rule.order)
+    local = 2 * (x - edges[panel]) / (edges[panel + 1] - edges[panel]) - 1
+    powers = np.vander(local, rule.order, increasing=True)
+    return panel * rule.order, powers @ np.linalg.inv(np.vander(nodes, increasing=True))
+
+
+def deposit(
+    rows: RowSamples,
+    rules: Rules,
+    slopes: tuple[float, float, float] = SLOPES,
+) -> NodeSamples:
+    """Rows on the nodes of a rule.
+
+    **Arguments:**
+
+    - `rows`: inside the rule.
+    - `rules`: of the three axes, of `rules_of_box`.
+    - `slopes`: of ln r(θ) along the axes, per dex, dex and mag; by default dN/dM ∝ M⁻² and
+      dN/dT ∝ T^(−1/2).
+
+    Raises `ValueError` for rows outside the rule.
+
+    ```python
+    deposit(rows, rules_of_box(box, (0.2, 0.2, 0.2)))
+    ```
+    """
+    from scipy.sparse import coo_matrix, csr_matrix
+
+    theta, owner, n = np.asarray(rows.theta), np.asarray(rows.owner), len(rows.mask)
+    log_w = np.asarray(rows.log_weight) + np.asarray(slopes) @ theta
+    log_scale = np.full(n, -np.inf)
+    np.maximum.at(log_scale, owner, log_w)
+    weight = np.exp(log_w - log_scale[owner])
+    starts = (np.diff(owner) != 0) | (np.diff(np.asarray(rows.cluster)) != 0)
+    draw = np.concatenate([[0], np.cumsum(starts)]) if len(owner) else owner
+    # The square of a draw's weight, shared out over its rows.
+    squared = np.bincount(draw, weight)[draw] * weight
+    shape = tuple(len(rule.nodes) for rule in rules)
+    size = (n, int(np.prod(shape)))
+    parts = [lagrange(rule, x) for rule, x in zip(rules, theta, strict=True)]
+    value: Any = csr_matrix(size)
+    square: Any = csr_matrix(size)
+    for corner in np.ndindex(*(rule.order for rule in rules)):
+        share = np.prod([basis[:, k] for (_, basis), k in zip(parts, corner, strict=True)], axis=0)
+        at = [first + k for (first, _), k in zip(parts, corner, strict=True)]
+        where = owner, np.ravel_multi_index(at, shape)
+        value = value + coo_matrix((weight * share, where), size).tocsr()
+        square = square + coo_matrix((squared * share, where), size).tocsr()
+    value.sort_indices()
+    square.sort_indices()
+    assert (value.indices == square.indices).all()
+    of_value = np.repeat(np.arange(n), np.diff(value.indptr))
+    top = np.zeros(n)
+    np.maximum.at(top, of_value, np.abs(value.data))
+    kept = np.abs(value.data) > _NEGLIGIBLE * top[of_value]
+    return NodeSamples(
+        tuple((tuple(rule.edges.tolist()), rule.order) for rule in rules),
+        tuple(float(slope) for slope in slopes),  # pyright: ignore[reportArgumentType]
+        log_scale,
+        of_value[kept].astype(np.int32),
+        value.indices[kept].astype(np.int32),
+        value.data[kept].astype(np.float32),
+        square.data[kept].astype(np.float32),
+        np.ones(n, bool),
+    )
