@@ -80,6 +80,31 @@ def bench_inject_command(
         typer.echo(json.dumps(bench_inject(frames, side, per_frame, seed, show)))
 
 
+@bench_app.command("light")
+def bench_light_command(
+    file: Annotated[pathlib.Path, typer.Argument(help='File of kind = "light".')],
+    out: Annotated[pathlib.Path, typer.Option(help="Folder of the simulated clusters.")],
+    data: Annotated[
+        list[pathlib.Path] | None, typer.Option(help="Folder of the catalogue; may be repeated.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Instead of the file's.")
+    ] = None,
+    steps: Annotated[int, typer.Option(help="Of emcee's 100 walkers.", min=100)] = 1500,
+    workers: Annotated[int, typer.Option(help="Processes that draw.", min=1)] = 2,
+) -> None:
+    """A fit of measured light against emcee with kernel sums at every step."""
+    import json
+
+    from benchmarks.light import bench_light
+
+    with stages() as show:
+        found = bench_light(
+            file, out, tuple(data or ()), tuple(settings or ()), steps, workers, show
+        )
+    typer.echo(json.dumps(found))
+
+
 @bench_app.command("design")
 def bench_design_command(
     table: Annotated[

@@ -31,7 +31,6 @@ from starcensus.forward import (
 from starcensus.forward.mock import mock_catalogue
 from starcensus.inference import (
     FitSettings,
-    ObjectSamples,
     PopulationModel,
     Sampler,
     SamplerSettings,
@@ -41,7 +40,7 @@ from starcensus.inference import (
     object_samples,
 )
 from starcensus.inference.laplace import laplace
-from starcensus.inference.objects import in_bounds
+from starcensus.inference.objects import Samples, in_bounds
 from starcensus.inference.sampling import numpyro_rules
 from starcensus.selection import MagnitudeLimit, RecordedSelection, with_outside
 from starcensus.selection.catalogue import Catalogue
@@ -163,7 +162,7 @@ def bench_scaling(
 
 
 def _nuts(
-    model: PopulationModel, objects: ObjectSamples, grid: SelectionGrid, cfg: SamplerSettings
+    model: PopulationModel, objects: Samples, grid: SelectionGrid, cfg: SamplerSettings
 ) -> dict[str, float]:
     clock = Clock()
     sampler = Sampler(model, grid, cfg)
@@ -190,10 +189,11 @@ def _nuts(
 def _emcee(
     emcee,
     model: PopulationModel,
-    objects: ObjectSamples,
+    objects: Samples,
     grid: SelectionGrid,
     n_steps: int,
     seed: int,
+    n_walkers: int = N_WALKERS,
 ) -> dict[str, float]:
     callable_model = model.numpyro_model()
     with double_precision(), numpyro_rules():
@@ -205,7 +205,7 @@ def _emcee(
             return -jnp.asarray(potential_energy(callable_model, (objects, grid), {}, unravel(x)))
 
         around = jax.jit(lambda x: laplace(lambda y: -log_prob(y), x))(start)
-        half = (N_WALKERS // 2, len(start))
+        half = (n_walkers // 2, len(start))
         compiled, how = _fastest(log_prob, jnp.zeros(half) + around.mode)
 
         def evaluate(x: np.ndarray) -> np.ndarray:
@@ -213,7 +213,7 @@ def _emcee(
             rows = [compiled(jnp.asarray(part)) for part in np.split(x, len(x) // half[0])]
             return np.concatenate([np.asarray(r) for r in rows])
 
-        normal = np.random.default_rng(seed).normal(size=(N_WALKERS, len(start)))
+        normal = np.random.default_rng(seed).normal(size=(n_walkers, len(start)))
         first = np.asarray(around.mode) + normal @ np.asarray(around.scale).T
         compile_s, compile_cpu_s = clock.read()
         sampler = emcee.EnsembleSampler(*first.shape, evaluate, vectorize=True)
@@ -230,7 +230,7 @@ def _emcee(
     )
     ess = next(iter(flat.values())).size / tau
     return {
-        "emcee_walkers": float(N_WALKERS),
+        "emcee_walkers": float(n_walkers),
         "emcee_steps": float(n_steps),
         "emcee_tau": tau,
         "emcee_vectorised_by_vmap": float(how == "vmap"),

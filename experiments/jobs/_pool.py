@@ -3,7 +3,8 @@
 import dataclasses
 import pathlib
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +23,7 @@ from starcensus.inference.objects import (
     effective_clusters,
     find_pairs,
 )
-from starcensus.runs import Input
+from starcensus.runs import Input, Run
 from starcensus.selection.catalogue import Photometry, Step
 from starcensus.shards import Work
 from starcensus.simulate import ClusterLibrary, Pool, StarcensusEngine
@@ -30,6 +31,9 @@ from starcensus.simulate.library.engine import load_grid
 from starcensus.theta import AXES, Box
 
 _KEY = "library.json"
+# Relative.
+_SAME_Z = 0.01
+_AFTERWARDS = "min_effective", "leave_out_thin"
 # A fit is refused if more of its clusters are thin.
 _MAX_THIN = 0.1
 
@@ -106,6 +110,25 @@ def explain(
     return Explained(objects, effective, thin)
 
 
+def drawn_key(settings: Mapping[str, Any], inputs: Mapping[str, Input], seed: int) -> str:
+    """What simulated clusters that are drawn to order depend on: `settings` of the data, without
+    what is done with thin ones afterwards."""
+    library = {k: v for k, v in settings["library"].items() if k not in _AFTERWARDS}
+    return Run("light.library", {**settings, "library": library}, inputs, seed).key
+
+
+def refuse_unlike(ids: np.ndarray, effective: np.ndarray) -> None:
+    """Raises `ConfigError` for clusters that no simulated one is like at all."""
+    if (none := np.flatnonzero(effective == 0)).size:
+        shown = ", ".join(str(ids[i]) for i in none[:5])
+        raise ConfigError(
+            f"{none.size} of {len(ids)} clusters are like no simulated one: {shown}"
+            f"{', …' if none.size > 5 else ''}; library.leave_out_thin = true leaves them out, and "
+            "the report counts them; or draw more where they are (library.target.max_rounds), or "
+            "raise observation.floor if stars and errors as assumed cannot explain them"
+        )
+
+
 def _without(data: Photometry, kept: np.ndarray) -> Photometry:
     reason = "stars, dust and errors as assumed explain them; others are like no simulated cluster"
     step = Step("explained", len(data), int(kept.sum()), reason)
@@ -129,7 +152,9 @@ def _drawn(
     say: Callable[[str], None],
 ) -> Targeted:
     path = grid_path(table.grid, sources)
-    load_grid(path).select(seen.observation.bands)
+    grid = load_grid(path)
+    grid.select(seen.observation.bands)
+    _check_z(table, grid.provenance.get("z"), f"the stellar grid {table.grid!r}")
     engine = StarcensusEngine(seen.observation.bands, path, table.imf, table.draw)
     settings = dataclasses.replace(table.target, seed=seed)
     return draw_to_order(
@@ -159,6 +184,8 @@ def _given(table: PoolTable, bands: tuple[str, ...], sources: Sources) -> Pool:
             f"{path.name}: the library has no {', '.join(lacking)}; it has "
             f"{', '.join(library.bands)}: draw one in the bands of the survey, {', '.join(bands)}"
         )
+    engine = library.meta.get("engine")
+    _check_z(table, engine.get("z") if isinstance(engine, dict) else None, path.name)
     try:
         pool = Pool.of(library, bands)
     except ValueError as error:
@@ -170,6 +197,22 @@ def _given(table: PoolTable, bands: tuple[str, ...], sources: Sources) -> Pool:
             "narrow the bounds, or draw a library there"
         )
     return dataclasses.replace(pool, box=box)
+
+
+def _check_z(table: PoolTable, z: object, what: str) -> None:
+    """Raises `ConfigError` for stars of another metallicity than is stated."""
+    if table.z is None:
+        return
+    if not isinstance(z, int | float):
+        raise ConfigError(
+            f"library.z is {table.z:g}, and {what} does not say which its stars have; leave "
+            "library.z out, or draw clusters from a grid that says it"
+        )
+    if abs(z - table.z) > _SAME_Z * table.z:
+        raise ConfigError(
+            f"library.z is {table.z:g}, and the stars of {what} have z = {z:g}; make a grid of "
+            'that metallicity (kind = "grid") and name it as library.grid'
+        )
 
 
 def _design_box(library: ClusterLibrary) -> Box | None:

@@ -11,7 +11,13 @@ from typing import Any, ClassVar
 
 from starcensus.experiments.jobs._job import JOBS, SILENT, Job, Outcome, Show, Summary
 from starcensus.experiments.jobs._operators import facts_words
-from starcensus.experiments.jobs._pool import Explained, explain, pool_inputs
+from starcensus.experiments.jobs._pool import (
+    Explained,
+    drawn_key,
+    explain,
+    pool_inputs,
+    refuse_unlike,
+)
 from starcensus.experiments.jobs._seen import Seen, read_seen, seen_inputs
 from starcensus.experiments.jobs.fit import population_words, words_of
 from starcensus.experiments.schema.light import LightFile, LightFitTable
@@ -19,7 +25,7 @@ from starcensus.files import prepare_folder, write_json
 from starcensus.inference import FitResult, FitSettings, fit
 from starcensus.inference.draws import thinned
 from starcensus.inference.light_predictive import predict_light
-from starcensus.runs import Input, Run
+from starcensus.runs import Input
 from starcensus.selection import learned_facts, save_selection
 
 # Sentences of a summary, which a line of numbers has no room for.
@@ -169,20 +175,22 @@ class LightJob(Job[LightFile]):
         """The clusters with the simulated ones, found or drawn once."""
         if not self._explained:
             settings = {k: v for k, v in self.settings().items() if k in _OF_DATA}
-            run = Run("light.library", settings, self.inputs(), self.file.seed)
+            key = drawn_key(settings, self.inputs(), self.file.seed)
             for words in self.seen.warnings.values():
                 show.say(f"warning: {words}")
-            self._explained["made"] = explain(
+            made = explain(
                 self.seen,
                 self.file.library,
                 self.file.light,
                 self.sources,
                 self.out / "library",
-                run.key,
+                key,
                 self.file.seed,
                 self.work,
                 show.stage,
             )
+            refuse_unlike(made.objects.ids, made.effective)
+            self._explained["made"] = made
         return self._explained["made"]
 
     @functools.cached_property

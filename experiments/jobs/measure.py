@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from starcensus.experiments.jobs._job import JOBS, Job, Outcome, Show
-from starcensus.experiments.jobs._pool import Explained, explain, pool_inputs
+from starcensus.experiments.jobs._pool import Explained, drawn_key, explain, pool_inputs
 from starcensus.experiments.jobs._prior import Prior, prior_of
 from starcensus.experiments.jobs._seen import Seen, read_seen, seen_inputs
 from starcensus.experiments.schema.measure import MeasureFile
@@ -16,7 +16,7 @@ from starcensus.files import replacing
 from starcensus.inference import write_posteriors
 from starcensus.inference.measure import Measured, measure
 from starcensus.inference.objects import LightSettings
-from starcensus.runs import Input, Run
+from starcensus.runs import Input
 from starcensus.selection import save_selection
 from starcensus.theta import AXES, AXIS_UNITS
 
@@ -80,7 +80,7 @@ class MeasureJob(Job[MeasureFile]):
             LightSettings(),
             self.sources,
             self.out / "library",
-            Run("light.library", settings, files, self.file.seed).key,
+            drawn_key(settings, files, self.file.seed),
             self.file.seed,
             self.work,
             show.stage,

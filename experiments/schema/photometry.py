@@ -127,6 +127,8 @@ class PoolTable(Strict):
       to be thin; a fit with more than a tenth of these is refused.
     - `leave_out_thin`: leave thin clusters out of the data, and count them in the report; for those
       that stars, dust and errors as assumed cannot explain. By default they are fitted as they are.
+    - `z`: mass fraction of metals that the stars must have, if it is to be checked: a grid or a
+      library of another is refused.
     - `grid`: stellar grid; `default` is the one that the package carries.
     - `imf`: initial mass function. `draw`: rules of drawing, and the gas.
     """
@@ -136,6 +138,7 @@ class PoolTable(Strict):
     target: Annotated[TargetSettings, Without(("seed",))] = TargetSettings()
     min_effective: float = 4.0
     leave_out_thin: bool = False
+    z: float | None = None
     grid: str = "default"
     imf: ImfTable = Kroupa()
     draw: DrawSettings = DrawSettings()

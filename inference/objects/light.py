@@ -51,7 +51,7 @@ class LightSettings:
     """
 
     form: Literal["nodes", "rows"] = "nodes"
-    panels: tuple[float, float, float] = (0.3, 0.3, 0.3)
+    panels: tuple[float, float, float] = (0.2, 0.15, 0.2)
     order: int = 2
     max_rows: int = 2000
 

@@ -57,6 +57,7 @@ class StarcensusEngine:
         return {
             "name": "starcensus",
             "grid": f"sha256:{grid.digest}",
+            "z": grid.provenance.get("z"),
             "imf": {"kind": type(self.imf).__name__, **dataclasses.asdict(self.imf)},
             "settings": dataclasses.asdict(self.settings),
             "citations": list(grid.provenance.get("citations", [])),

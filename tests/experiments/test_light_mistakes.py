@@ -156,6 +156,14 @@ MISTAKES: dict[str, tuple[Change, str]] = {
         library(("ACS_F435W", "ACS_F555W")),
         r"library\.h5: the library has no WFC3_UVIS_F275W, ACS_F814W; it has ACS_F435W",
     ),
+    "stars of another metallicity": (
+        replace("[library]\n", "[library]\nz = 0.008\n"),
+        r"library\.z is 0\.008, and the stars of the stellar grid 'default' have z = 0\.02; make",
+    ),
+    "library of another metallicity": (
+        both(library(BANDS), replace("[library]\n", "[library]\nz = 0.008\n")),
+        r"library\.z is 0\.008, and the stars of library\.h5 have z = 0\.02",
+    ),
     "library of other bounds": (
         library(BANDS, log_age=(6.5, 8.0)),
         r"reach beyond the clusters of library\.h5: log_age 6\.5 to 8\.5 goes beyond 6\.5 to 8",

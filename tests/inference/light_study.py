@@ -35,7 +35,12 @@ from starcensus.inference.calibration import (
     score_test,
 )
 from starcensus.inference.calibration.seen import Seen
-from starcensus.inference.objects import LightSettings, TargetSettings, draw_to_order
+from starcensus.inference.objects import (
+    LightSettings,
+    ObjectsError,
+    TargetSettings,
+    draw_to_order,
+)
 from starcensus.selection import Box, complete
 from starcensus.selection.catalogue.photometry import BandState, Photometry
 from starcensus.selection.observation import GaussianObservation, MeasuredCuts, NoiseCurves
@@ -87,9 +92,7 @@ def library(n_clusters: int, workers: int = 1, folder: pathlib.Path | None = Non
     """Simulated clusters for catalogues of both populations' priors: half of them cover the bounds,
     half are where clusters of some such catalogues are."""
     some = [
-        Seen(ENGINE, survey(), survey(), _nothing(), LightSettings()).recorded(
-            model(name).population.with_values(values), seed
-        )
+        recorded(model(name).population.with_values(values), seed)
         for seed, (name, values) in enumerate(
             [
                 ("mid", {"alpha_m": -1.8, "log_m_break": 5.0}),
@@ -111,6 +114,11 @@ def library(n_clusters: int, workers: int = 1, folder: pathlib.Path | None = Non
         1e9, n, n, max_rounds=1, n_extinctions=6, wide_share=0.5, mass_slope=-1.0, seed=1
     )
     return draw_to_order(data, survey(), ENGINE, BOX, settings, folder, Work(workers)).pool
+
+
+def recorded(population: Population, seed: int) -> Photometry:
+    """A catalogue of a population, as the survey sees it."""
+    return Seen(ENGINE, survey(), survey(), _nothing(), LightSettings()).recorded(population, seed)
 
 
 def _nothing() -> Pool:
@@ -204,9 +212,13 @@ def main() -> None:
         for case in given.cases:
             light = LightSettings(form=given.form)
             made = problem(disruption, case, given.n, pool, 5, light)
-            found = {} if given.what == "ranks" else score_test(made, say).describe()
-            if given.what != "scores":
-                found |= calibrate_problem(made, say).describe()
+            try:
+                found = {} if given.what == "ranks" else score_test(made, say).describe()
+                if given.what != "scores":
+                    found |= calibrate_problem(made, say).describe()
+            except ObjectsError as error:
+                # A survey that is wrong enough explains some clusters by no simulated one.
+                found = {"accepted": False, "refused": str(error)}
             said = {k: round(v, 3) if isinstance(v, float) else v for k, v in found.items()}
             print(json.dumps({"model": disruption, "case": case, **said}), flush=True)
 

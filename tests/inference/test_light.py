@@ -6,7 +6,15 @@ import jax
 import numpy as np
 import pytest
 
-from starcensus.forward import HalfNormal, Population, PowerLawAge, Schechter, Separable
+from starcensus.forward import (
+    HalfNormal,
+    MassIndependentDisruption,
+    NodesExtinction,
+    Population,
+    PowerLawAge,
+    Schechter,
+    Separable,
+)
 from starcensus.inference import FitSettings, PopulationModel, SamplerSettings, fit
 from starcensus.inference.likelihood import judged, sum_of_object_terms
 from starcensus.inference.objects import (
@@ -21,6 +29,7 @@ from starcensus.inference.objects import (
     lagrange,
     rules_of_box,
 )
+from starcensus.inference.sampling import double_precision
 from starcensus.selection import Box, MagnitudeLimit, complete
 from starcensus.selection.catalogue.photometry import Photometry
 from starcensus.selection.observation import (
@@ -175,6 +184,52 @@ def test_gradients_of_rows_and_nodes_agree(objects):
     found = {name: (float(slope(rows)[name]), float(slope(nodes)[name])) for name in names}
     for of_rows, of_nodes in found.values():
         assert of_nodes == pytest.approx(of_rows, abs=0.02 * len(objects) ** 0.5)
+
+
+@pytest.mark.parametrize("log_t_mid", [7.1, 7.3, 7.4, 7.7])
+def test_nodes_know_where_a_law_has_its_kink(objects, log_t_mid):
+    """Wherever T_mid lies in a panel, the slope in it is that of the rows.
+
+    With the density's values at the nodes it would be off by 4 to 6 here."""
+    age = MassIndependentDisruption(BOX.log_age, alpha_t=-1.0, log_t_mid=log_t_mid)
+    drawn = Population(Separable(Schechter(BOX.log_mass), age), HalfNormal(BOX.a_v), 2.8)
+    rows = objects.rows(BOX)
+    nodes = deposit(rows, rules_of_box(BOX, (0.3, 0.3, 0.3)))
+
+    def slope(samples):
+        def total(at):
+            return sum_of_object_terms(drawn.with_values({"log_t_mid": at}), samples)
+
+        with double_precision():
+            return float(jax.grad(total)(log_t_mid))
+
+    assert slope(nodes) == pytest.approx(slope(rows), abs=1.5)
+
+
+def test_dust_that_is_linear_between_corners_needs_no_more_nodes(objects):
+    dust = NodesExtinction((0.0, 0.35, 1.0), np.array([0.5, 0.4, 0.1]))
+    drawn = Population(population().mass_age, dust, 2.8)
+    rows, corners = objects.rows(BOX), dust.corners()
+    few, many = (
+        deposit(rows, rules_of_box(BOX, (0.3, 0.3, 0.05), 2, corners, linear=linear))
+        for linear in (True, False)
+    )
+    assert len(few.value) < 0.5 * len(many.value)
+    np.testing.assert_allclose(terms(drawn, few), terms(drawn, many), rtol=0, atol=2e-6)
+
+
+def test_padding_changes_no_term(objects):
+    drawn, nodes = population(), objects.summed(population())
+    n, size = len(objects), len(nodes.owner) + 50
+    padded = nodes.padded(size, n + 3)
+    assert padded.n_objects == n and len(padded.mask) == n + 3
+    np.testing.assert_array_equal(terms(drawn, padded)[:n], terms(drawn, nodes))
+    assert float(sum_of_object_terms(drawn, padded)) == pytest.approx(
+        float(sum_of_object_terms(drawn, nodes)), rel=1e-12
+    )
+    for sizes in ((size, n), (len(nodes.owner), n + 3)):
+        with pytest.raises(ValueError, match="cannot pad"):
+            nodes.padded(*sizes)
 
 
 @pytest.mark.parametrize("values", [{}, {"alpha_m": -2.4}, {"log_m_break": 4.0}, {"alpha_t": -0.3}])

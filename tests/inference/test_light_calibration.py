@@ -1,0 +1,72 @@
+"""Calibrations of measured light: catalogues with stars of their own, judged by the likelihood."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from tests.inference import light_study
+from tests.inference.light_study import BOX, ENGINE, model, survey
+
+from starcensus.inference.calibration import (
+    CalibrationSettings,
+    Problem,
+    calibrate_problem,
+    score_test,
+)
+from starcensus.inference.objects import (
+    LightSettings,
+    ObjectsError,
+    TargetSettings,
+    draw_to_order,
+)
+from starcensus.inference.sampling import SamplerSettings
+from starcensus.simulate import Pool
+
+
+@pytest.fixture(scope="module")
+def pool() -> Pool:
+    """Thin, and wide enough for what these tests ask of it."""
+    settings = TargetSettings(1e9, 2500, n_extinctions=4, max_rounds=0, mass_slope=-1.0, seed=3)
+    first = model().population
+    data = light_study.recorded(first, 0)
+    return draw_to_order(data, survey(), ENGINE, BOX, settings).pool
+
+
+WIDE = survey(floor=0.5)
+
+
+def problem(pool: Pool, n: int = 2, **told) -> Problem:
+    sampler = SamplerSettings(2, 50, 50, max_tree_depth=3)
+    settings = CalibrationSettings(n, seed=2, n_ranked=50, sampler=sampler)
+    return Problem.seen(model(), ENGINE, WIDE, pool, settings, **told)
+
+
+def test_catalogues_of_light_are_judged_as_those_of_masses_are(pool):
+    made, again = problem(pool), problem(pool)
+    assert made.digest == again.digest
+    assert made.digest != problem(pool, assumed=survey(floor=0.4)).digest
+    catalogues, others = made.mocks(0, 2), again.mocks(1, 2)
+    assert [len(x) for x in catalogues[1:]] == [len(x) for x in others]
+    np.testing.assert_array_equal(catalogues[1].samples.value, others[0].samples.value)
+    assert min(map(len, catalogues)) > 20
+    scores = score_test(made)
+    assert scores.n == 2 and set(scores.names) >= {"alpha_m", "alpha_t", "log_t_mid", "log_n"}
+    assert np.isfinite(scores.bias).all()
+    ranked = calibrate_problem(made)
+    assert ranked.ranks.shape == (2, len(ranked.names)) and ranked.ranks.max() <= 50
+    assert ranked.sizes.tolist() == [len(x) for x in catalogues]
+
+
+@pytest.mark.slow
+def test_the_rows_give_the_scores_of_the_nodes(pool):
+    nodes, rows = (
+        score_test(problem(pool, light=LightSettings(form, (0.2, 0.2, 0.2))))
+        for form in ("nodes", "rows")
+    )
+    np.testing.assert_allclose(nodes.bias, rows.bias, atol=0.05)
+
+
+def test_a_library_without_a_likeness_is_refused(pool):
+    some = dataclasses.replace(problem(pool), source=problem(pool.take(slice(0, 50))).source)
+    with pytest.raises(ObjectsError, match="like no simulated one"):
+        some.mocks(0, 1)
