@@ -146,8 +146,8 @@ def test_where_all_bands_were_observed(project):
 
 def test_predicted_catalogues_are_those_of_the_population(objects):
     """At the truth magnitudes and colours are as observed; a wrong law of ages is seen in both."""
-    true = {name: np.repeat(np.asarray(v)[None], 60) for name, v in population().values().items()}
-    found = predict_light(objects, population(), true, seed=1)
+    true = {name: np.repeat(np.asarray(v)[None], 150) for name, v in population().values().items()}
+    found = predict_light(objects, population(), true, seed=2)
     p = {name: p_value(found.predicted[name], found.observed[name]) for name in found.edges}
     assert min(p.values()) > 0.01 and len(p) == 7, p
     # The expected number is the sum over the pool.
@@ -156,7 +156,7 @@ def test_predicted_catalogues_are_those_of_the_population(objects):
     rate = np.exp(np.asarray(population().log_rate(*pool.theta.T)) + pool.log_weight)
     v = np.array([counts.sum() for counts in found.predicted["ACS_F555W"]])
     assert v.mean() == pytest.approx((rate * p_rows).sum(), rel=4 / v.sum() ** 0.5)
-    wrong = {**true, "alpha_t": np.full(60, 0.3), "log_n": np.full(60, 3.2)}
-    other = predict_light(objects, population(), wrong, seed=1)
+    wrong = {**true, "alpha_t": np.full(150, 0.3), "log_n": np.full(150, 3.2)}
+    other = predict_light(objects, population(), wrong, seed=2)
     worse = {name: p_value(other.predicted[name], other.observed[name]) for name in other.edges}
     assert worse["ACS_F814W"] < 0.05 and worse["F275W - F435W"] < 0.05, worse
