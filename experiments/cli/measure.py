@@ -29,7 +29,6 @@ from starcensus.experiments.cli.terminal import (
     given,
     perform_tables,
 )
-from starcensus.theta import AXES
 
 File = Annotated[pathlib.Path, typer.Argument(help="Catalogue file with magnitudes.")]
 Format = Annotated[
@@ -119,6 +118,8 @@ def _tables(options: Mapping[str, Any]) -> dict[str, Any]:
     o |= {"columns": columns and numbers(columns), "bands": bands and listed(bands)}
     catalogue = options["catalogue"]
     library, prior = (options[name] and str(options[name]) for name in ("library", "prior"))
+    from starcensus.theta import AXES  # loads NumPy
+
     limits = {axis: floats(options[axis], f"--{axis.replace('_', '-')}", 2) for axis in AXES}
     slopes = {name: options[name] for name in ("mass_slope", "age_slope")}
     return {

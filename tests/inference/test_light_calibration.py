@@ -1,7 +1,5 @@
 """Calibrations of measured light: catalogues with stars of their own, judged by the likelihood."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 from tests.inference import light_study
@@ -67,6 +65,6 @@ def test_the_rows_give_the_scores_of_the_nodes(pool):
 
 
 def test_a_library_without_a_likeness_is_refused(pool):
-    some = dataclasses.replace(problem(pool), source=problem(pool.take(slice(0, 50))).source)
+    narrow = survey(floor=0.01, common=0.0)
     with pytest.raises(ObjectsError, match="like no simulated one"):
-        some.mocks(0, 1)
+        problem(pool.take(slice(0, 50)), assumed=narrow).mocks(0, 1)
