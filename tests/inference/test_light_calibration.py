@@ -50,6 +50,12 @@ def test_catalogues_of_light_are_judged_as_those_of_masses_are(pool):
     scores = score_test(made)
     assert scores.n == 2 and set(scores.names) >= {"alpha_m", "alpha_t", "log_t_mid", "log_n"}
     assert np.isfinite(scores.bias).all()
+
+
+@pytest.mark.slow
+def test_catalogues_of_light_are_ranked(pool):
+    made = problem(pool)
+    catalogues = made.mocks(0, 2)
     ranked = calibrate_problem(made)
     assert ranked.ranks.shape == (2, len(ranked.names)) and ranked.ranks.max() <= 50
     assert ranked.sizes.tolist() == [len(x) for x in catalogues]
