@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from starcensus.runs import Input, Run
 
 from ...forward import SelectionGrid
 from ...selection import AbstractSelection, complete
-from ...selection.catalogue import Catalogue, Photometry
+from ...selection.catalogue import Catalogue
 from ...selection.observation import AbstractObservation
 from ...simulate import Pool
 from ...simulate.library.run import Engine
@@ -108,7 +108,6 @@ class Problem:
         settings: CalibrationSettings | None = None,
         assumed: AbstractObservation | None = None,
         light: LightSettings | None = None,
-        change: Callable[[Photometry], Photometry] | None = None,
     ) -> "Problem":
         """Catalogues of light, drawn from the priors and seen by a survey.
 
@@ -120,13 +119,14 @@ class Problem:
         - `assumed`: what the likelihood believes of the survey; by default the truth. Another one
           shows whether the test notices.
         - `light`: how light becomes a likelihood.
-        - `change`: alters what was recorded before it is fitted, as a wrong reduction would.
+
+        Raises `ValueError` for an engine that draws no light in a band of the survey.
 
         ```python
         Problem.seen(model, engine, survey, drawn_pool).n
         ```
         """
-        source = Seen(engine, survey, assumed or survey, pool, light or LightSettings(), change)
+        source = Seen(engine, survey, assumed or survey, pool, light or LightSettings())
         selection = complete(model.population.box)
         return cls(model, source, selection, settings or CalibrationSettings())
 

@@ -9,7 +9,6 @@ import dataclasses
 import functools
 import hashlib
 import pickle
-from collections.abc import Callable
 
 import jax
 import numpy as np
@@ -32,7 +31,6 @@ from ..objects import (
     PoolGrid,
     RowSamples,
     Samples,
-    rules_of_box,
 )
 from ..objects.kernel import apparent
 from ..sampling import double_precision
@@ -71,7 +69,8 @@ class Seen(AbstractSource):
     - `assumed`: what the likelihood believes of the survey.
     - `pool`: simulated clusters of the likelihood.
     - `light`: how light becomes a likelihood.
-    - `change`: alters what was recorded before it is fitted, as a wrong reduction would.
+
+    Raises `ValueError` for an engine that draws no light in a band of the survey.
     """
 
     engine: Engine
@@ -79,17 +78,22 @@ class Seen(AbstractSource):
     assumed: AbstractObservation
     pool: Pool
     light: LightSettings
-    change: Callable[[Photometry], Photometry] | None = None
+
+    def __post_init__(self) -> None:
+        if lacking := [band for band in self.survey.bands if band not in self.engine.bands]:
+            raise ValueError(
+                f"the engine draws no {', '.join(lacking)}; it has {', '.join(self.engine.bands)}, "
+                f"and the survey {', '.join(self.survey.bands)}"
+            )
 
     def digest(self) -> str:
         pool = self.pool
-        change = None if self.change is None else self.change.__qualname__
         surveys = [
             (x.words, hashlib.sha256(pickle.dumps(x)).hexdigest())
             for x in (self.survey, self.assumed)
         ]
         rows = fingerprint((pool.theta, pool.abs_mags, pool.log_weight))
-        return repr((self.engine.describe(), surveys, pool.bands, rows, self.light, change))
+        return repr((self.engine.describe(), surveys, pool.bands, rows, self.light))
 
     def truths(self, model: PopulationModel, cfg: CalibrationSettings) -> Truths:
         return prior_draws(model, cfg.n_catalogues, cfg.seed)
@@ -131,7 +135,6 @@ class Seen(AbstractSource):
     def _fitted(self, model: PopulationModel, data: Photometry) -> SeenCatalogue:
         if not len(data):
             return SeenCatalogue(None, 0)
-        data = data if self.change is None else self.change(data)
         objects = LightObjects(data, self.assumed, self.pool, self.light, p_rows=self._p_rows)
         objects = objects.inside(model.population.box)
         return SeenCatalogue(objects.summed(model.population), len(objects))
@@ -146,10 +149,9 @@ class Seen(AbstractSource):
     def grid(
         self, model: PopulationModel, selection: AbstractSelection, cfg: CalibrationSettings
     ) -> SelectionGrid:
-        population, light = model.population, self.light
-        corners = population.extinction.corners()
-        rules = rules_of_box(population.box, light.panels, light.order, corners)
-        return PoolGrid.of(self.pool, self._p_rows, population.box, rules).grid
+        box = model.population.box
+        rules = self.light.rules(box, model.population.extinction.corners())
+        return PoolGrid.of(self.pool, self._p_rows, box, rules).grid
 
     def sizes(
         self, model: PopulationModel, cfg: CalibrationSettings, catalogues: list[SeenCatalogue]

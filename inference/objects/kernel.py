@@ -19,8 +19,8 @@ from .rows import SLOPES
 
 # Standard deviations that count.
 _FAR = 5.0
-# Rows whose kernel is below e^-14 of an object's largest are nothing in a sum: of five bands, those
-# beyond hold 2e-5 of a Gaussian.
+# Rows whose kernel is below e^-14 of an object's largest are nothing in a sum: beyond it a
+# Gaussian in five bands holds 4e-5.
 _NEGLIGIBLE = 14.0
 # The reach is as wide as an object's errors or wider, so that χ² by it is too small: at most so.
 _SLACK = 1.5

@@ -27,7 +27,7 @@ from ...simulate import Pool
 from ._base import AbstractObjects, ObjectsError, Points, check_ids, names_of
 from .bounds import check_bounds
 from .kernel import Pairs, apparent, effective_clusters, find_pairs
-from .nodes import NodeSamples, deposit, rules_of_box
+from .nodes import NodeSamples, Rules, deposit, rules_of_box
 from .pool_grid import PoolGrid
 from .rows import SLOPES, RowSamples
 
@@ -62,6 +62,10 @@ class LightSettings:
                 f"panels are {self.panels}, order is {self.order}, max_rows {self.max_rows}; "
                 "expected widths above 0, 2 nodes or more, and 100 rows or more"
             )
+
+    def rules(self, box: Box, corners: tuple[float, ...] = (), linear: bool = False) -> Rules:
+        """Rules of the axes of θ inside `box`; further arguments as of `rules_of_box`."""
+        return rules_of_box(box, self.panels, self.order, corners, linear)
 
 
 class LightObjects(AbstractObjects):
@@ -155,9 +159,8 @@ class LightObjects(AbstractObjects):
         """
         self._check_covers(box)
         assert self.p_rows is not None
-        rules = rules_of_box(box, self.settings.panels, self.settings.order, corners)
         facts = self.observation.learned_for
-        return PoolGrid.of(self.pool, self.p_rows, box, rules, facts)
+        return PoolGrid.of(self.pool, self.p_rows, box, self.settings.rules(box, corners), facts)
 
     def inside(self, box: Box) -> "LightObjects":
         """The objects, after `check_bounds`; every one must have rows inside `box`.
@@ -233,7 +236,7 @@ class LightObjects(AbstractObjects):
         rows = self.rows(box)
         if self.settings.form == "rows":
             return rows
-        return deposit(rows, rules_of_box(box, self.settings.panels, self.settings.order))
+        return deposit(rows, self.settings.rules(box))
 
     def within(
         self, population: Population, selection: AbstractSelection
@@ -250,10 +253,7 @@ class LightObjects(AbstractObjects):
         rows, dust = self.rows(population.box), population.extinction
         if self.settings.form == "rows":
             return rows
-        rules = rules_of_box(
-            population.box, self.settings.panels, self.settings.order, dust.corners(), dust.linear
-        )
-        return deposit(rows, rules)
+        return deposit(rows, self.settings.rules(population.box, dust.corners(), dust.linear))
 
     def finer(self) -> "LightObjects":
         """With every second simulated cluster at twice its weight, in the objects' sums and in the

@@ -3,11 +3,14 @@
 With θ_c the nodes of a composite Gauss-Legendre rule, ℓ_c the Lagrange polynomials of its panels,
 and r a density near to λ,
 
-    Σ_j w_ij λ(θ_j) ≈ Σ_c A_ic λ(θ_c) / r(θ_c),    A_ic = Σ_j w_ij r(θ_j) ℓ_c(θ_j),
+    Σ_j w_ij λ(θ_j) ≈ Σ_c A_ic ρ_c,
+    A_ic = Σ_j w_ij r(θ_j) ℓ_c(θ_j),    ρ_c = W_c(λ) / (v_c r(θ_c)),
 
-which is exact where λ/r is a polynomial of the rule's order in each panel. Between Gauss nodes the
-error of a polynomial has the mean 0 over the panel, so that the errors of many objects cancel. λ is
-evaluated at the nodes, whatever the number of rows behind them.
+with v_c the rule's own weight of a node and W_c(λ) = ∫ λ ℓ_c dθ that of the law's quadrature, which
+knows where the law has a kink. Where λ is smooth ρ_c is λ/r at the node, and the sum exact where
+λ/r is a polynomial of the rule's order in each panel; elsewhere ρ is its projection onto those.
+Either way the error has the mean 0 over a panel, so that the errors of many objects cancel, and λ
+is taken at the nodes, whatever the number of rows behind them.
 """
 
 from typing import Any
@@ -89,12 +92,17 @@ class NodeSamples(eqx.Module):
         )
 
     def log_terms(self, population: Population) -> Float[Array, " n"]:
-        """ln Σ_c A_ic p_c / r_c of every object."""
+        """ln Σ_c A_ic ρ_c of every object; −inf for one that the population cannot produce.
+
+        Polynomials fall below 0 where p/r falls by much more than its own size in a panel, which
+        counts as nothing too: the rows would say next to nothing.
+        """
         top, at = self._ratio(population)
         total = self._sum(jnp.asarray(self.value).astype(at.dtype) * at)
-        # Polynomials may fall below 0 where p/r falls by much more than its own size in a panel.
-        total = jnp.where(total > _LEAST, total, _LEAST)
-        return jnp.log(total) + jnp.log(top) + jnp.asarray(self.log_scale)
+        some = total > _LEAST
+        # The second `where` keeps gradients finite.
+        log_total = jnp.where(some, jnp.log(jnp.where(some, total, 1.0)), -jnp.inf)
+        return log_total + jnp.log(top) + jnp.asarray(self.log_scale)
 
     def effective(self, population: Population) -> Float[Array, " n"]:
         """(Σ w)² / Σ w² of the rows behind each object's nodes."""

@@ -9,7 +9,6 @@ of counting bands that pass, at most 2^bands of them.
 import dataclasses
 import itertools
 from collections.abc import Mapping
-from types import MappingProxyType
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -45,9 +44,7 @@ class MeasuredCuts:
     min_bands: int = 1
     all_of: tuple[str, ...] = ()
     any_of: tuple[str, ...] = ()
-    max_absolute: Mapping[str, float] = dataclasses.field(
-        default_factory=lambda: MappingProxyType({})
-    )
+    max_absolute: Mapping[str, float] = dataclasses.field(default_factory=dict)
     recorded_snr: float = -np.inf
 
     def __post_init__(self) -> None:

@@ -126,15 +126,18 @@ def _nothing() -> Pool:
     return Pool(BANDS, np.zeros((0, 3)), empty, np.zeros(0), np.zeros(0, int), BOX)
 
 
-def filled(data: Photometry) -> Photometry:
-    """What was not detected, filled in with the faintest that was, as others do."""
-    lost = data.states == BandState.NOT_DETECTED
-    flux, error = data.flux.copy(), data.flux_error.copy()
-    for k in range(len(BANDS)):
-        faintest = np.nanargmin(data.flux[:, k])
-        flux[lost[:, k], k], error[lost[:, k], k] = flux[faintest, k], error[faintest, k]
-    states = np.where(lost, BandState.MEASURED, data.states).astype(np.uint8)
-    return dataclasses.replace(data, flux=flux, flux_error=error, states=states)
+class Filling(GaussianObservation):
+    """Fills in what was not detected, with the faintest of the band that was, as others do."""
+
+    def draw(self, mags, rng):
+        kept, data = super().draw(mags, rng)
+        lost = data.states == BandState.NOT_DETECTED
+        flux, error = data.flux.copy(), data.flux_error.copy()
+        for k in range(len(self.bands)):
+            faintest = np.nanargmin(data.flux[:, k])
+            flux[lost[:, k], k], error[lost[:, k], k] = flux[faintest, k], error[faintest, k]
+        states = np.where(lost, BandState.MEASURED, data.states).astype(np.uint8)
+        return kept, dataclasses.replace(data, flux=flux, flux_error=error, states=states)
 
 
 class OnTruth(GaussianObservation):
@@ -161,7 +164,8 @@ class Kept(Seen):
 
 @functools.cache
 def cases() -> dict[str, dict]:
-    """What `Problem.seen` is told: the truth, and things that are wrong on purpose."""
+    """What the survey does and what the likelihood believes: the truth, and things that are wrong
+    on purpose."""
     right = survey()
     own = {f.name: getattr(right, f.name) for f in dataclasses.fields(right)}
     no_cut = dataclasses.replace(right.cuts, max_absolute={})
@@ -171,7 +175,7 @@ def cases() -> dict[str, dict]:
         "M_V cut left out": {"assumed": survey(cuts=no_cut)},
         "operator of the truth": {"assumed": OnTruth(**own)},
         "kernel ten times too wide": {"assumed": survey(floor=0.6, common=0.0)},
-        "bands filled in": {"change": filled},
+        "bands filled in": {"survey": Filling(**own)},
     }
 
 
@@ -184,8 +188,8 @@ def problem(
     light: LightSettings = LightSettings(),
 ) -> Problem:
     family = model(disruption)
-    told = {"assumed": survey(), "change": None, **cases()[case]}
-    source = Kept(ENGINE, survey(), told["assumed"], pool, light, told["change"])
+    told = {"survey": survey(), "assumed": survey(), **cases()[case]}
+    source = Kept(ENGINE, told["survey"], told["assumed"], pool, light)
     return Problem(
         family, source, complete(family.population.box), CalibrationSettings(n, seed=seed)
     )

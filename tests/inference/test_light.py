@@ -22,6 +22,7 @@ from starcensus.inference.objects import (
     LightSettings,
     ObjectsError,
     Pairs,
+    RowSamples,
     TargetSettings,
     deposit,
     draw_to_order,
@@ -216,6 +217,30 @@ def test_dust_that_is_linear_between_corners_needs_no_more_nodes(objects):
     )
     assert len(few.value) < 0.5 * len(many.value)
     np.testing.assert_allclose(terms(drawn, few), terms(drawn, many), rtol=0, atol=2e-6)
+
+
+def test_what_a_population_cannot_produce_is_nothing_and_has_a_gradient(objects):
+    """One object has dusty rows alone, and the dusty nodes carry no share: its term is −inf in both
+    forms, and the gradient of the others' sum is finite."""
+    dust = NodesExtinction((0.0, 0.1, 0.4, 1.0), np.array([1.0, 0.0, 0.0, 0.0]))
+    drawn = Population(population().mass_age, dust, 2.8)
+    rows = objects.rows(BOX)
+    kept = (np.asarray(rows.owner) > 0) | (np.asarray(rows.theta)[2] > 0.4)
+    some = RowSamples(
+        np.asarray(rows.theta)[:, kept],
+        *(np.asarray(x)[kept] for x in (rows.log_weight, rows.owner, rows.cluster)),
+        rows.mask,
+    )
+    nodes = deposit(some, rules_of_box(BOX, (0.3, 0.3, 0.3), 2, dust.corners(), linear=True))
+    for each in (some, nodes):
+        found = terms(drawn, each)
+        assert np.isneginf(found[0]) and np.isfinite(found[1:]).mean() > 0.9
+
+    def total(alpha_m):
+        return sum_of_object_terms(drawn.with_values({"alpha_m": alpha_m}), nodes)
+
+    with double_precision():
+        assert np.isfinite(jax.grad(total)(-1.9))
 
 
 def test_padding_changes_no_term(objects):

@@ -1,5 +1,7 @@
 """Calibrations of measured light: catalogues with stars of their own, judged by the likelihood."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from tests.inference import light_study
@@ -18,6 +20,7 @@ from starcensus.inference.objects import (
     draw_to_order,
 )
 from starcensus.inference.sampling import SamplerSettings
+from starcensus.selection.observation import MeasuredCuts
 from starcensus.simulate import Pool
 
 
@@ -68,6 +71,15 @@ def test_the_rows_give_the_scores_of_the_nodes(pool):
         for form in ("nodes", "rows")
     )
     np.testing.assert_allclose(nodes.bias, rows.bias, atol=0.05)
+
+
+def test_an_engine_of_other_bands_is_refused_and_default_cuts_have_a_digest(pool):
+    few = dataclasses.replace(ENGINE, bands=ENGINE.bands[1:])
+    with pytest.raises(ValueError, match=r"draws no WFC3_UVIS_F275W; it has WFC3_UVIS_F336W"):
+        Problem.seen(model(), few, WIDE, pool)
+    uncut = dataclasses.replace(WIDE, cuts=MeasuredCuts())
+    digests = {Problem.seen(model(), ENGINE, x, pool).digest for x in (WIDE, uncut)}
+    assert len(digests) == 2
 
 
 def test_a_library_without_a_likeness_is_refused(pool):
