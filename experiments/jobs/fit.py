@@ -10,7 +10,8 @@ import functools
 import pathlib
 from typing import Any, ClassVar
 
-from starcensus.experiments.jobs._job import JOBS, SILENT, Job, Outcome, Show, Summary
+from starcensus.experiments.jobs._fits import AllFits
+from starcensus.experiments.jobs._job import JOBS, Job, Outcome, Show
 from starcensus.experiments.jobs._operators import (
     build_selection,
     operator_digest,
@@ -21,7 +22,6 @@ from starcensus.experiments.schema._base import ConfigError
 from starcensus.experiments.schema.fit import POSTERIORS, CatalogueTable, FitFile, FitTable
 from starcensus.experiments.schema.paths import Sources
 from starcensus.experiments.schema.population import PopulationTable
-from starcensus.files import prepare_folder, write_json
 from starcensus.inference import (
     ErrorSettings,
     FitResult,
@@ -34,9 +34,6 @@ from starcensus.runs import Input
 from starcensus.selection import catalogue_differences, save_selection
 from starcensus.selection.catalogue import Catalogue, apply_cuts, cuts_of, read_catalogue
 from starcensus.selection.catalogue.read import FILE_OPTIONS, files_beside
-
-# Sentences of a summary, which a line of numbers has no room for.
-_WORDS = ("verdict", "remarks")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -172,68 +169,26 @@ def words_of(file: Any, table: Any, what: str) -> dict[str, Any]:
 
 
 @JOBS.register("fit")
-class FitJob(Job[FitFile]):
+class FitJob(AllFits[FitFile]):
     """All fits of a file, compared with one another."""
-
-    def perform(self, show: Show = SILENT) -> Summary:
-        """Each fit is known again by itself, and has a record of its own."""
-        with self._named():
-            self.inputs()
-            prepare_folder(self.out)
-            with self._lock():
-                return self.run(show).summary
 
     def inputs(self) -> dict[str, Input]:
         return catalogue_inputs(self.file.catalogue, self.sources) | operator_inputs(
             self.file.selections, self.sources
         )
 
-    def results(self) -> tuple[str, ...]:
-        return ("summary.json",)
-
     @functools.cached_property
-    def fits(self) -> tuple[OneFit, ...]:
-        """The fits, the main one first."""
-        catalogue = read(self.file.catalogue, self.sources)
-        return tuple(
-            OneFit(
-                self.file,
-                self.text,
-                self.sources,
-                self.out if table is self.file.fits[0] else self.out / table.name,
-                self.work,
-                self.own,
-                self.source,
-                table=table,
-                catalogue=catalogue,
-            )
-            for table in self.file.fits
-        )
+    def _catalogue(self) -> Catalogue | PosteriorDraws:
+        return read(self.file.catalogue, self.sources)
 
-    def run(self, show: Show) -> Outcome:
-        show.stage("reading the catalogue")
-        summaries = [one.perform(show) for one in self.fits]
-        show.stage("writing the report")
-        summary = self._joined(summaries)
-        # The report of the main fit needs its summary, and those of the others.
-        write_json(self.out / "summary.json", summary)
-        from starcensus.experiments.report import write_report  # loads Matplotlib
+    def fit_of(self, table: FitTable, common: tuple[Any, ...]) -> OneFit:
+        return OneFit(*common, table=table, catalogue=self._catalogue)
 
-        for one in (*self.fits[1:], self.fits[0]):
-            write_report(one.out)
-        return Outcome(summary)
-
-    def _joined(self, summaries: list[Summary]) -> Summary:
-        """The main fit's numbers, the truth, and the other fits' under their names."""
-        catalogue = self.fits[0].catalogue
+    def known(self) -> dict[str, Any]:
+        """The truth, where the catalogue is a mock that says it."""
+        catalogue = self._catalogue
         truth = catalogue.meta.get("truth") if isinstance(catalogue, Catalogue) else None
-        known = {f"truth.{k}": v for k, v in truth.items()} if isinstance(truth, dict) else {}
-        joined = {**summaries[0], **known}
-        for one, summary in zip(self.fits[1:], summaries[1:], strict=True):
-            joined |= {f"{one.name}.{k}": v for k, v in summary.items() if k not in _WORDS}
-            prepare_folder(one.out)
-            write_json(one.out / "summary.json", {**summary, **known})
-        return joined
+        return {f"truth.{k}": v for k, v in truth.items()} if isinstance(truth, dict) else {}
 
 
 def population_words(table: PopulationTable) -> dict[str, Any]:

@@ -9,7 +9,8 @@ import functools
 import pathlib
 from typing import Any, ClassVar
 
-from starcensus.experiments.jobs._job import JOBS, SILENT, Job, Outcome, Show, Summary
+from starcensus.experiments.jobs._fits import AllFits
+from starcensus.experiments.jobs._job import JOBS, Job, Outcome, Show, Summary
 from starcensus.experiments.jobs._operators import facts_words
 from starcensus.experiments.jobs._pool import (
     Explained,
@@ -21,15 +22,13 @@ from starcensus.experiments.jobs._pool import (
 from starcensus.experiments.jobs._seen import Seen, read_seen, seen_inputs
 from starcensus.experiments.jobs.fit import population_words, words_of
 from starcensus.experiments.schema.light import LightFile, LightFitTable
-from starcensus.files import prepare_folder, write_json
+from starcensus.files import write_json
 from starcensus.inference import FitResult, FitSettings, fit
 from starcensus.inference.draws import thinned
 from starcensus.inference.light_predictive import predict_light
 from starcensus.runs import Input
 from starcensus.selection import learned_facts, save_selection
 
-# Sentences of a summary, which a line of numbers has no room for.
-_WORDS = ("verdict", "remarks")
 # Predicted catalogues; more know their own spread little better.
 _PREDICTED = 60
 _OF_DATA = ("catalogue", "photometry", "observation", "library")
@@ -142,24 +141,13 @@ class OneLightFit(Job[LightFile]):
 
 
 @JOBS.register("light")
-class LightJob(Job[LightFile]):
+class LightJob(AllFits[LightFile]):
     """All fits of a file, compared with one another."""
-
-    def perform(self, show: Show = SILENT) -> Summary:
-        """Each fit is known again by itself, and has a record of its own."""
-        with self._named():
-            self.inputs()
-            prepare_folder(self.out)
-            with self._lock():
-                return self.run(show).summary
 
     def inputs(self) -> dict[str, Input]:
         file = self.file
         found = seen_inputs(file.catalogue, file.observation, self.sources)
         return {**self.own_inputs(), **found, **pool_inputs(file.library, self.sources)}
-
-    def results(self) -> tuple[str, ...]:
-        return ("summary.json",)
 
     @functools.cached_property
     def seen(self) -> Seen:
@@ -193,35 +181,5 @@ class LightJob(Job[LightFile]):
             self._explained["made"] = made
         return self._explained["made"]
 
-    @functools.cached_property
-    def fits(self) -> tuple[OneLightFit, ...]:
-        """The fits, the main one first."""
-        return tuple(
-            OneLightFit(
-                self.file,
-                self.text,
-                self.sources,
-                self.out if table is self.file.fits[0] else self.out / table.name,
-                self.work,
-                self.own,
-                self.source,
-                table=table,
-                whole=self,
-            )
-            for table in self.file.fits
-        )
-
-    def run(self, show: Show) -> Outcome:
-        show.stage("reading the catalogue")
-        summaries = [one.perform(show) for one in self.fits]
-        show.stage("writing the report")
-        summary = dict(summaries[0])
-        for one, other in zip(self.fits[1:], summaries[1:], strict=True):
-            summary |= {f"{one.name}.{k}": v for k, v in other.items() if k not in _WORDS}
-        # The report of the main fit needs its summary, and those of the others.
-        write_json(self.out / "summary.json", summary)
-        from starcensus.experiments.report import write_report  # loads Matplotlib
-
-        for one in (*self.fits[1:], self.fits[0]):
-            write_report(one.out)
-        return Outcome(summary)
+    def fit_of(self, table: LightFitTable, common: tuple[Any, ...]) -> OneLightFit:
+        return OneLightFit(*common, table=table, whole=self)
