@@ -37,9 +37,10 @@ from ..sampling import double_precision
 from .settings import CalibrationSettings
 from .sources import AbstractSource, Sizes, Truths, largest_of, stacked
 
-# A random stream of its own, and how far apart the seeds of two calibrations are.
+# A random stream of its own; how far apart the seeds of two calibrations are, and how many.
 _STARS = 17
 _CATALOGUES = 1_000_003
+_SEEDS = 1 << 63
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -126,7 +127,7 @@ class Seen(AbstractSource):
                 model,
                 self.recorded(
                     fixed.with_values({k: v[i] for k, v in truths.items()}),
-                    cfg.seed * _CATALOGUES + i,
+                    (cfg.seed * _CATALOGUES + i) % _SEEDS,
                 ),
             )
             for i in range(start, stop)
