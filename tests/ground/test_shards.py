@@ -289,8 +289,10 @@ def test_processes_change_nothing_and_their_fault_is_ours(
         sharded(fail_at=12, apart=apart).run(out, work)
     log = tmp_path / "log"
     done = sharded(log=log, apart=apart).run(out, work)
-    # Shards that others had in hand when one failed are kept or done again.
-    assert done.n_resumed in (0, 5, 10, 15, 18, 20) and out.read_text() == EXPECTED
+    # Shards that others had in hand when one failed are kept or done again: of the four
+    # (three of 5 objects, the last of 3) that hold no fault, any.
+    kept = {5 * n + last for n in range(4) for last in (0, N % 5)}
+    assert done.n_resumed in kept and out.read_text() == EXPECTED
     assert "10" in log.read_text().split()
 
 
