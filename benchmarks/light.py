@@ -78,7 +78,7 @@ def bench_light(
             **explained.summary(),
             "library_s": library_s,
             "nodes_s": nodes_s,
-            "n_values": len(nodes.owner),
+            "n_values": nodes.n_values,
             "n_rows": len(rows.owner),
             "value_nodes_ms": 1e3 * times["nodes"],
             "value_rows_ms": 1e3 * times["rows"],

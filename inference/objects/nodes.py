@@ -19,13 +19,14 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Float32, Int, Int32
+from jaxtyping import Array, Bool, Float, Int
 
 from starcensus.theta import Box
 
 from ...forward import Population
 from ...forward._quadrature import PanelRule, panel_rule
 from ._base import ObjectSamples
+from ._sparse import Sparse
 from .rows import SLOPES, RowSamples
 
 # Nodes with less than this share of an object's largest are left out.
@@ -44,23 +45,24 @@ class NodeSamples(eqx.Module):
       of their nodes.
     - `slopes`: of ln r along the axes.
     - `log_scale`: `(n,)`, ln of what each object's values are to be multiplied with.
-    - `owner`, `index`: `(value,)`, object and node of each value, in the order of the objects.
-    - `value`: `(value,)`, A_ic; `square` the same for the squares of the rows' weights.
+    - `value`: A_ic of `(n, nodes)`; `square` the same for the squares of the rows' weights.
     - `mask`: `(n,)`, which are objects; the others are padding.
     """
 
     rules: tuple[tuple[tuple[float, ...], int], ...] = eqx.field(static=True)
     slopes: tuple[float, float, float] = eqx.field(static=True)
     log_scale: Float[Array, " n"] | Float[np.ndarray, " n"]
-    owner: Int32[Array, " value"] | Int32[np.ndarray, " value"]
-    index: Int32[Array, " value"] | Int32[np.ndarray, " value"]
-    value: Float32[Array, " value"] | Float32[np.ndarray, " value"]
-    square: Float32[Array, " value"] | Float32[np.ndarray, " value"]
+    value: Sparse
+    square: Sparse
     mask: Bool[Array, " n"] | Bool[np.ndarray, " n"]
 
     @property
     def n_objects(self) -> int:
         return int(np.asarray(self.mask).sum())
+
+    @property
+    def n_values(self) -> int:
+        return len(self.value.forward.value)
 
     def padded(self, n_values: int, n_objects: int) -> "NodeSamples":
         """The same in arrays of these sizes, so that one program serves many catalogues.
@@ -72,22 +74,31 @@ class NodeSamples(eqx.Module):
         nodes.padded(1 << 15, 256).n_objects
         ```
         """
-        n, more = len(self.mask), n_values - len(self.owner)
+        from scipy.sparse import csr_matrix
+
+        n, more = len(self.mask), n_values - self.n_values
         if n_objects <= n or more < n_objects - n:
             raise ValueError(
-                f"cannot pad {n} objects with {len(self.owner)} values to {n_objects} with "
+                f"cannot pad {n} objects with {self.n_values} values to {n_objects} with "
                 f"{n_values}; expected one more object at least, and a value for each that is added"
             )
-        owner = n + np.minimum(np.arange(more), n_objects - n - 1)
-        zeros, ones = np.zeros(more, np.int32), np.ones(more, np.float32)
+        ends = np.minimum(np.arange(n_objects - n) + 1, more)
+        ends[-1] = more
+
+        def longer(matrix: Sparse) -> Sparse:
+            rows = matrix.forward
+            starts = np.concatenate([rows.starts, rows.starts[-1] + ends])
+            column = np.concatenate([rows.column, np.zeros(more, np.int32)])
+            value = np.concatenate([rows.value, np.ones(more)])
+            size = n_objects, len(matrix.backward.starts) - 1
+            return Sparse.of(csr_matrix((value, column, starts), size))
+
         return NodeSamples(
             self.rules,
             self.slopes,
             np.concatenate([self.log_scale, np.zeros(n_objects - n)]),
-            np.concatenate([self.owner, owner.astype(np.int32)]),
-            np.concatenate([self.index, zeros]),
-            np.concatenate([self.value, ones]),
-            np.concatenate([self.square, ones]),
+            longer(self.value),
+            longer(self.square),
             np.arange(n_objects) < n,
         )
 
@@ -98,7 +109,7 @@ class NodeSamples(eqx.Module):
         counts as nothing too: the rows would say next to nothing.
         """
         top, at = self._ratio(population)
-        total = self._sum(jnp.asarray(self.value).astype(at.dtype) * at)
+        total = self.value @ at
         some = total > _LEAST
         # The second `where` keeps gradients finite.
         log_total = jnp.where(some, jnp.log(jnp.where(some, total, 1.0)), -jnp.inf)
@@ -107,16 +118,11 @@ class NodeSamples(eqx.Module):
     def effective(self, population: Population) -> Float[Array, " n"]:
         """(Σ w)² / Σ w² of the rows behind each object's nodes."""
         _, at = self._ratio(population)
-        total = self._sum(jnp.asarray(self.value).astype(at.dtype) * at)
-        squares = self._sum(jnp.asarray(self.square).astype(at.dtype) * at**2)
+        total, squares = self.value @ at, self.square @ at**2
         return jnp.where(squares > 0, total**2 / jnp.where(squares > 0, squares, 1.0), 0.0)
 
-    def _sum(self, each: Float[Array, " value"]) -> Float[Array, " n"]:
-        owner = jnp.asarray(self.owner)
-        return jax.ops.segment_sum(each, owner, len(self.mask), indices_are_sorted=True)
-
-    def _ratio(self, population: Population) -> tuple[Float[Array, ""], Float[Array, " value"]]:
-        """The largest p/r of a node, and p/r of the values' nodes in units of it.
+    def _ratio(self, population: Population) -> tuple[Float[Array, ""], Float[Array, " node"]]:
+        """The largest p/r of a node, and p/r of the nodes in units of it.
 
         The density's share of a node is what the law's own quadrature gives it, which knows where
         the law has a kink: the projection onto the panel's polynomials, not the value at the node.
@@ -132,7 +138,7 @@ class NodeSamples(eqx.Module):
         ]
         ratio = density / jnp.asarray(unit[0][:, None, None] * unit[1][:, None] * unit[2])
         top = jax.lax.stop_gradient(jnp.maximum(ratio.max(), _LEAST))
-        return top, (ratio / top).ravel()[jnp.asarray(self.index)]
+        return top, (ratio / top).ravel()
 
 
 # What the likelihood takes of objects.
@@ -235,13 +241,14 @@ def deposit(
     top = np.zeros(n)
     np.maximum.at(top, of_value, np.abs(value.data))
     kept = np.abs(value.data) > _NEGLIGIBLE * top[of_value]
+    starts = np.concatenate([[0], np.cumsum(np.bincount(of_value[kept], minlength=n))])
     return NodeSamples(
         tuple((tuple(rule.edges.tolist()), rule.order) for rule in rules),
         tuple(float(slope) for slope in slopes),  # pyright: ignore[reportArgumentType]
         log_scale,
-        of_value[kept].astype(np.int32),
-        value.indices[kept].astype(np.int32),
-        value.data[kept].astype(np.float32),
-        square.data[kept].astype(np.float32),
+        *(
+            Sparse.of(csr_matrix((matrix.data[kept], value.indices[kept], starts), size))
+            for matrix in (value, square)
+        ),
         np.ones(n, bool),
     )

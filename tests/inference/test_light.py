@@ -215,7 +215,7 @@ def test_dust_that_is_linear_between_corners_needs_no_more_nodes(objects):
         deposit(rows, rules_of_box(BOX, (0.3, 0.3, 0.05), 2, corners, linear=linear))
         for linear in (True, False)
     )
-    assert len(few.value) < 0.5 * len(many.value)
+    assert few.n_values < 0.5 * many.n_values
     np.testing.assert_allclose(terms(drawn, few), terms(drawn, many), rtol=0, atol=2e-6)
 
 
@@ -245,14 +245,14 @@ def test_what_a_population_cannot_produce_is_nothing_and_has_a_gradient(objects)
 
 def test_padding_changes_no_term(objects):
     drawn, nodes = population(), objects.summed(population())
-    n, size = len(objects), len(nodes.owner) + 50
+    n, size = len(objects), nodes.n_values + 50
     padded = nodes.padded(size, n + 3)
     assert padded.n_objects == n and len(padded.mask) == n + 3
     np.testing.assert_array_equal(terms(drawn, padded)[:n], terms(drawn, nodes))
     assert float(sum_of_object_terms(drawn, padded)) == pytest.approx(
         float(sum_of_object_terms(drawn, nodes)), rel=1e-12
     )
-    for sizes in ((size, n), (len(nodes.owner), n + 3)):
+    for sizes in ((size, n), (nodes.n_values, n + 3)):
         with pytest.raises(ValueError, match="cannot pad"):
             nodes.padded(*sizes)
 
