@@ -246,9 +246,7 @@ def deposit(
         tuple((tuple(rule.edges.tolist()), rule.order) for rule in rules),
         tuple(float(slope) for slope in slopes),  # pyright: ignore[reportArgumentType]
         log_scale,
-        *(
-            Sparse.of(csr_matrix((matrix.data[kept], value.indices[kept], starts), size))
-            for matrix in (value, square)
-        ),
+        Sparse.of(csr_matrix((value.data[kept], value.indices[kept], starts), size)),
+        Sparse.of(csr_matrix((square.data[kept], value.indices[kept], starts), size)),
         np.ones(n, bool),
     )

@@ -67,6 +67,10 @@ class RowSamples(eqx.Module):
             np.arange(n_objects) < n,
         )
 
+    @property
+    def n_values(self) -> int:
+        return len(self.owner)
+
     def log_terms(self, population: Population) -> Float[Array, " n"]:
         """ln Σ_j w_ij p(θ_j) of every object."""
         return self.log_sums(self._log_p(population))
