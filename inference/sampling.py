@@ -128,7 +128,8 @@ class Sampler:
     def run(self, objects: Samples, grid: SelectionGrid, key: PRNGKeyArray) -> Draws:
         """Fit one catalogue; arrays come back as NumPy, float64.
 
-        Chains are shared among JAX's devices, as many as divide their number. Raises `ValueError`
+        Chains are shared among JAX's devices, as many as divide their number, but for objects on
+        nodes on a processor, where one device advances all together. Raises `ValueError`
         if `grid` has other nodes than the one that the sampler was made with.
         """
         self.check(self.model, grid, self.settings)
@@ -168,6 +169,8 @@ class Sampler:
             return self._chains(objects, eqx.tree_at(lambda g: g.p_sel, self._grid, p_sel), keys)
 
         n_chains, devices = self.settings.n_chains, jax.local_devices()
+        if _in_step_on_cpu(objects):
+            devices = devices[:1]
         n = max(k for k in range(1, len(devices) + 1) if n_chains % k == 0)
         keys = jax.random.split(key, n_chains)
         if n == 1:
@@ -229,9 +232,8 @@ class Sampler:
                 trace = jax.lax.scan(advance, state, length=cfg.n_warmup + cfg.n_samples)[1]
                 return jax.tree.map(lambda x: x[cfg.n_warmup :], trace)
 
-            # In step, chains all wait for the longest trajectory; on a CPU only a product with
-            # nodes, which costs eight chains as much as one, makes up for it.
-            in_turn = jax.default_backend() == "cpu" and not isinstance(objects, NodeSamples)
+            # In step, chains all wait for the longest trajectory.
+            in_turn = jax.default_backend() == "cpu" and not _in_step_on_cpu(objects)
             begins = ParamInfo(starts, around.start_potential, around.start_gradient)
             chains = begins, both[:, 1]
             every = (jax.lax.map if in_turn else _vmap_over)(one_chain, chains)
@@ -259,6 +261,12 @@ def _identity(model: PopulationModel, grid: SelectionGrid, settings: SamplerSett
     """The seed is an argument of the program."""
     facts = (model_digest(model), rules_of(grid), dataclasses.replace(settings, seed=0))
     return hashlib.sha256(repr(facts).encode()).hexdigest()
+
+
+def _in_step_on_cpu(objects: Samples) -> bool:
+    """Whether a processor advances the chains together: a product with nodes costs eight chains as
+    much as one, and takes every core by itself."""
+    return jax.default_backend() == "cpu" and isinstance(objects, NodeSamples)
 
 
 def _vmap_over(function: Callable, chains: tuple) -> tuple:
