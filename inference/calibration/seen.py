@@ -158,7 +158,7 @@ class Seen(AbstractSource):
         self, model: PopulationModel, cfg: CalibrationSettings, catalogues: list[SeenCatalogue]
     ) -> Sizes:
         n_objects = largest_of(catalogues) + 1
-        lengths = [len(_samples(each).owner) + n_objects - len(each) for each in catalogues]
+        lengths = [_samples(each).n_values + n_objects - len(each) for each in catalogues]
         return max(lengths), n_objects
 
     def samples(

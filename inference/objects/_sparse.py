@@ -79,7 +79,14 @@ def _columns(matrix: Sparse, x: Float[Array, "column k"]) -> Float[Array, "row k
 @_columns.def_vmap
 def _(size: int, batched: Any, matrix: Sparse, x: Float[Array, "..."]) -> tuple[Any, bool]:
     if any(jax.tree.leaves(batched[0])):
-        raise NotImplementedError("vmap over sparse matrices; expected one matrix and many columns")
+        leaves, kind = jax.tree.flatten((matrix, x))
+        flags = jax.tree.leaves(batched)
+        wide = [
+            leaf if flag else jnp.broadcast_to(leaf, (size, *jnp.shape(leaf)))
+            for leaf, flag in zip(leaves, flags, strict=True)
+        ]
+        each = jax.tree.unflatten(kind, wide)
+        return jax.lax.map(lambda one: _columns(*one), each), True
     beside = jnp.moveaxis(x, 0, 1)
     done = _columns(matrix, beside.reshape(len(beside), -1))
     return jnp.moveaxis(done.reshape(len(done), *beside.shape[1:]), 1, 0), True

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import jax
 import numpy as np
 import pytest
 from tests.inference import light_study
@@ -48,7 +49,10 @@ def test_catalogues_of_light_are_judged_as_those_of_masses_are(pool):
     assert made.digest != problem(pool, assumed=survey(floor=0.4)).digest
     catalogues, others = made.mocks(0, 2), again.mocks(1, 2)
     assert [len(x) for x in catalogues[1:]] == [len(x) for x in others]
-    np.testing.assert_array_equal(catalogues[1].samples.value, others[0].samples.value)
+    for one, other in zip(
+        *(jax.tree.leaves(x.samples) for x in (catalogues[1], others[0])), strict=True
+    ):
+        np.testing.assert_array_equal(one, other)
     assert min(map(len, catalogues)) > 20
     scores = score_test(made)
     assert scores.n == 2 and set(scores.names) >= {"alpha_m", "alpha_t", "log_t_mid", "log_n"}
@@ -70,7 +74,7 @@ def test_the_rows_give_the_scores_of_the_nodes(pool):
         score_test(problem(pool, light=LightSettings(form, (0.2, 0.2, 0.2))))
         for form in ("nodes", "rows")
     )
-    np.testing.assert_allclose(nodes.bias, rows.bias, atol=0.05)
+    np.testing.assert_allclose(nodes.bias, rows.bias, rtol=0.05, atol=0.05)
 
 
 def test_an_engine_of_other_bands_is_refused_and_default_cuts_have_a_digest(pool):
