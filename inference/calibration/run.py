@@ -106,7 +106,12 @@ def calibrate_problem(
         mocks = problem.mocks(0, n)
         padded = problem.sizes(mocks)
         progress(f"fitting {n} catalogues of up to {max(map(len, mocks))} clusters")
-        return fit_catalogues(problem, mocks, 0, padded, n)
+        capacity, made = min(_SHARD, n), []
+        for start in range(0, n, capacity):
+            some = mocks[start : start + capacity]
+            made.append(fit_catalogues(problem, some, start, padded, capacity))
+            progress(f"fitted {start + len(some)} of {n}")
+        return Calibration.joined(made)
     work = work or Work()
     capacity = min(work.shard_size or _SHARD, n)
 

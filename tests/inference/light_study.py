@@ -41,6 +41,7 @@ from starcensus.inference.objects import (
     TargetSettings,
     draw_to_order,
 )
+from starcensus.inference.sampling import SamplerSettings
 from starcensus.selection import Box, complete
 from starcensus.selection.catalogue.photometry import BandState, Photometry
 from starcensus.selection.observation import GaussianObservation, MeasuredCuts, NoiseCurves
@@ -53,6 +54,8 @@ MODULUS = 29.98
 NODES = (0.0, 0.5, 1.5)
 ENGINE = StarcensusEngine(BANDS)
 MODELS = ("mid", "mdd")
+# In step eight chains cost as much as one.
+SAMPLER = SamplerSettings(8, 120, 50, max_tree_depth=6, target_accept=0.8)
 
 
 def model(disruption: str = "mid") -> PopulationModel:
@@ -190,9 +193,8 @@ def problem(
     family = model(disruption)
     told = {"survey": survey(), "assumed": survey(), **cases()[case]}
     source = Kept(ENGINE, told["survey"], told["assumed"], pool, light)
-    return Problem(
-        family, source, complete(family.population.box), CalibrationSettings(n, seed=seed)
-    )
+    settings = CalibrationSettings(n, seed=seed, sampler=SAMPLER)
+    return Problem(family, source, complete(family.population.box), settings)
 
 
 def main() -> None:
