@@ -43,7 +43,8 @@ def object_shift(
     - `selection`, `model`: operator and model of the fit.
     - `values`: draws of the posterior by name.
 
-    By flat name; empty for objects of which there are no other samples (`AbstractObjects.finer`).
+    By flat name; empty for objects of which there are no other samples (`AbstractObjects.finer`),
+    infinite where a draw cannot produce some object by one of the two.
 
     ```python
     drawn = {name: value[None] for name, value in prior_draws(model, 50, seed=0).items()}
@@ -66,11 +67,13 @@ def object_shift(
             )
         else:
             few, many = (np.asarray(_sums(population, picked, each)) for each in (samples, more))
+    moving = {k: draws for k, draws in flatten(model, picked).items() if np.ptp(draws) > 0}
+    if not (np.isfinite(many).all() and np.isfinite(few).all()):
+        return dict.fromkeys(moving, np.inf)
     change = many - few - (many - few).mean()
     return {
         name: float(change @ (draws - draws.mean()) / len(draws) / draws.std())
-        for name, draws in flatten(model, picked).items()
-        if np.ptp(draws) > 0
+        for name, draws in moving.items()
     }
 
 
@@ -81,7 +84,8 @@ def node_error(
     values: Mapping[str, Float[np.ndarray, "chain draw ..."]],
 ) -> float:
     """By how much ln L of the nodes and ln L of the rows behind them differ more at one draw than
-    at another: the largest such change among some draws of the posterior; 0 without nodes.
+    at another: the largest such change among some draws of the posterior; 0 without nodes, infinite
+    where nodes or rows cannot produce some object.
 
     **Arguments:**
 
@@ -100,6 +104,8 @@ def node_error(
     with double_precision():
         rows = objects.rows(population.box)
         exact, found = (np.asarray(_sums(population, picked, x)) for x in (rows, samples))
+    if not (np.isfinite(exact).all() and np.isfinite(found).all()):
+        return np.inf
     return float(np.ptp(found - exact))
 
 

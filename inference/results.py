@@ -219,7 +219,8 @@ def summarise(
     wall_s: float,
     notes: Remarks | None = None,
 ) -> Summary:
-    """The flat numbers of `summary.json`.
+    """The flat numbers of `summary.json`; one that is not finite is left out, and the verdict names
+    what it spoils.
 
     **Arguments:**
 
@@ -252,4 +253,4 @@ def summarise(
         quantiles = np.percentile(draws, [2.5, 16, 50, 84, 97.5])
         for label, value in zip(("p2_5", "p16", "median", "p84", "p97_5"), quantiles, strict=True):
             summary[f"posterior.{name}.{label}"] = float(value)
-    return summary
+    return {k: v for k, v in summary.items() if not isinstance(v, float) or np.isfinite(v)}

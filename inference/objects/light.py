@@ -31,6 +31,8 @@ from .nodes import NodeSamples, Rules, deposit, rules_of_box
 from .pool_grid import PoolGrid
 from .rows import SLOPES, RowSamples
 
+_FINER = 0.7
+
 
 @dataclasses.dataclass(frozen=True)
 class LightSettings:
@@ -254,6 +256,17 @@ class LightObjects(AbstractObjects):
         if self.settings.form == "rows":
             return rows
         return deposit(rows, self.settings.rules(population.box, dust.corners(), dust.linear))
+
+    def with_finer_nodes(self) -> "LightObjects":
+        """On panels 0.7 times as wide, whose errors are half as large, about.
+
+        ```python
+        objects.with_finer_nodes().settings.panels
+        ```
+        """
+        panels = tuple(_FINER * width for width in self.settings.panels)
+        settings = dataclasses.replace(self.settings, panels=panels)
+        return dataclasses.replace(self, settings=settings)
 
     def finer(self) -> "LightObjects":
         """With every second simulated cluster at twice its weight, in the objects' sums and in the

@@ -15,7 +15,7 @@ from starcensus.forward import (
     Schechter,
     Separable,
 )
-from starcensus.inference import FitSettings, PopulationModel, SamplerSettings, fit
+from starcensus.inference import FitSettings, PopulationModel, SamplerSettings, Thresholds, fit
 from starcensus.inference.likelihood import judged, sum_of_object_terms
 from starcensus.inference.objects import (
     LightObjects,
@@ -387,3 +387,25 @@ def test_a_fit_of_light_gives_back_its_truth(objects):
     assert result.diagnostics.integral_error < 0.1
     assert 0 < result.summary["node_error"] < 0.1
     assert set(result.diagnostics.object_shift) >= {"alpha_m", "log_n"}
+
+
+@pytest.mark.slow
+def test_a_fit_whose_nodes_are_too_few_takes_more(objects):
+    few = dataclasses.replace(objects, settings=LightSettings(panels=(0.4, 0.4, 0.4)))
+    sampler = SamplerSettings(n_chains=2, n_warmup=80, n_samples=50)
+    coarse = Thresholds(max_node_error=np.inf)
+    said: list[str] = []
+    for limits in (coarse, Thresholds()):
+        result = fit(
+            few,
+            None,
+            PopulationModel(population()),
+            FitSettings(sampler=sampler, thresholds=limits),
+            said.append,
+        )
+        assert isinstance(result.objects, LightObjects)
+        times = said.count("sampling again, with finer nodes")
+        expected = [0.4 * 0.7**times] * 3
+        np.testing.assert_allclose(result.objects.settings.panels, expected, rtol=1e-9)
+        assert (times == 0) == (limits is coarse)
+        assert (result.summary["node_error"] > 0.1) == (limits is coarse)

@@ -1,6 +1,7 @@
 """The sampler's promises, its diagnostics, and what a fit refuses."""
 
 import dataclasses
+import json
 
 import jax
 import jax.numpy as jnp
@@ -32,6 +33,7 @@ from starcensus.inference import (
 )
 from starcensus.inference.diagnostics import diagnose
 from starcensus.inference.laplace import laplace
+from starcensus.inference.results import summarise
 from starcensus.inference.sampling import Draws
 from starcensus.selection import Box, MagnitudeLimit, SelectionDomainError, complete
 from starcensus.selection.catalogue import Catalogue, CatalogueError, ThetaRange
@@ -95,6 +97,15 @@ def test_a_posterior_that_moves_with_the_samples_of_its_clusters_is_not_converge
     assert "ln L changes by 0.2 between draws" in of_nodes.failures[0]
     assert diagnose(values(), draws(), GOOD_ESS, 7, node_error=0.09).converged
     assert diagnose(values(), draws(), GOOD_ESS, 7).max_object_shift == 0.0
+
+
+def test_what_is_unknown_spoils_a_fit_and_is_no_number_of_its_summary():
+    """JSON has no infinity, and a long fit must not end with that."""
+    lost = diagnose(values(), draws(), GOOD_ESS, 7, object_shift={"x": np.inf}, node_error=np.inf)
+    assert not lost.converged and len(lost.failures) == 2
+    summary = summarise(3, values(), lost, 1.0)
+    assert not {"node_error", "max_object_shift"} & set(summary) and "inf" in summary["verdict"]
+    assert json.loads(json.dumps(summary, allow_nan=False))["n_clusters"] == 3
 
 
 @pytest.mark.parametrize(
