@@ -1,0 +1,137 @@
+"""What do the published ways of handling cuts and lost bands do to fits of LEGUS magnitudes?
+
+`python -m tests.inference.legus_study cuts|uv DIR --out FOLDER [--limits …]`, with the LEGUS tables
+below DIR. `cuts` fits the clusters of NGC 3344 brighter than several limits in M_V, with the limit
+in the likelihood and with it left out, as the peer's normalisation does. `uv` fits NGC 628-C with
+its poor U and F275W (errors above 0.3 mag, or no flux) taken as measured, as upper limits,
+as never looked at, and filled in with the faintest or the mean magnitude of the band. A line of
+JSON for each fit: medians and halves of the central 68%.
+"""
+
+import argparse
+import dataclasses
+import json
+import pathlib
+import sys
+import time
+from collections.abc import Iterator
+
+import numpy as np
+
+from starcensus.experiments.jobs._job import SILENT, open_job
+from starcensus.experiments.jobs._pool import Explained
+from starcensus.experiments.jobs._seen import passing
+from starcensus.experiments.jobs.light import LightJob
+from starcensus.inference import FitSettings, SamplerSettings, fit
+from starcensus.inference.objects import LightObjects
+from starcensus.selection.catalogue.photometry import BandState, Photometry
+from starcensus.selection.observation import GaussianObservation
+from starcensus.shards import Work
+
+EXAMPLES = pathlib.Path(__file__).parents[2] / "experiments" / "examples"
+FILES = {"cuts": "ngc3344/ngc3344_light.toml", "uv": "ngc628c/ngc628c_light.toml"}
+SAMPLER = SamplerSettings(8, 300, 300, target_accept=0.9)
+# Of the peer's network: larger errors count as no detection there.
+POOR_MAG = 0.3
+# Of a filled-in magnitude; any value says that something was measured.
+FILLED_ERROR = 0.05
+
+type Case = tuple[str, Photometry, GaussianObservation]
+
+
+def of_cuts(data: Photometry, observation: GaussianObservation, limits: list[float]) -> Iterator:
+    """Clusters brighter than each limit, with and without it in the likelihood."""
+    band = next(b for b in data.bands if b.endswith("F555W"))
+    for limit in limits:
+        cut = dataclasses.replace(observation.cuts, max_absolute={band: limit})
+        told = dataclasses.replace(observation, cuts=cut)
+        none = dataclasses.replace(
+            observation, cuts=dataclasses.replace(observation.cuts, max_absolute={})
+        )
+        some = passing(told, data)
+        yield f"M_V < {limit:g}", some, told
+        yield f"M_V < {limit:g}, left out", some, none
+
+
+def of_uv(data: Photometry, observation: GaussianObservation) -> Iterator[Case]:
+    """The ways of the peer study, its section 4.2, item 5."""
+    error = 2.5 / np.log(10) * data.flux_error / data.flux
+    ultraviolet = np.array([b.endswith(("F275W", "F336W")) for b in data.bands])
+    poor = ultraviolet & ~((data.states == BandState.MEASURED) & (error > 0) & (error < POOR_MAG))
+    print(f"{int(poor.any(axis=1).sum())} clusters with a poor U or F275W", file=sys.stderr)
+
+    def states(state: BandState) -> Photometry:
+        return dataclasses.replace(
+            data,
+            flux=np.where(poor, np.nan, data.flux),
+            flux_error=np.where(poor, np.nan, data.flux_error),
+            states=np.where(poor, state, data.states).astype(np.uint8),
+        )
+
+    def filled(mags: np.ndarray) -> Photometry:
+        flux = np.where(poor, 10 ** (-0.4 * mags), data.flux)
+        return dataclasses.replace(
+            data,
+            flux=flux,
+            flux_error=np.where(poor, flux * FILLED_ERROR, data.flux_error),
+            states=np.where(poor, BandState.MEASURED, data.states).astype(np.uint8),
+        )
+
+    good = np.where(poor, np.nan, data.mags)
+    covered = dataclasses.replace(observation, coverage=_share_covered(poor))
+    yield "as measured", data, observation
+    yield "upper limits", states(BandState.NOT_DETECTED), observation
+    yield "never looked at", states(BandState.NOT_OBSERVED), covered
+    yield "filled: faintest", filled(np.nanmax(good, axis=0)), observation
+    yield "filled: mean", filled(np.nanmean(good, axis=0)), observation
+
+
+def _share_covered(poor: np.ndarray) -> tuple[float, ...]:
+    return tuple((1.0 - poor.mean(axis=0)).tolist())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=tuple(FILES))
+    parser.add_argument("data", type=pathlib.Path)
+    parser.add_argument("--out", type=pathlib.Path, required=True)
+    parser.add_argument("--limits", type=float, nargs="+", default=[-6.0, -6.5, -7.0])
+    given = parser.parse_args()
+    job = open_job(EXAMPLES / FILES[given.what], given.out, (given.data,), work=Work(2))
+    assert isinstance(job, LightJob)
+    given.out.mkdir(parents=True, exist_ok=True)
+    explained = job.explained(SILENT)
+    seen = job.seen
+    assert isinstance(seen.observation, GaussianObservation)
+    cases = (
+        of_cuts(seen.data, seen.observation, given.limits)
+        if given.what == "cuts"
+        else of_uv(seen.data, seen.observation)
+    )
+    for name, data, observation in cases:
+        started = time.perf_counter()
+        print(json.dumps({"case": name, **fitted(job, explained, data, observation)}), flush=True)
+        print(f"{time.perf_counter() - started:.0f} s for {name}", file=sys.stderr)
+
+
+def fitted(
+    job: LightJob, explained: Explained, data: Photometry, observation: GaussianObservation
+) -> dict:
+    """The fit under mass-independent disruption, of what the library explains."""
+    least = job.file.library.min_effective
+    objects = LightObjects(data, observation, explained.objects.pool).explained(least)
+    model = job.file.populations["mid"].model()
+    settings = FitSettings(sampler=dataclasses.replace(SAMPLER, seed=job.file.seed))
+    result = fit(objects, None, model, settings)
+    said = {"n": len(data), "n_fitted": len(objects), "converged": result.summary["converged"]}
+    for name in ("alpha_m", "log_m_break", "alpha_t", "log_t_mid"):
+        low, middle, high = (
+            float(result.summary[f"posterior.{name}.{p}"]) for p in ("p16", "median", "p84")
+        )
+        said[name] = [round(middle, 3), round((high - low) / 2, 3)]
+    kept = ("max_r_hat", "min_object_ess", "node_error", "max_object_shift")
+    return said | {k: round(float(result.summary[k]), 3) for k in kept if k in result.summary}
+
+
+if __name__ == "__main__":
+    main()
