@@ -2,7 +2,11 @@
 
 from .calibration import Calibration as Calibration
 from .calibration import CalibrationSettings as CalibrationSettings
+from .calibration import Problem as Problem
+from .calibration import ScoreTest as ScoreTest
 from .calibration import calibrate as calibrate
+from .calibration import calibrate_problem as calibrate_problem
+from .calibration import score_test as score_test
 from .diagnostics import Diagnostics as Diagnostics
 from .diagnostics import Thresholds as Thresholds
 from .diagnostics import diagnose as diagnose
@@ -14,9 +18,15 @@ from .ensemble import MemberChange as MemberChange
 from .ensemble import ensemble_change as ensemble_change
 from .fit import FitSettings as FitSettings
 from .fit import fit as fit
+from .light_predictive import LightPredictions as LightPredictions
+from .light_predictive import predict_light as predict_light
 from .likelihood import effective_sample_sizes as effective_sample_sizes
 from .likelihood import log_likelihood as log_likelihood
 from .likelihood import log_object_terms as log_object_terms
+from .measure import Measured as Measured
+from .measure import measure as measure
+from .measure import population_prior as population_prior
+from .measure import power_law_prior as power_law_prior
 from .model import PopulationModel as PopulationModel
 from .object_shift import object_shift as object_shift
 from .objects import AbstractObjects as AbstractObjects
