@@ -78,7 +78,7 @@ def of_uv(data: Photometry, observation: GaussianObservation) -> Iterator[Case]:
         )
 
     good = np.where(poor, np.nan, data.mags)
-    covered = dataclasses.replace(observation, coverage=_share_covered(poor))
+    covered = dataclasses.replace(observation, coverage=_coverage(poor, data.bands))
     yield "as measured", data, observation
     yield "upper limits", states(BandState.NOT_DETECTED), observation
     yield "never looked at", states(BandState.NOT_OBSERVED), covered
@@ -86,8 +86,11 @@ def of_uv(data: Photometry, observation: GaussianObservation) -> Iterator[Case]:
     yield "filled: mean", filled(np.nanmean(good, axis=0)), observation
 
 
-def _share_covered(poor: np.ndarray) -> tuple[float, ...]:
-    return tuple((1.0 - poor.mean(axis=0)).tolist())
+def _coverage(poor: np.ndarray, bands: tuple[str, ...]) -> tuple:
+    """Shares of the clusters that have each set of bands."""
+    patterns, counts = np.unique(~poor, axis=0, return_counts=True)
+    named = [tuple(b for b, there in zip(bands, row, strict=True) if there) for row in patterns]
+    return tuple((float(n / len(poor)), names) for n, names in zip(counts, named, strict=True))
 
 
 def main() -> None:
