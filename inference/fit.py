@@ -88,8 +88,8 @@ def fit(
     - `settings`: sampler, quadrature, errors, thresholds.
     - `progress`: called with a phrase at the start of each stage.
 
-    A fit of light whose nodes move ln L by more than `thresholds.max_node_error` between draws of its
-    posterior is done again with panels 0.7 times as wide, three times at most.
+    A fit of light whose nodes move ln L by more than `thresholds.max_node_error` between draws of
+    its posterior is done again with panels 0.7 times as wide, three times at most.
 
     A catalogue that the cut `theta_range` limited is fitted as a sample of recorded values inside
     these limits: the operator is multiplied by the probability of that (`RecordedLimits`).

@@ -13,7 +13,7 @@ from typing import Literal
 
 import equinox as eqx
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from starcensus.settings import check_choices
 from starcensus.theta import Box
@@ -210,13 +210,21 @@ class LightObjects(AbstractObjects):
         left = ", ".join(str(i) for i in self.ids[~kept])
         reason = f"{min_effective:g} effective simulated clusters are like it; left out: {left}"
         step = Step("explained", len(self), int(kept.sum()), reason)
+        return dataclasses.replace(self.taking(kept), cuts=(*self.cuts, step))
+
+    def taking(self, kept: Bool[np.ndarray, " n"]) -> "LightObjects":
+        """Those of a mask, with the simulated clusters that they had.
+
+        ```python
+        objects.taking(objects.data.mags[:, 0] < 25.0)
+        ```
+        """
         pairs, there = self._pairs, kept[self._pairs.owner]
         number = np.cumsum(kept) - 1
         return dataclasses.replace(
             self,
             data=self.data.take(kept),
             pairs=Pairs(number[pairs.owner[there]], pairs.row[there], pairs.log_kernel[there]),
-            cuts=(*self.cuts, step),
         )
 
     def rows(self, box: Box) -> RowSamples:

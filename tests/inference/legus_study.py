@@ -1,11 +1,12 @@
 """What do the published ways of handling cuts and lost bands do to fits of LEGUS magnitudes?
 
-`python -m tests.inference.legus_study cuts|uv DIR --out FOLDER [--limits …]`, with the LEGUS tables
+`python -m tests.inference.legus_study cuts|uv|library DIR --out FOLDER`, with the LEGUS tables
 below DIR. `cuts` fits the clusters of NGC 3344 brighter than several limits in M_V, with the limit
 in the likelihood and with it left out, as the peer's normalisation does. `uv` fits NGC 628-C with
-its poor U and F275W (errors above 0.3 mag, or no flux) taken as measured, as upper limits,
-as never looked at, and filled in with the faintest or the mean magnitude of the band. A line of
-JSON for each fit: medians and halves of the central 68%.
+its poor U and F275W (errors above 0.3 mag, or no flux) taken as measured, as upper limits, as never
+looked at, and filled in with the faintest or the mean magnitude of the band. `library` fits NGC
+3344 with another library, and without its brightest and its faintest cluster. A line of JSON for
+each fit: medians and halves of the central 68%.
 """
 
 import argparse
@@ -22,14 +23,24 @@ from starcensus.experiments.jobs._job import SILENT, open_job
 from starcensus.experiments.jobs._pool import Explained
 from starcensus.experiments.jobs._seen import passing
 from starcensus.experiments.jobs.light import LightJob
-from starcensus.inference import FitSettings, SamplerSettings, fit
+from starcensus.inference import (
+    FitResult,
+    FitSettings,
+    SamplerSettings,
+    double_precision,
+    fit,
+    log_likelihood,
+)
+from starcensus.inference.draws import thinned
 from starcensus.inference.objects import LightObjects
+from starcensus.selection import complete
 from starcensus.selection.catalogue.photometry import BandState, Photometry
 from starcensus.selection.observation import GaussianObservation
 from starcensus.shards import Work
 
 EXAMPLES = pathlib.Path(__file__).parents[2] / "experiments" / "examples"
-FILES = {"cuts": "ngc3344/ngc3344_light.toml", "uv": "ngc628c/ngc628c_light.toml"}
+NGC3344, NGC628C = "ngc3344/ngc3344_light.toml", "ngc628c/ngc628c_light.toml"
+FILES = {"cuts": NGC3344, "uv": NGC628C, "library": NGC3344}
 SAMPLER = SamplerSettings(8, 300, 300, target_accept=0.9)
 # Of the peer's network: larger errors count as no detection there.
 POOR_MAG = 0.3
@@ -100,33 +111,87 @@ def main() -> None:
     parser.add_argument("--out", type=pathlib.Path, required=True)
     parser.add_argument("--limits", type=float, nargs="+", default=[-6.0, -6.5, -7.0])
     given = parser.parse_args()
-    job = open_job(EXAMPLES / FILES[given.what], given.out, (given.data,), work=Work(2))
-    assert isinstance(job, LightJob)
-    given.out.mkdir(parents=True, exist_ok=True)
-    explained = job.explained(SILENT)
-    seen = job.seen
-    assert isinstance(seen.observation, GaussianObservation)
+    job, explained = opened(given.what, given.data, given.out)
+    data, observation = job.seen.data, job.seen.observation
+    assert isinstance(observation, GaussianObservation)
+    if given.what == "library":
+        of_library(job, explained, *opened(given.what, given.data, given.out / "other", "seed=1"))
+        return
     cases = (
-        of_cuts(seen.data, seen.observation, given.limits)
+        of_cuts(data, observation, given.limits)
         if given.what == "cuts"
-        else of_uv(seen.data, seen.observation)
+        else of_uv(data, observation)
     )
     for name, data, observation in cases:
         started = time.perf_counter()
-        print(json.dumps({"case": name, **fitted(job, explained, data, observation)}), flush=True)
+        objects = LightObjects(data, observation, explained.objects.pool)
+        objects = objects.explained(job.file.library.min_effective)
+        say(name, fitted(job, objects), n=len(data))
         print(f"{time.perf_counter() - started:.0f} s for {name}", file=sys.stderr)
 
 
-def fitted(
-    job: LightJob, explained: Explained, data: Photometry, observation: GaussianObservation
-) -> dict:
-    """The fit under mass-independent disruption, of what the library explains."""
-    least = job.file.library.min_effective
-    objects = LightObjects(data, observation, explained.objects.pool).explained(least)
+def opened(
+    what: str, data: pathlib.Path, out: pathlib.Path, *settings: str
+) -> tuple[LightJob, Explained]:
+    """The example's catalogue, and simulated clusters drawn to order for it."""
+    job = open_job(EXAMPLES / FILES[what], out, (data,), settings=settings, work=Work(2))
+    assert isinstance(job, LightJob)
+    out.mkdir(parents=True, exist_ok=True)
+    return job, job.explained(SILENT)
+
+
+def of_library(job: LightJob, explained: Explained, other: LightJob, others: Explained) -> None:
+    """The same clusters with another library, and all but the brightest and the faintest in V."""
+    ids = set(explained.objects.ids) & set(others.objects.ids)
+    ours, theirs = (
+        x.objects.taking(np.array([i in ids for i in x.objects.ids])) for x in (explained, others)
+    )
+    result = fitted(job, ours)
+    say("one library", result)
+    say("another library", fitted(other, theirs))
+    say("change of ln L", change=change_of_log_likelihood(job, result, ours, theirs))
+    band = next(k for k, b in enumerate(ours.data.bands) if b.endswith("F555W"))
+    kept = np.ones(len(ours), bool)
+    kept[[np.nanargmin(ours.data.mags[:, band]), np.nanargmax(ours.data.mags[:, band])]] = False
+    say("without the extremes", fitted(job, ours.taking(kept)))
+
+
+def change_of_log_likelihood(
+    job: LightJob, result: FitResult, ours: LightObjects, theirs: LightObjects
+) -> dict[str, float]:
+    """Of two libraries, between draws of the posterior: standard deviation and largest."""
+    model = job.file.populations["mid"].model()
+    drawn = {str(k): v.values for k, v in result.tree["posterior"].data_vars.items()}
+    picked = thinned(drawn, 60)
+    fixed = model.population.with_values(model.fixed_values())
+    found = []
+    with double_precision():
+        for objects in (ours, theirs):
+            nodes = objects.summed(fixed)
+            grid = objects.expected(fixed, complete(fixed.box)).grid
+            each = [
+                float(log_likelihood(fixed.with_values(at), nodes, grid))
+                for at in ({k: v[i] for k, v in picked.items()} for i in range(60))
+            ]
+            found.append(np.array(each))
+    change = found[1] - found[0]
+    return {"sd": round(float(change.std()), 3), "largest": round(float(np.ptp(change)), 3)}
+
+
+def say(name: str, result: FitResult | None = None, **more: object) -> None:
+    told = {} if result is None else numbers_of(result)
+    print(json.dumps({"case": name, **more, **told}), flush=True)
+
+
+def fitted(job: LightJob, objects: LightObjects) -> FitResult:
+    """The fit under mass-independent disruption."""
     model = job.file.populations["mid"].model()
     settings = FitSettings(sampler=dataclasses.replace(SAMPLER, seed=job.file.seed))
-    result = fit(objects, None, model, settings)
-    said = {"n": len(data), "n_fitted": len(objects), "converged": result.summary["converged"]}
+    return fit(objects, None, model, settings)
+
+
+def numbers_of(result: FitResult) -> dict:
+    said = {"n_fitted": len(result.objects), "converged": result.summary["converged"]}
     for name in ("alpha_m", "log_m_break", "alpha_t", "log_t_mid"):
         low, middle, high = (
             float(result.summary[f"posterior.{name}.{p}"]) for p in ("p16", "median", "p84")
