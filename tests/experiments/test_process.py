@@ -133,7 +133,7 @@ def test_a_signal_ends_a_command_with_a_word(tmp_path: pathlib.Path, name: str):
         [sys.executable, "-c", STOPPED % name],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         cwd=tmp_path,
     )
     assert done.returncode == 128 + getattr(signal, name)

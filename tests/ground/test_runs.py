@@ -228,7 +228,7 @@ def test_the_lock_of_a_process_that_was_killed_is_taken_over(tmp_path: pathlib.P
         "import os, signal, sys\nfrom starcensus.runs import locked\n"
         "with locked(sys.argv[1]):\n    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
-    killed = subprocess.run([sys.executable, "-c", code, str(out)], check=False, timeout=60)
+    killed = subprocess.run([sys.executable, "-c", code, str(out)], check=False, timeout=300)
     assert killed.returncode == -9 and lock_of(out).exists()
     with locked(out):
         assert json.loads(lock_of(out).read_text())["pid"] == os.getpid()

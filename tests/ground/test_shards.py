@@ -240,7 +240,7 @@ def test_a_merge_that_fails_keeps_the_shards(out: pathlib.Path):
 
 
 def _race(out: pathlib.Path, start, answers) -> None:
-    start.wait(60)
+    start.wait(300)
     try:
         sharded().run(out, Work(shard_size=1))
         answers.put("done")
@@ -255,9 +255,9 @@ def test_runs_that_race_for_one_result_leave_it_whole(out: pathlib.Path):
     for racer in racers:
         racer.start()
     start.set()
-    said = [answers.get(timeout=60) for _ in racers]
+    said = [answers.get(timeout=300) for _ in racers]
     for racer in racers:
-        racer.join(60)
+        racer.join(300)
     assert "done" in said
     for words in said:
         assert words == "done" or "is being written by another run" in words

@@ -147,7 +147,7 @@ def test_a_killed_run_goes_on(toy, tmp_path, whole):
     environment = os.environ | {"PYTHONPATH": path_of_modules, "TOY_PIDS": str(pids)}
     process = subprocess.Popen([sys.executable, tmp_path / "killed.py", path], env=environment)
     try:
-        deadline = time.monotonic() + 100
+        deadline = time.monotonic() + 300
         while len(list(parts.glob("0*.h5.sha256"))) < 3:
             assert process.poll() is None and time.monotonic() < deadline
             time.sleep(0.02)
@@ -157,7 +157,7 @@ def test_a_killed_run_goes_on(toy, tmp_path, whole):
     assert not path.exists()
     # Workers do not outlive it.
     workers = [int(p.name) for p in pids.iterdir()]
-    assert len(workers) == 2 and process.pid not in workers
+    assert len(workers) in (1, 2) and process.pid not in workers
     while any(is_running(pid) for pid in workers):
         assert time.monotonic() < deadline
         time.sleep(0.02)
