@@ -2,7 +2,7 @@
 
 `python -m tests.inference.legus_study cuts|uv|library DIR --out FOLDER`, with the LEGUS tables
 below DIR. `cuts` fits the clusters of NGC 3344 brighter than several limits in M_V, with the limit
-in the likelihood and with it left out, as the peer's normalisation does. `uv` fits NGC 628-C with
+in the likelihood, and left out as an operator that knows no cut does. `uv` fits NGC 628-C with
 its poor U and F275W (errors above 0.3 mag, or no flux) taken as measured, as upper limits, as never
 looked at, and filled in with the faintest or the mean magnitude of the band. `library` fits NGC
 3344 with another library, and without its brightest and its faintest cluster. A line of JSON for
@@ -42,7 +42,7 @@ EXAMPLES = pathlib.Path(__file__).parents[2] / "experiments" / "examples"
 NGC3344, NGC628C = "ngc3344/ngc3344_light.toml", "ngc628c/ngc628c_light.toml"
 FILES = {"cuts": NGC3344, "uv": NGC628C, "library": NGC3344}
 SAMPLER = SamplerSettings(8, 300, 300, target_accept=0.9)
-# Of the peer's network: larger errors count as no detection there.
+# Larger errors were called no detections by published operators.
 POOR_MAG = 0.3
 # Of a filled-in magnitude; any value says that something was measured.
 FILLED_ERROR = 0.05
@@ -65,7 +65,7 @@ def of_cuts(data: Photometry, observation: GaussianObservation, limits: list[flo
 
 
 def of_uv(data: Photometry, observation: GaussianObservation) -> Iterator[Case]:
-    """The ways of the peer study, its section 4.2, item 5."""
+    """Five ways with what was badly measured in the ultraviolet."""
     error = 2.5 / np.log(10) * data.flux_error / data.flux
     ultraviolet = np.array([b.endswith(("F275W", "F336W")) for b in data.bands])
     poor = ultraviolet & ~((data.states == BandState.MEASURED) & (error > 0) & (error < POOR_MAG))
