@@ -124,6 +124,7 @@ def main() -> None:
     )
     for name, data, observation in cases:
         started = time.perf_counter()
+        data = passing(observation, data)
         objects = LightObjects(data, observation, explained.objects.pool)
         objects = objects.explained(job.file.library.min_effective)
         say(name, fitted(job, objects), n=len(data))
