@@ -52,6 +52,7 @@ NOT_RUN = {
     "inference.fit": "samples for a minute",
     "inference.Sampler": "samples for a minute",
     "inference.calibrate": "makes hundreds of fits",
+    "inference.calibrate_problem": "samples for a minute",
 }
 # Public names without an example, by the reason.
 NO_EXAMPLE = {
@@ -169,7 +170,10 @@ NO_EXAMPLE = {
         "inference.Draws",
         "inference.Targeted",
         "inference.Diagnostics",
+        "inference.LightPredictions",
+        "inference.Measured",
         "inference.Predictions",
+        "inference.ScoreTest",
         "inference.Calibration",
         "selection.learning.Evaluation",
         "selection.learning.Repeats",

@@ -83,7 +83,7 @@ class Problem:
         Raises `ValueError` for truths that are missing, or catalogues of different limits.
 
         ```python
-        truth = {"alpha_m": -2.0, "alpha_t": -0.8, "sigma_av": 0.4, "log_n": 2.5}
+        truth = dict(alpha_m=-2.0, log_m_break=5.0, alpha_t=-0.8, sigma_av=0.4, log_n=2.5)
         Problem.given(model, [catalogue], [truth], operator).n
         ```
         """

@@ -93,9 +93,8 @@ def calibrate_problem(
     Raises `BoundsError` where the catalogues contradict the population's bounds.
 
     ```python
-    truths = [{"alpha_m": -2.0, "alpha_t": -0.8, "sigma_av": 0.4, "log_n": 2.5}] * len(catalogues)
-    problem = Problem.given(model, catalogues, truths, operator)
-    calibrate_problem(problem).describe()
+    truth = dict(alpha_m=-2.0, log_m_break=5.0, alpha_t=-0.8, sigma_av=0.4, log_n=2.5)
+    calibrate_problem(Problem.given(model, [catalogue], [truth], operator)).describe()
     ```
     """
     n = problem.n

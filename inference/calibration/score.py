@@ -116,8 +116,10 @@ def score_test(problem: Problem, progress: Callable[[str], None] = lambda _: Non
     - `progress`: called with a phrase at the start of each stage.
 
     ```python
+    few = PopulationModel(population, {"log_n": Normal(mean=2.0, sd=0.1, low=1.5, high=2.5)})
     settings = CalibrationSettings(n_catalogues=50)
-    problem = Problem.drawn(model, operator, (0.1, 0.1, 0.1), operator, settings)
+    recorded = RecordedSelection(with_outside(operator, "zero"), (0.1, 0.1, 0.1))
+    problem = Problem.drawn(few, recorded, None, recorded, settings)
     found = score_test(problem)
     found.bias / found.bias_error
     ```
