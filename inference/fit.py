@@ -89,7 +89,8 @@ def fit(
     - `progress`: called with a phrase at the start of each stage.
 
     A fit of light whose nodes move ln L by more than `thresholds.max_node_error` between draws of
-    its posterior is done again with panels 0.7 times as wide, three times at most.
+    its posterior is done again with panels 0.7 times as wide, three times at most; `n_refined` of
+    the summary says how often, if it was.
 
     A catalogue that the cut `theta_range` limited is fitted as a sample of recorded values inside
     these limits: the operator is multiplied by the probability of that (`RecordedLimits`).
@@ -120,10 +121,11 @@ def fit(
     limits = settings.thresholds
     with double_precision():
         made = _sampled(objects, selection, model, settings, progress)
-        for _ in range(_REFINEMENTS):
+        n_refined = 0
+        while n_refined < _REFINEMENTS:
             if made.node_error <= limits.max_node_error or not isinstance(objects, LightObjects):
                 break
-            objects = objects.with_finer_nodes()
+            objects, n_refined = objects.with_finer_nodes(), n_refined + 1
             progress("sampling again, with finer nodes")
             made = _sampled(objects, selection, model, settings, progress)
         objects, selection, checked, samples, draws, values, error_of_nodes = made
@@ -171,6 +173,8 @@ def fit(
         notes = remarks(objects, flat, before, shares)
     summary = summarise(len(objects), flat, diagnostics, time.perf_counter() - started, notes)
     summary |= spread.summary()
+    if n_refined:
+        summary["n_refined"] = n_refined
     return FitResult(tree, objects, selection, model, diagnostics, notes, summary)
 
 

@@ -105,7 +105,9 @@ def calibrate_problem(
         mocks = problem.mocks(0, n)
         padded = problem.sizes(mocks)
         progress(f"fitting {n} catalogues of up to {max(map(len, mocks))} clusters")
-        capacity, made = min(_SHARD, n), []
+        # Devices are filled, whatever number they take at a time.
+        at_once = problem.settings.batch * len(jax.local_devices())
+        capacity, made = min(n, -(-_SHARD // at_once) * at_once), []
         for start in range(0, n, capacity):
             some = mocks[start : start + capacity]
             made.append(fit_catalogues(problem, some, start, padded, capacity))

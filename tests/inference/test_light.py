@@ -407,5 +407,5 @@ def test_a_fit_whose_nodes_are_too_few_takes_more(objects):
         times = said.count("sampling again, with finer nodes")
         expected = [0.4 * 0.7**times] * 3
         np.testing.assert_allclose(result.objects.settings.panels, expected, rtol=1e-9)
-        assert (times == 0) == (limits is coarse)
+        assert (times == 0) == (limits is coarse) and result.summary.get("n_refined", 0) == times
         assert (result.summary["node_error"] > 0.1) == (limits is coarse)
