@@ -185,6 +185,13 @@ def bench_fit_command(
     scaling: Annotated[
         bool, typer.Option("--scaling", help="Time whole fits by size; without emcee.")
     ] = False,
+    routes: Annotated[
+        str,
+        typer.Option(
+            help="With --scaling: default (nodes for many clusters), samples (never nodes), "
+            "importance (no chains); separated by commas."
+        ),
+    ] = "default",
     chains: Annotated[int, typer.Option(help="NUTS chains.")] = 4,
     warmup: Annotated[int, typer.Option(help="Warm-up steps of each NUTS chain.")] = 250,
     samples: Annotated[int, typer.Option(help="Draws kept of each NUTS chain.")] = 400,
@@ -194,7 +201,7 @@ def bench_fit_command(
     """Effective draws per second of NUTS against emcee on one posterior, or time against size."""
     import json
 
-    from benchmarks.fit import bench_fit, bench_scaling
+    from benchmarks.fit import ROUTES, bench_fit, bench_scaling
     from starcensus.experiments.schema._base import ConfigError
     from starcensus.inference import SamplerSettings
 
@@ -203,8 +210,11 @@ def bench_fit_command(
     except ValueError as error:
         raise ConfigError(f"--sizes {sizes}: expected numbers separated by commas") from error
     settings = SamplerSettings(n_chains=chains, n_warmup=warmup, n_samples=samples, seed=seed)
+    ways = tuple(route.strip() for route in routes.split(","))
+    if unknown := [route for route in ways if route not in ROUTES]:
+        raise ConfigError(f"--routes {unknown[0]}: expected some of {', '.join(ROUTES)}")
     if scaling:
-        results = bench_scaling(given or (1000, 10_000, 100_000), settings, seed)
+        results = bench_scaling(given or (1000, 10_000, 100_000), settings, seed, ways)
     else:
         results = bench_fit(given or (1000,), settings, steps, seed)
     for result in results:

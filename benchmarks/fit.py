@@ -7,6 +7,7 @@ the fit finds. Wall-clock times depend on what else the machine does; CPU times 
 """
 
 import dataclasses
+import itertools
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -31,6 +32,7 @@ from starcensus.forward import (
 from starcensus.forward.mock import mock_catalogue
 from starcensus.inference import (
     FitSettings,
+    NodeSettings,
     PopulationModel,
     Sampler,
     SamplerSettings,
@@ -48,6 +50,12 @@ from starcensus.selection.catalogue import Catalogue
 Result = dict[str, float | int | str | bool]
 
 N_WALKERS = 32
+# Ways to fit a catalogue, with the numbers of chains and steps given.
+ROUTES: dict[str, Callable[[SamplerSettings], FitSettings]] = {
+    "default": lambda cfg: FitSettings(sampler=cfg),
+    "samples": lambda cfg: FitSettings(sampler=cfg, nodes=NodeSettings(np.inf)),
+    "importance": lambda cfg: FitSettings(sampler=dataclasses.replace(cfg, method="importance")),
+}
 
 
 @dataclasses.dataclass
@@ -128,11 +136,15 @@ def bench_scaling(
     sizes: tuple[int, ...] = (1000, 10_000, 100_000),
     settings: SamplerSettings | None = None,
     seed: int = 0,
+    routes: tuple[str, ...] = ("default",),
 ) -> Iterator[Result]:
-    """Whole fits, from catalogue to diagnostics and predictions, compilation included."""
+    """Whole fits, from catalogue to diagnostics and predictions, compilation included.
+
+    `routes`: names in `ROUTES`.
+    """
     cfg = settings or SamplerSettings(seed=seed)
-    for size in sizes:
-        given = problem(size, seed)
+    for size, route in itertools.product(sizes, routes):
+        given, told = problem(size, seed), ROUTES[route](cfg)
         jax.clear_caches()
         stages: dict[str, float] = {}
         clock, last = Clock(), [time.perf_counter(), "starting"]
@@ -142,20 +154,24 @@ def bench_scaling(
             stages[f"{last[1]}_s"] = stages.get(f"{last[1]}_s", 0.0) + now - last[0]
             last[:] = [now, name.replace(" ", "_")]
 
-        result = fit(given.catalogue, given.selection, given.model, FitSettings(sampler=cfg), stage)
+        result = fit(given.catalogue, given.selection, given.model, told, stage)
         stage("done")
         wall, cpu = clock.read()
         found: Result = {
             "benchmark": "fit_scaling",
+            "route": route,
             "n_clusters": len(result.objects),
             **_machine(),
-            **dataclasses.asdict(cfg),
+            **dataclasses.asdict(told.sampler),
             "wall_s": wall,
             "cpu_s": cpu,
             "max_r_hat": result.diagnostics.max_r_hat,
             "min_ess_bulk": result.diagnostics.min_ess_bulk,
             "n_divergent": result.diagnostics.n_divergent,
             "mean_n_steps": float(np.asarray(result.tree["sample_stats"]["n_steps"]).mean()),
+            "node_error": result.diagnostics.node_error,
+            "max_object_shift": result.diagnostics.max_object_shift,
+            "converged": result.diagnostics.converged,
             **stages,
         }
         yield _rounded(found)

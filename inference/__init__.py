@@ -35,6 +35,7 @@ from .objects import ErrorSettings as ErrorSettings
 from .objects import GridPosteriors as GridPosteriors
 from .objects import LightObjects as LightObjects
 from .objects import LightSettings as LightSettings
+from .objects import NodeSettings as NodeSettings
 from .objects import ObjectSamples as ObjectSamples
 from .objects import ObjectsError as ObjectsError
 from .objects import Points as Points

@@ -24,8 +24,8 @@ class Thresholds:
     - `max_integral_error`: largest relative error of the selection integral.
     - `max_object_shift`: largest shift of a parameter by the number of samples of each cluster, in
       its standard deviations.
-    - `max_node_error`: largest change of ln L between two draws because the objects of a light fit
-      were deposited on nodes.
+    - `max_node_error`: largest change of ln L between two draws because the objects were
+      deposited on nodes.
 
     ```python
     FitSettings(thresholds=Thresholds(min_ess=1000.0))
@@ -145,8 +145,11 @@ def diagnose(
         return {name: float(dataset[name]) for name in values}
 
     r_hat = per_name(rhat(tree).dataset)
-    bulk = per_name(ess(tree, method="bulk").dataset)
-    tail = per_name(ess(tree, method="tail").dataset)
+    most = draws.most_effective
+    bulk, tail = (
+        {name: min(size, most) for name, size in per_name(ess(tree, method=kind).dataset).items()}
+        for kind in ("bulk", "tail")
+    )
     fraction = np.asarray(bfmi(tree).dataset["energy"]) if len(values) else np.ones(1)
     saturated = float(np.mean(np.asarray(draws.n_steps) >= 2**max_tree_depth - 1))
     n_divergent = int(np.asarray(draws.diverging).sum())
@@ -185,7 +188,7 @@ def diagnose(
     if not node_error <= limits.max_node_error:
         failures.append(
             f"ln L changes by {node_error:.2g} between draws because the objects were deposited on "
-            f"nodes, more than {limits.max_node_error:g}; halve light.panels"
+            f"nodes, more than {limits.max_node_error:g}; narrow light.panels or nodes.panels"
         )
     # An unfinished search for the mode is no failure: it only sets the sampler's first scale, and a
     # posterior that leans on the edge of a prior has its mode at infinity.

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from ..forward import CheckedGrid, QuadratureSettings, flat_names
+from ..forward import CheckedGrid, Population, QuadratureSettings, flat_names
 from ..selection import (
     About,
     AbstractSelection,
@@ -27,6 +27,8 @@ from .objects import (
     AbstractObjects,
     ErrorSettings,
     LightObjects,
+    NodeSamples,
+    NodeSettings,
     PoolGrid,
     PublishedValues,
     Samples,
@@ -49,6 +51,7 @@ class FitSettings:
 
     - `errors`: how the limits of a `Catalogue` become errors; other objects bring their own.
     - `sampler`: chains and steps of NUTS.
+    - `nodes`: from how many objects on the samples of all are deposited on nodes.
     - `quadrature`: panels and orders of the integral of p_sel.
     - `bins`: bins of the predicted counts.
     - `thresholds`: what the diagnostics must reach.
@@ -62,6 +65,7 @@ class FitSettings:
 
     errors: ErrorSettings = dataclasses.field(default_factory=ErrorSettings)
     sampler: SamplerSettings = dataclasses.field(default_factory=SamplerSettings)
+    nodes: NodeSettings = dataclasses.field(default_factory=NodeSettings)
     quadrature: QuadratureSettings = dataclasses.field(default_factory=QuadratureSettings)
     bins: BinSettings = dataclasses.field(default_factory=BinSettings)
     thresholds: Thresholds = dataclasses.field(default_factory=Thresholds)
@@ -88,7 +92,7 @@ def fit(
     - `settings`: sampler, quadrature, errors, thresholds.
     - `progress`: called with a phrase at the start of each stage.
 
-    A fit of light whose nodes move ln L by more than `thresholds.max_node_error` between draws of
+    A fit whose nodes move ln L by more than `thresholds.max_node_error` between draws of
     its posterior is done again with panels 0.7 times as wide, three times at most; `n_refined` of
     the summary says how often, if it was.
 
@@ -120,15 +124,17 @@ def fit(
         refuse_other_survey(found, settings.accept, objects.source)
     limits = settings.thresholds
     with double_precision():
-        made = _sampled(objects, selection, model, settings, progress)
+        given = _given(objects, selection, model, settings, progress)
+        made = _sampled(given, model, settings.sampler, progress)
         n_refined = 0
-        while n_refined < _REFINEMENTS:
-            if made.node_error <= limits.max_node_error or not isinstance(objects, LightObjects):
-                break
-            objects, n_refined = objects.with_finer_nodes(), n_refined + 1
+        while made.node_error > limits.max_node_error and n_refined < _REFINEMENTS:
+            n_refined += 1
+            settings = dataclasses.replace(settings, nodes=settings.nodes.finer())
             progress("sampling again, with finer nodes")
-            made = _sampled(objects, selection, model, settings, progress)
-        objects, selection, checked, samples, draws, values, error_of_nodes = made
+            given = given.finer(population, settings.nodes)
+            made = _sampled(given, model, settings.sampler, progress)
+        objects, selection, checked, exact, samples = given
+        draws, values, error_of_nodes = made
         grid, flat = checked.grid, flatten(model, values)
         progress("checking and predicting")
         centre = {k: np.asarray(np.median(v, axis=(0, 1))) for k, v in values.items()}
@@ -148,7 +154,7 @@ def fit(
             limits,
             objects.remedy,
             _integral_error(checked, model, values),
-            object_shift(objects, samples, selection, model, values),
+            object_shift(objects, samples, selection, model, values, settings.nodes),
             error_of_nodes,
             checked.remedy,
         )
@@ -167,7 +173,7 @@ def fit(
         )
         progress("weighting the draws by each member of the operator")
         ess = min(diagnostics.min_ess_bulk, diagnostics.min_ess_tail)
-        spread = ensemble_change(objects, samples, selection, model, grid, values, ess)
+        spread = ensemble_change(objects, exact, selection, model, grid, values, ess)
         before = flatten(model, prior_draws(model, _PRIOR_DRAWS, seed))
         shares = flat_names(tuple(p for p in population.parameters() if p.size))
         notes = remarks(objects, flat, before, shares)
@@ -178,33 +184,47 @@ def fit(
     return FitResult(tree, objects, selection, model, diagnostics, notes, summary)
 
 
-class _Sampled(NamedTuple):
-    """Draws of the posterior, and what they were drawn with.
+class _Given(NamedTuple):
+    """What the posterior is made of.
 
     **Arguments:**
 
     - `objects`, `selection`: inside the bounds, as they enter. `checked`: p_sel at the nodes.
-    - `samples`: of every object. `draws`, `values`: of the sampler, and by name with the number.
-    - `node_error`: as the function of that name says.
+    - `exact`: what is known of every object. `samples`: what the sampler is to have of it.
     """
 
     objects: AbstractObjects
     selection: AbstractSelection
     checked: CheckedGrid
+    exact: Samples
     samples: Samples
+
+    def finer(self, population: Population, nodes: NodeSettings) -> "_Given":
+        """On finer nodes: light by its own rule, with the expected number; others on `nodes`."""
+        if not isinstance(self.objects, LightObjects):
+            return self._replace(samples=nodes.laid(self.exact, population))
+        objects = self.objects.with_finer_nodes()
+        checked = objects.expected(population, complete(population.box))
+        selection, samples = checked.operator(population.box), objects.summed(population)
+        return _Given(objects, selection, checked, self.exact, samples)
+
+
+class _Sampled(NamedTuple):
+    """Draws, by name with the number, and what nodes do to ln L among them (`node_error`)."""
+
     draws: Draws
     values: dict[str, np.ndarray]
     node_error: float
 
 
-def _sampled(
+def _given(
     objects: AbstractObjects,
     selection: AbstractSelection,
     model: PopulationModel,
     settings: FitSettings,
     progress: Callable[[str], None],
-) -> _Sampled:
-    population, seed = model.population, settings.sampler.seed
+) -> _Given:
+    population = model.population
     progress("evaluating the selection")
     objects = objects.inside(population.box)
     selection = objects.entering(selection)
@@ -213,16 +233,29 @@ def _sampled(
         selection = checked.operator(population.box)
     progress("drawing samples of each cluster")
     samples = objects.within(population, selection)
-    _check_start(model, samples, objects)
-    sampler = Sampler(model, checked.grid, settings.sampler)
-    key = jax.random.key(seed)
+    exact, samples = samples, settings.nodes.laid(samples, population)
+    if isinstance(objects, LightObjects) and isinstance(samples, NodeSamples):
+        # On nodes already.
+        exact = objects.rows(population.box)
+    return _Given(objects, selection, checked, exact, samples)
+
+
+def _sampled(
+    given: _Given,
+    model: PopulationModel,
+    settings: SamplerSettings,
+    progress: Callable[[str], None],
+) -> _Sampled:
+    samples, grid = given.samples, given.checked.grid
+    _check_start(model, samples, given.objects)
+    sampler = Sampler(model, grid, settings)
+    key = jax.random.key(settings.seed)
     progress("compiling the sampler")
-    sampler.compile(samples, checked.grid, key)
+    sampler.compile(samples, grid, key)
     progress("sampling")
-    draws = sampler.run(samples, checked.grid, key)
-    values = with_number(model, draws.values, samples.n_objects, checked.grid, seed)
-    error = node_error(objects, samples, model, values)
-    return _Sampled(objects, selection, checked, samples, draws, values, error)
+    draws = sampler.run(samples, grid, key)
+    values = with_number(model, draws.values, samples.n_objects, grid, settings.seed)
+    return _Sampled(draws, values, node_error(given.exact, samples, model, values))
 
 
 def _check_kinds(objects: object, selection: object, model: object) -> None:

@@ -20,12 +20,13 @@ from .draws import flatten, thinned
 from .identity import Rules, grid_of, rules_of
 from .likelihood import Form, log_likelihood, sum_of_object_terms
 from .model import PopulationModel
-from .objects import AbstractObjects, LightObjects, NodeSamples, Samples
+from .objects import AbstractObjects, NodeSamples, NodeSettings, Samples
 from .sampling import double_precision
 
 # A correlation of so many draws is known to a fifteenth.
 _DRAWS = 250
 _FEW_DRAWS = 40
+_COLUMNS = 32
 
 
 def object_shift(
@@ -34,6 +35,7 @@ def object_shift(
     selection: AbstractSelection,
     model: PopulationModel,
     values: Mapping[str, Float[np.ndarray, "chain draw ..."]],
+    nodes: NodeSettings = NodeSettings(),
 ) -> dict[str, float]:
     """How many standard deviations each parameter would move with other samples of each object.
 
@@ -42,6 +44,7 @@ def object_shift(
     - `objects`, `samples`: clusters of the fit, and their samples as the sampler had them.
     - `selection`, `model`: operator and model of the fit.
     - `values`: draws of the posterior by name.
+    - `nodes`: on which the fit had the samples, if on any.
 
     By flat name; empty for objects of which there are no other samples (`AbstractObjects.finer`),
     infinite where a draw cannot produce some object by one of the two.
@@ -57,7 +60,7 @@ def object_shift(
     picked = thinned(values, _DRAWS)
     population = model.population.with_values(model.fixed_values())
     with double_precision():
-        more = finer.within(population, selection)
+        more = nodes.laid(finer.within(population, selection), population)
         if objects.selects:
             # The same simulated clusters stand behind the expected number.
             grids = [each.expected(population, selection).grid for each in (objects, finer)]
@@ -78,7 +81,7 @@ def object_shift(
 
 
 def node_error(
-    objects: AbstractObjects,
+    exact: Samples,
     samples: Samples,
     model: PopulationModel,
     values: Mapping[str, Float[np.ndarray, "chain draw ..."]],
@@ -89,24 +92,23 @@ def node_error(
 
     **Arguments:**
 
-    - `objects`, `samples`: clusters of the fit, and their samples as the sampler had them.
+    - `exact`, `samples`: what is known of the clusters, and what the sampler had of it.
     - `model`, `values`: of the fit, and draws of the posterior by name.
 
     ```python
     drawn = {name: value[None] for name, value in prior_draws(model, 50, seed=0).items()}
-    node_error(PublishedValues(catalogue), samples, model, drawn)  # 0.0
+    node_error(samples, samples, model, drawn)  # 0.0
     ```
     """
-    if not (isinstance(objects, LightObjects) and isinstance(samples, NodeSamples)):
+    if exact is samples:
         return 0.0
     picked = thinned(values, _FEW_DRAWS)
     population = model.population.with_values(model.fixed_values())
     with double_precision():
-        rows = objects.rows(population.box)
-        exact, found = (np.asarray(_sums(population, picked, x)) for x in (rows, samples))
-    if not (np.isfinite(exact).all() and np.isfinite(found).all()):
+        true, found = (np.asarray(_sums(population, picked, x)) for x in (exact, samples))
+    if not (np.isfinite(true).all() and np.isfinite(found).all()):
         return np.inf
-    return float(np.ptp(found - exact))
+    return float(np.ptp(found - true))
 
 
 @eqx.filter_jit
@@ -120,7 +122,7 @@ def _sums(
     def of(draw: dict[str, Array]) -> Float[Array, ""]:
         return sum_of_object_terms(population.with_values(draw), samples)
 
-    return jax.lax.map(of, dict(values))
+    return jax.lax.map(of, dict(values), batch_size=_at_once(samples))
 
 
 @eqx.filter_jit
@@ -138,4 +140,9 @@ def _whole(
     def of(draw: dict[str, Array]) -> Float[Array, ""]:
         return log_likelihood(population.with_values(draw), samples, grid, form)
 
-    return jax.lax.map(of, dict(values))
+    return jax.lax.map(of, dict(values), batch_size=_at_once(samples))
+
+
+def _at_once(samples: Samples) -> int | None:
+    """A product with nodes takes many columns at little more than the cost of one."""
+    return _COLUMNS if isinstance(samples, NodeSamples) else None

@@ -1,4 +1,4 @@
-"""NUTS for population models: one traceable program from data to draws.
+"""Draws of population models' posteriors: one traceable program from data to draws.
 
 The program finds the posterior's mode, whitens the unconstrained parameters with the curvature
 there and runs NumPyro's NUTS on all chains at once. Catalogues padded to the same size share its
@@ -9,7 +9,7 @@ import dataclasses
 import functools
 import hashlib
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import equinox as eqx
 import jax
@@ -20,11 +20,12 @@ from jaxtyping import Array, Bool, Float, Int, Key, PRNGKeyArray
 from numpyro.infer.hmc import hmc
 from numpyro.infer.util import ParamInfo, constrain_fn, potential_energy, unconstrain_fn
 
-from starcensus.settings import check_seed
+from starcensus.settings import check_choices, check_seed
 
 from ..forward import SelectionGrid
 from ..forward.priors import numpyro_rules
 from .identity import Static, model_digest, rules_of
+from .importance import POINTS_PER_DRAW, propose, resampled
 from .laplace import laplace
 from .model import PopulationModel
 from .objects import NodeSamples, Samples
@@ -32,13 +33,16 @@ from .objects import NodeSamples, Samples
 
 @dataclasses.dataclass(frozen=True)
 class SamplerSettings:
-    """Settings of NUTS.
+    """How draws are made.
 
     The step counts suit whitened posteriors of up to about twenty parameters. `max_tree_depth` 7
     allows 127 leapfrog steps, twenty times what such a posterior needs.
 
     **Arguments:**
 
+    - `method`: `"nuts"`, or `"importance"`: weighted points around the mode, for posteriors that
+      are nearly Gaussians, as those of very many clusters are; others are refused. It takes no
+      warm-up, and its chains are parts of one sample.
     - `n_chains`: number of chains, 2 or more.
     - `n_warmup`: steps of each chain that adapt, 50 or more.
     - `n_samples`: steps of each chain that are kept, 50 or more.
@@ -59,8 +63,10 @@ class SamplerSettings:
     target_accept: float = 0.8
     max_tree_depth: int = 7
     seed: int = 0
+    method: Literal["nuts", "importance"] = "nuts"
 
     def __post_init__(self) -> None:
+        check_choices(self)
         for name, least in (("n_chains", 2), ("n_warmup", 50), ("n_samples", 50)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} = {getattr(self, name)}; expected at least {least}")
@@ -76,8 +82,9 @@ class Draws(NamedTuple):
 
     - `values`: draws of what is sampled, by name, `(chain, draw, …)`.
     - `potential`, `energy`: `(chain, draw)`, minus ln of the posterior, and the Hamiltonian.
-    - `n_steps`: `(chain, draw)`, leapfrog steps of each trajectory.
-    - `accept`: `(chain, draw)`, mean acceptance of each.
+    - `n_steps`: `(chain, draw)`, leapfrog steps of each trajectory; 0 of importance sampling.
+    - `accept`: `(chain, draw)`, mean acceptance of each; of importance sampling, effective draws
+      for each that is kept.
     - `diverging`: `(chain, draw)`, which trajectories diverged.
     - `mode_converged`: whether the posterior's mode was found.
     """
@@ -90,10 +97,18 @@ class Draws(NamedTuple):
     diverging: Bool[Array, "*batch chain draw"]
     mode_converged: Bool[Array, "*batch"]
 
+    @property
+    def most_effective(self) -> float:
+        """So many independent draws at most do these stand for: of importance sampling, as many as
+        its weights allow; infinite for trajectories, which are judged by themselves."""
+        of_weights = np.asarray(self.n_steps) == 0
+        return float(np.asarray(self.accept).sum()) if of_weights.all() else np.inf
+
 
 class Sampler:
-    """NUTS (Hoffman & Gelman 2014) for one model; call `run` for as many catalogues as there are.
+    """NUTS (Hoffman & Gelman 2014), or importance sampling, for one model.
 
+    Call `run` for as many catalogues as there are.
     Catalogues whose padded arrays have equal shapes reuse one compilation.
 
     **Arguments:**
@@ -130,17 +145,22 @@ class Sampler:
 
         Chains are shared among JAX's devices, as many as divide their number, but for objects on
         nodes on a processor, where one device advances all together. Raises `ValueError`
-        if `grid` has other nodes than the one that the sampler was made with.
+        if `grid` has other nodes than the one that the sampler was made with, `NotGaussianError`
+        where importance sampling is no way to draw.
         """
         self.check(self.model, grid, self.settings)
+        static = Static(self, self._identity)
         with double_precision():
-            static = Static(self, self._identity)
+            if self.settings.method == "importance":
+                made = jax.tree.map(np.asarray, _weighted(static, objects, grid.p_sel, key))
+                return self._draws(*made)
             return jax.tree.map(np.asarray, _compiled(static, objects, grid.p_sel, key))
 
     def compile(self, objects: Samples, grid: SelectionGrid, key: PRNGKeyArray) -> None:
         """Make ready for `run` with arrays of these shapes, which else compiles first."""
+        program = _weighted if self.settings.method == "importance" else _compiled
         with double_precision():
-            _compiled.lower(Static(self, self._identity), objects, grid.p_sel, key).compile()
+            program.lower(Static(self, self._identity), objects, grid.p_sel, key).compile()
 
     def check(self, model: PopulationModel, grid: SelectionGrid, settings: SamplerSettings) -> None:
         """Raises `ValueError` unless this sampler is for such a model, grid and settings."""
@@ -158,7 +178,15 @@ class Sampler:
             )
 
     def program(self, objects: Samples, grid: SelectionGrid, key: PRNGKeyArray) -> Draws:
-        """The whole fit as one traceable function on one device; needs x64."""
+        """The whole fit as one traceable function on one device; needs x64.
+
+        Raises `ValueError` for importance sampling, which is no such function.
+        """
+        if self.settings.method != "nuts":
+            raise ValueError(
+                f"sampler.method is {self.settings.method!r}; fits of many catalogues in one "
+                "program expect 'nuts'"
+            )
         return self._chains(objects, grid, jax.random.split(key, self.settings.n_chains))
 
     def _on_devices(
@@ -185,6 +213,45 @@ class Sampler:
             check_vma=False,
         )
         return shared(objects, p_sel, keys)
+
+    def _proposals(
+        self, objects: Samples, p_sel: Float[Array, "m t a"], key: PRNGKeyArray
+    ) -> tuple[dict[str, Array], Array, Array, Array]:
+        """Weighted points: parameters, potential, ln of the weights, and whether the mode was
+        found."""
+        cfg = self.settings
+        grid = eqx.tree_at(lambda g: g.p_sel, self._grid, p_sel)
+        start, unravel = ravel_pytree(self._start)
+        with numpyro_rules():
+            model = self.model.numpyro_model()
+
+            def potential(x: Float[Array, " d"]) -> Float[Array, ""]:
+                return jnp.asarray(potential_energy(model, (objects, grid), {}, unravel(x)))
+
+            around = laplace(potential, start)
+            n = POINTS_PER_DRAW * cfg.n_chains * cfg.n_samples
+            w, u, log_weight = propose(potential, around, key, n)
+            places = around.mode[None] + w @ around.scale.T
+            values = jax.vmap(lambda x: self._constrain(unravel(x)))(places)
+        return values, u, log_weight, around.converged
+
+    def _draws(
+        self,
+        values: dict[str, np.ndarray],
+        potential: np.ndarray,
+        log_weight: np.ndarray,
+        mode_converged: np.ndarray,
+    ) -> Draws:
+        """Points of which all count alike, in chains."""
+        cfg = self.settings
+        shape = cfg.n_chains, cfg.n_samples
+        rng = np.random.default_rng(cfg.seed)
+        picked, effective = resampled(log_weight, cfg.n_chains * cfg.n_samples, rng)
+        u = potential[picked].reshape(shape)
+        kept = {k: v[picked].reshape(*shape, *v.shape[1:]) for k, v in values.items()}
+        share = np.full(shape, effective / len(picked))
+        none = np.zeros(shape, int)
+        return Draws(kept, u, u, none, share, none > 0, mode_converged)  # pyright: ignore
 
     def _chains(self, objects: Samples, grid: SelectionGrid, keys: Key[Array, " chain"]) -> Draws:
         cfg = self.settings
@@ -255,6 +322,17 @@ def _compiled(
 ) -> Draws:
     """One program for all samplers of equal models, grids and settings, and equal shapes."""
     return sampler.value._on_devices(objects, p_sel, key)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _weighted(
+    sampler: Static[Sampler],
+    objects: Samples,
+    p_sel: Float[Array, "m t a"],
+    key: PRNGKeyArray,
+) -> tuple[dict[str, Array], Array, Array, Array]:
+    """As `_compiled`, of weighted points."""
+    return sampler.value._proposals(objects, p_sel, key)
 
 
 def _identity(model: PopulationModel, grid: SelectionGrid, settings: SamplerSettings) -> str:

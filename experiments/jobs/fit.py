@@ -66,7 +66,16 @@ class OneFit(Job[FitFile]):
 
     def settings(self) -> dict[str, Any]:
         whole, table = super().settings(), self.table
-        shared = "seed", "catalogue", "errors", "sampler", "quadrature", "bins", "thresholds"
+        shared = (
+            "seed",
+            "catalogue",
+            "errors",
+            "sampler",
+            "nodes",
+            "quadrature",
+            "bins",
+            "thresholds",
+        )
         own = {
             "fit": {"selection": table.selection, "population": table.population},
             "selection": whole["selections"][table.selection],
@@ -116,6 +125,7 @@ class OneFit(Job[FitFile]):
         return FitSettings(
             errors=errors,
             sampler=dataclasses.replace(self.file.sampler, seed=self.file.seed),
+            nodes=self.file.nodes,
             quadrature=self.file.quadrature,
             bins=self.file.bins,
             thresholds=self.file.thresholds,

@@ -9,7 +9,13 @@ from starcensus.experiments.schema._kinds import Named, Without
 from starcensus.experiments.schema.population import PopulationTable
 from starcensus.experiments.schema.selection import SelectionTable
 from starcensus.forward import QuadratureSettings
-from starcensus.inference import BinSettings, ErrorSettings, SamplerSettings, Thresholds
+from starcensus.inference import (
+    BinSettings,
+    ErrorSettings,
+    NodeSettings,
+    SamplerSettings,
+    Thresholds,
+)
 from starcensus.selection.catalogue import READERS
 
 Name = Annotated[str, pydantic.Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
@@ -73,6 +79,7 @@ class FitFile(BandsFile):
     - `fits`: which operator goes with which family.
     - `errors`: how the catalogue's limits become errors.
     - `sampler`: of NUTS. `quadrature`: of the integral over the population.
+    - `nodes`: from how many clusters on their samples are deposited on nodes.
     - `bins`: of the checks. `thresholds`: what a fit must reach.
     - `references`: published values for the report, each with a `name`.
     - `notes`: sentences for the report.
@@ -84,6 +91,7 @@ class FitFile(BandsFile):
     fits: Annotated[tuple[FitTable, ...], pydantic.Field(min_length=1)]
     errors: Errors = ErrorSettings()
     sampler: Annotated[SamplerSettings, Without(("seed",))] = SamplerSettings()
+    nodes: NodeSettings = NodeSettings()
     quadrature: QuadratureSettings = QuadratureSettings()
     bins: BinSettings = BinSettings()
     thresholds: Thresholds = Thresholds()

@@ -14,9 +14,11 @@ from .kernel import find_pairs as find_pairs
 from .light import LightObjects as LightObjects
 from .light import LightSettings as LightSettings
 from .nodes import NodeSamples as NodeSamples
+from .nodes import NodeSettings as NodeSettings
 from .nodes import Samples as Samples
 from .nodes import deposit as deposit
 from .nodes import lagrange as lagrange
+from .nodes import rows_of as rows_of
 from .nodes import rules_of_box as rules_of_box
 from .pool_grid import PoolGrid as PoolGrid
 from .posterior import PosteriorDraws as PosteriorDraws

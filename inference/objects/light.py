@@ -27,11 +27,9 @@ from ...simulate import Pool
 from ._base import AbstractObjects, ObjectsError, Points, check_ids, names_of
 from .bounds import check_bounds
 from .kernel import Pairs, apparent, effective_clusters, find_pairs
-from .nodes import NodeSamples, Rules, deposit, rules_of_box
+from .nodes import FINER, NodeSamples, Rules, deposit, rules_of_box
 from .pool_grid import PoolGrid
 from .rows import SLOPES, RowSamples
-
-_FINER = 0.7
 
 
 @dataclasses.dataclass(frozen=True)
@@ -272,7 +270,7 @@ class LightObjects(AbstractObjects):
         objects.with_finer_nodes().settings.panels
         ```
         """
-        panels = tuple(_FINER * width for width in self.settings.panels)
+        panels = tuple(FINER * width for width in self.settings.panels)
         settings = dataclasses.replace(self.settings, panels=panels)
         return dataclasses.replace(self, settings=settings)
 

@@ -13,6 +13,7 @@ Either way the error has the mean 0 over a panel, so that the errors of many obj
 is taken at the nodes, whatever the number of rows behind them.
 """
 
+import dataclasses
 from typing import Any
 
 import equinox as eqx
@@ -21,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from starcensus.theta import Box
+from starcensus.theta import AXES, Box
 
 from ...forward import Population
 from ...forward._quadrature import PanelRule, panel_rule
@@ -32,6 +33,12 @@ from .rows import SLOPES, RowSamples
 # Nodes with less than this share of an object's largest are left out.
 _NEGLIGIBLE = 1e-8
 _LEAST = 1e-300
+# Rows that are deposited at a time: what they need stays below a gigabyte.
+_ROWS = 1 << 21
+# Objects for which the panels of `NodeSettings` are meant.
+_OF_PANELS = 20_000
+# Panels of a finer rule are so many times as wide.
+FINER = 0.7
 
 type Rules = tuple[PanelRule, PanelRule, PanelRule]
 
@@ -141,6 +148,85 @@ class NodeSamples(eqx.Module):
         return top, (ratio / top).ravel()
 
 
+@dataclasses.dataclass(frozen=True)
+class NodeSettings:
+    """From how many objects on their samples are deposited on nodes, and on which.
+
+    A step of the sampler evaluates λ at every sample of every object, or once at each node, of
+    which there are about ten thousand, and multiplies a sparse matrix.
+
+    **Arguments:**
+
+    - `min_objects`: fewer objects keep their samples; infinite: all do.
+    - `panels`: dex, dex and mag, widest panels of the rule for 20,000 objects or fewer; for n they
+      are (20,000 / n)^¼ as wide, for what nodes do to ln L between draws goes as √n and as the
+      square of the width. `order`: nodes in each.
+
+    Raises `ValueError` for numbers out of their ranges.
+
+    ```python
+    NodeSettings(min_objects=1000.0)
+    ```
+    """
+
+    min_objects: float = 4000.0
+    panels: tuple[float, float, float] = (0.2, 0.15, 0.2)
+    order: int = 2
+
+    def __post_init__(self) -> None:
+        if not self.min_objects >= 1 or min(self.panels) <= 0 or self.order < 2:
+            raise ValueError(
+                f"min_objects is {self.min_objects}, panels are {self.panels}, order is "
+                f"{self.order}; expected 1 or more objects, widths above 0, and 2 nodes or more"
+            )
+
+    def finer(self) -> "NodeSettings":
+        """On panels 0.7 times as wide, whose errors are half as large, about."""
+        mass, age, a_v = (FINER * width for width in self.panels)
+        return dataclasses.replace(self, panels=(mass, age, a_v))
+
+    def laid(self, samples: "Samples", population: Population) -> "Samples":
+        """The samples on the nodes of the population's bounds, if they are of many objects.
+
+        Samples without extinction stay as they are, and so do objects that are exact points: the
+        errors of nodes are small beside those of the objects.
+
+        ```python
+        NodeSettings(min_objects=1.0).laid(samples, population).n_objects
+        ```
+        """
+        if not isinstance(samples, ObjectSamples) or samples.n_objects < self.min_objects:
+            return samples
+        axes, _, n_samples = samples.theta.shape
+        if axes < len(AXES) or n_samples == 1:
+            return samples
+        dust, share = population.extinction, min(1.0, (_OF_PANELS / samples.n_objects) ** 0.25)
+        mass, age, a_v = (share * width for width in self.panels)
+        box, corners = population.box, dust.corners()
+        rules = rules_of_box(box, (mass, age, a_v), self.order, corners, dust.linear)
+        return deposit(rows_of(samples), rules)
+
+
+def rows_of(samples: ObjectSamples) -> RowSamples:
+    """Every sample of every object as a row, without padding; each is a draw of its own.
+
+    ```python
+    rows_of(samples).n_objects
+    ```
+    """
+    kept = np.asarray(samples.mask)
+    n, n_samples = int(kept.sum()), samples.theta.shape[2]
+    log_weight = np.asarray(samples.log_weight)[kept].reshape(-1)
+    some = np.isfinite(log_weight)
+    return RowSamples(
+        np.ascontiguousarray(np.asarray(samples.theta)[:, kept].reshape(3, -1)[:, some]),
+        log_weight[some],
+        np.repeat(np.arange(n), n_samples)[some],
+        np.flatnonzero(some),
+        np.ones(n, bool),
+    )
+
+
 # What the likelihood takes of objects.
 Samples = ObjectSamples | RowSamples | NodeSamples
 
@@ -212,14 +298,46 @@ def deposit(
     deposit(rows, rules_of_box(box, (0.2, 0.2, 0.2)))
     ```
     """
+    from scipy.sparse import csr_matrix, vstack
+
+    owner, n = np.asarray(rows.owner), len(rows.mask)
+    ends = np.searchsorted(owner, np.arange(n), side="right")
+    first, parts = 0, []
+    while first < n:
+        # Whole objects, as many as fit, and one at least.
+        start = ends[first - 1] if first else 0
+        last = max(first + 1, int(np.searchsorted(ends, start + _ROWS, side="right")))
+        parts.append(_deposited(rows, slice(start, ends[last - 1]), first, last, rules, slopes))
+        first = last
+    log_scale, value, square = zip(*parts, strict=True)
+    return NodeSamples(
+        tuple((tuple(rule.edges.tolist()), rule.order) for rule in rules),
+        tuple(float(slope) for slope in slopes),  # pyright: ignore[reportArgumentType]
+        np.concatenate(log_scale),
+        Sparse.of(csr_matrix(vstack(value, "csr"))),
+        Sparse.of(csr_matrix(vstack(square, "csr"))),
+        np.ones(n, bool),
+    )
+
+
+def _deposited(
+    rows: RowSamples,
+    part: slice,
+    first: int,
+    last: int,
+    rules: Rules,
+    slopes: tuple[float, float, float],
+) -> tuple[Float[np.ndarray, " n"], Any, Any]:
+    """Scale, values and squares of the objects from `first` to `last`, whose rows `part` has."""
     from scipy.sparse import coo_matrix, csr_matrix
 
-    theta, owner, n = np.asarray(rows.theta), np.asarray(rows.owner), len(rows.mask)
-    log_w = np.asarray(rows.log_weight) + np.asarray(slopes) @ theta
+    theta, owner = np.asarray(rows.theta)[:, part], np.asarray(rows.owner)[part] - first
+    n = last - first
+    log_w = np.asarray(rows.log_weight)[part] + np.asarray(slopes) @ theta
     log_scale = np.full(n, -np.inf)
     np.maximum.at(log_scale, owner, log_w)
     weight = np.exp(log_w - log_scale[owner])
-    starts = (np.diff(owner) != 0) | (np.diff(np.asarray(rows.cluster)) != 0)
+    starts = (np.diff(owner) != 0) | (np.diff(np.asarray(rows.cluster)[part]) != 0)
     draw = np.concatenate([[0], np.cumsum(starts)]) if len(owner) else owner
     # The square of a draw's weight, shared out over its rows.
     squared = np.bincount(draw, weight)[draw] * weight
@@ -242,11 +360,8 @@ def deposit(
     np.maximum.at(top, of_value, np.abs(value.data))
     kept = np.abs(value.data) > _NEGLIGIBLE * top[of_value]
     starts = np.concatenate([[0], np.cumsum(np.bincount(of_value[kept], minlength=n))])
-    return NodeSamples(
-        tuple((tuple(rule.edges.tolist()), rule.order) for rule in rules),
-        tuple(float(slope) for slope in slopes),  # pyright: ignore[reportArgumentType]
+    return (
         log_scale,
-        Sparse.of(csr_matrix((value.data[kept], value.indices[kept], starts), size)),
-        Sparse.of(csr_matrix((square.data[kept], value.indices[kept], starts), size)),
-        np.ones(n, bool),
+        csr_matrix((value.data[kept], value.indices[kept], starts), size),
+        csr_matrix((square.data[kept], value.indices[kept], starts), size),
     )
