@@ -3,7 +3,8 @@
 The kernel is the observation model itself: nothing is added to the errors to make up for a thin
 library. For every object only the rows are looked at whose magnitudes lie within the reach of its
 data, found by sorting the rows by one band and by comparing colours, on which a shift that all
-bands share has no effect.
+bands share has no effect. Where few truths lie far out in a wide reach, rows beyond its core are a
+sample, each with the weight of those that it stands for: no sum is biased.
 """
 
 import dataclasses
@@ -13,18 +14,20 @@ import numpy as np
 from jaxtyping import Float, Float32, Int
 
 from ...selection.catalogue.photometry import Photometry
-from ...selection.observation import AbstractObservation, Reach
+from ...selection.observation import REACH, AbstractObservation, Reach
 from ...simulate import Pool
 from .rows import SLOPES
 
-# Standard deviations that count.
-_FAR = 5.0
 # Rows whose kernel is below e^-14 of an object's largest are nothing in a sum: beyond it a
 # Gaussian in five bands holds 4e-5.
 _NEGLIGIBLE = 14.0
 # The reach is as wide as an object's errors or wider, so that χ² by it is too small: at most so.
 _SLACK = 1.5
 _PAIRS = 1 << 20
+# Rows that are looked at in the core of a wide reach, and beyond it.
+_IN_CORE, _BEYOND = 4000, 2000
+# Samples of those beyond.
+_SAMPLES = 16
 _THINNED = 1.25
 
 
@@ -113,12 +116,13 @@ def find_pairs(
     """
     chosen = np.arange(len(data)) if objects is None else objects
     mags = apparent(pool, observation)
-    search = _Search(mags.astype(np.float32), observation.reach(data), scale)
+    search = _search(mags.astype(np.float32), observation.reach(data), scale)
     found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-    for owner, row in _batches(search, chosen):
+    for owner, row, log_share in _batches(search, chosen):
         log_kernel = (
             np.asarray(observation.log_prob(data, owner, mags[row].astype(np.float64)), float)
             / scale**2
+            - log_share
         )
         top = np.full(len(data), -np.inf)
         np.maximum.at(top, owner, log_kernel)
@@ -200,43 +204,67 @@ def apparent(pool: Pool, observation: AbstractObservation) -> Float[np.ndarray, 
     return pool.abs_mags[:, columns].astype(np.float64) + observation.distance_modulus
 
 
-def _batches(search: "_Search", objects: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Candidates of whole objects, some million at a time."""
-    owners: list[np.ndarray] = []
-    rows: list[np.ndarray] = []
+def _batches(
+    search: "_Search | _InTwo", objects: np.ndarray
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Candidates of whole objects, some million at a time: objects, rows, and ln of the share of
+    all such rows that each of them is."""
+    parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     held = 0
     for i in objects:
-        row = search.near(int(i))
+        row, log_share = search.near(int(i))
         if not len(row):
             continue
-        owners.append(np.full(len(row), i))
-        rows.append(row)
+        parts.append((np.full(len(row), i), row, log_share))
         held += len(row)
         if held > _PAIRS:
-            yield np.concatenate(owners), np.concatenate(rows)
-            owners, rows, held = [], [], 0
+            yield tuple(map(np.concatenate, zip(*parts, strict=True)))  # pyright: ignore
+            parts, held = [], 0
     if held:
-        yield np.concatenate(owners), np.concatenate(rows)
+        yield tuple(map(np.concatenate, zip(*parts, strict=True)))  # pyright: ignore
+
+
+def _search(
+    mags: Float32[np.ndarray, "row band"], reach: Reach, scale: float
+) -> "_Search | _InTwo":
+    whole = _Search(mags, reach, scale)
+    return whole if reach.core >= REACH else _InTwo(mags, reach, scale)
 
 
 class _Search:
     """Rows near an object: first by one band, then by the colours against it."""
 
-    def __init__(self, mags: Float32[np.ndarray, "row band"], reach: Reach, scale: float) -> None:
+    def __init__(
+        self,
+        mags: Float32[np.ndarray, "row band"],
+        reach: Reach,
+        scale: float,
+        among: Int[np.ndarray, " some"] | None = None,
+    ) -> None:
         self._mags, self._centre = mags, reach.centre
         self._sd, self._common = scale * reach.sd, scale * reach.common
-        self._lit = np.flatnonzero(np.isfinite(mags).all(axis=1))
+        there = np.isfinite(mags).all(axis=1)
+        self._lit = np.flatnonzero(there) if among is None else among[there[among]]
         self._sorted: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
-    def near(self, i: int) -> Int[np.ndarray, " some"]:
-        """Rows within the reach of object i, in order."""
+    def near(self, i: int) -> tuple[Int[np.ndarray, " some"], Float[np.ndarray, " some"]]:
+        """Rows that may be object i, in order; each is all that it stands for."""
+        row, chi2 = self.within(i)
+        if chi2 is not None and len(row):
+            row = np.sort(row[chi2 <= chi2.min() + 2 * _SLACK * _NEGLIGIBLE])
+        return row, np.zeros(len(row))
+
+    def within(
+        self, i: int
+    ) -> tuple[Int[np.ndarray, " some"], Float32[np.ndarray, " some"] | None]:
+        """Rows whose colours are within the reach of object i, and χ²; None if all are."""
         centre, sd = self._centre[i], self._sd[i]
         bands = np.flatnonzero(np.isfinite(centre))
         if not len(bands):
-            return self._lit
+            return self._lit, None
         first = int(bands[np.argmin(sd[bands])])
         order, values = self._by(first)
-        half = _FAR * np.hypot(sd[first], self._common[i])
+        half = REACH * np.hypot(sd[first], self._common[i])
         low, high = np.searchsorted(values, [centre[first] - half, centre[first] + half])
         row = order[low:high]
         own = values[low:high]
@@ -246,7 +274,7 @@ class _Search:
         weights, linear, square = weight, weight * deviation, weight * deviation**2
         for band in bands[bands != first]:
             deviation = self._mags[row, band] - np.float32(centre[band])
-            kept = np.abs(deviation - (own - np.float32(centre[first]))) <= _FAR * np.hypot(
+            kept = np.abs(deviation - (own - np.float32(centre[first]))) <= REACH * np.hypot(
                 sd[band], sd[first]
             )
             row, own, deviation = row[kept], own[kept], deviation[kept]
@@ -254,11 +282,8 @@ class _Search:
             weights = weights + weight
             linear = linear[kept] + weight * deviation
             square = square[kept] + weight * deviation**2
-        if not len(row):
-            return row
         prior = self._common[i] ** -2 if self._common[i] > 0 else np.inf
-        chi2 = square - linear**2 / np.float32(weights + prior)
-        return np.sort(row[chi2 <= chi2.min() + 2 * _SLACK * _NEGLIGIBLE])
+        return row, square - linear**2 / np.float32(weights + prior)
 
     def _by(self, band: int) -> tuple[np.ndarray, np.ndarray]:
         if band not in self._sorted:
@@ -266,3 +291,36 @@ class _Search:
             order = np.argsort(values, kind="stable")
             self._sorted[band] = self._lit[order], values[order]
         return self._sorted[band]
+
+
+class _InTwo:
+    """Rows in the core of a wide reach, and a sample of those beyond it."""
+
+    def __init__(self, mags: Float32[np.ndarray, "row band"], reach: Reach, scale: float) -> None:
+        order = np.random.default_rng(len(mags)).permutation(len(mags))
+        # Objects take turns with them, so that their errors are not one error.
+        parts = np.array_split(order, max(1, min(_SAMPLES, len(mags) // _BEYOND)))
+        samples = [np.sort(part[:_BEYOND]) for part in parts]
+        self._log_share = [np.log(max(len(some), 1) / max(len(mags), 1)) for some in samples]
+        self._core = (reach.core / REACH) ** 2
+        self._inner = _Search(mags, reach, scale * reach.core / REACH)
+        self._outer = [_Search(mags, reach, scale, some) for some in samples]
+
+    def near(self, i: int) -> tuple[Int[np.ndarray, " some"], Float[np.ndarray, " some"]]:
+        """Rows that may be object i, in order, and ln of the share of all such that each is."""
+        inside, chi2 = self._inner.within(i)
+        if chi2 is not None:
+            inside = inside[chi2 <= REACH**2]
+        n = len(inside)
+        if n > _IN_CORE:
+            inside = inside[np.random.default_rng((i, n)).permutation(n)[:_IN_CORE]]
+        turn = i % len(self._outer)
+        beyond, chi2 = self._outer[turn].within(i)
+        outside = np.zeros(0, int)
+        if chi2 is not None:
+            outside = beyond[(chi2 <= REACH**2) & (chi2 > REACH**2 * self._core)]
+        row = np.concatenate([inside, outside])
+        share = np.full(len(row), self._log_share[turn])
+        share[: len(inside)] = np.log(len(inside) / n) if n else 0.0
+        order = np.argsort(row, kind="stable")
+        return row[order], share[order]

@@ -1,6 +1,7 @@
 """What is measured of a cluster, given its true magnitudes and that it is catalogued."""
 
 from ._base import OBSERVATIONS as OBSERVATIONS
+from ._base import REACH as REACH
 from ._base import AbstractObservation as AbstractObservation
 from ._base import Reach as Reach
 from .cuts import MeasuredCuts as MeasuredCuts

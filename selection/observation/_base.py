@@ -22,6 +22,8 @@ from starcensus.registry import Registry
 from ..catalogue.photometry import Photometry
 from ..operators.facts import SurveyFacts
 
+# Standard deviations of a reach beyond which nothing is.
+REACH = 5.0
 OBSERVATIONS = Registry[type]("observation model")
 
 
@@ -34,11 +36,14 @@ class Reach:
     - `centre`: `(n, band)`, magnitudes; NaN in a band that does not restrict the truth.
     - `sd`: `(n, band)`, of each band's own deviation, mag; infinite where `centre` is NaN.
     - `common`: `(n,)`, sd of the deviation that all bands share, mag.
+    - `core`: standard deviations inside of which nearly all truths lie, where few lie far out, as
+      blends do: of simulated clusters beyond it a sample is looked at.
     """
 
     centre: Float[np.ndarray, "n band"]
     sd: Float[np.ndarray, "n band"]
     common: Float[np.ndarray, " n"]
+    core: float = REACH
 
 
 class AbstractObservation(abc.ABC):

@@ -5,10 +5,10 @@ import dataclasses
 import numpy as np
 from jaxtyping import Bool, Float
 
-from ._base import Reach
+from ._base import REACH, Reach
 
-# Standard deviations inside which the truth of all but this share of the training rows lies.
-_INSIDE, _OUTSIDE = 5.0, 2e-4
+# The truth of all but these shares of the training rows lies within the reach, and its core.
+_OUTSIDE, _OUTSIDE_CORE = 2e-4, 0.02
 _BINS, _LEAST_ROWS = 12, 40
 _LEAST_SD = 0.01
 
@@ -21,7 +21,8 @@ class ReachTable:
 
     - `ci`: `(node,)`, mag; `shift`, `common`: `(node,)`, median and sd of the common shift.
     - `mags`: `(band, bin)`, recorded magnitudes; `own`, `sd`: `(band, bin)`, median and sd of what
-      a band has besides.
+      a band has besides, half of the central 68%, widened alike until the reach holds the tails.
+    - `core`: of `Reach`.
     """
 
     ci: Float[np.ndarray, " node"]
@@ -30,6 +31,7 @@ class ReachTable:
     mags: Float[np.ndarray, "band bin"]
     own: Float[np.ndarray, "band bin"]
     sd: Float[np.ndarray, "band bin"]
+    core: float = REACH
 
     def of(self, mags: Float[np.ndarray, "n band"], ci: Float[np.ndarray, " n"] | None) -> Reach:
         """The reach of recorded magnitudes, NaN where there are none."""
@@ -41,7 +43,7 @@ class ReachTable:
             at = mags[there, b]
             centre[there, b] = at - shift[there] - np.interp(at, self.mags[b], self.own[b])
             sd[there, b] = np.interp(at, self.mags[b], self.sd[b])
-        return Reach(centre, sd, np.interp(c, self.ci, self.common))
+        return Reach(centre, sd, np.interp(c, self.ci, self.common), self.core)
 
     @classmethod
     def measure(
@@ -63,15 +65,16 @@ class ReachTable:
         # As many bins for each band as for the one that has most, the last repeated.
         most = max(len(at) for at, _, _ in each)
         padded = [[np.pad(v, (0, most - len(v)), mode="edge") for v in of] for of in each]
-        table = cls(
-            nodes,
-            shift,
-            common,
-            *(np.stack([padded[b][i] for b in range(n_bands)]) for i in (0, 1, 2)),
-        )
+        at, own, sd = (np.stack([padded[b][i] for b in range(n_bands)]) for i in (0, 1, 2))
+        table = cls(nodes, shift, common, at, own, sd)
         far = distance(table.of(mags, ci), true)
-        wide = max(1.0, 1.1 * float(np.quantile(far, 1 - _OUTSIDE)) / _INSIDE)
-        return dataclasses.replace(table, common=table.common * wide, sd=table.sd * wide)
+        most, core = (
+            1.1 * float(np.quantile(far, 1 - share)) for share in (_OUTSIDE, _OUTSIDE_CORE)
+        )
+        wide = max(1.0, most / REACH)
+        return dataclasses.replace(
+            table, common=table.common * wide, sd=table.sd * wide, core=min(core / wide, REACH)
+        )
 
 
 def distance(reach: Reach, true: Float[np.ndarray, "n band"]) -> Float[np.ndarray, " n"]:
@@ -92,12 +95,14 @@ def distance(reach: Reach, true: Float[np.ndarray, "n band"]) -> Float[np.ndarra
 
 
 def _binned(at: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Middles of bins of equal numbers, with median and sd of the values in each."""
+    """Middles of bins of equal numbers, with median and half of the central 68% of each."""
     n = int(np.clip(len(at) // _LEAST_ROWS, 1, _BINS))
     parts = np.array_split(np.argsort(at, kind="stable"), n)
     middle = np.array([np.median(at[rows]) for rows in parts])
     median = np.array([np.median(values[rows]) for rows in parts])
-    sd = np.array([max(float(np.std(values[rows])), _LEAST_SD) for rows in parts])
+    # Of the bulk: a few blends would make the standard deviation theirs.
+    half = [float(np.subtract(*np.quantile(values[rows], (0.84, 0.16)))) / 2 for rows in parts]
+    sd = np.maximum(half, _LEAST_SD)
     middle, first = np.unique(middle, return_index=True)
     return middle, median[first], sd[first]
 

@@ -1,0 +1,99 @@
+"""Few truths far out: simulated clusters there are a sample, and no sum is biased."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from starcensus.inference.objects import find_pairs, kernel
+from starcensus.selection.catalogue.photometry import Photometry
+from starcensus.selection.observation import AbstractObservation, Reach
+from starcensus.simulate import Pool
+from starcensus.theta import Box
+
+BANDS = ("B", "V")
+N_ROWS, N_OBJECTS = 30_000, 160
+# Of 2,000 rows each.
+N_SAMPLES = 15
+SD, WIDE, BLENDS = 0.15, 1.5, 0.05
+
+
+class WithBlends(AbstractObservation):
+    """A Gaussian error in each band, and now and then one that is ten times as large."""
+
+    bands, distance_modulus, learned_for = BANDS, 0.0, None
+    words = "a toy"  # pyright: ignore
+
+    def __init__(self, core: float) -> None:
+        self.core = core
+
+    def check(self, data):
+        pass
+
+    def p_sel(self, mags):
+        return np.ones(len(mags))
+
+    def draw(self, mags, rng):
+        raise NotImplementedError
+
+    def log_prob(self, data, rows, mags):
+        away = data.mags[rows] - mags
+        each = [stats.norm.logpdf(away, scale=s).sum(axis=1) for s in (SD, WIDE)]
+        return np.logaddexp(np.log(1 - BLENDS) + each[0], np.log(BLENDS) + each[1])
+
+    def reach(self, data):
+        return Reach(data.mags, np.full(data.mags.shape, WIDE), np.zeros(len(data)), self.core)
+
+
+@pytest.fixture(scope="module")
+def pool() -> Pool:
+    rng = np.random.default_rng(4)
+    mags = rng.uniform(-10.0, 0.0, (N_ROWS, 2)).astype(np.float32)
+    theta, one = np.tile([4.0, 7.0, 0.5], (N_ROWS, 1)), np.zeros(N_ROWS)
+    box = Box((3.0, 5.0), (6.0, 8.0), (0.0, 1.0))
+    return Pool(BANDS, theta, mags, one, np.arange(N_ROWS), box)
+
+
+@pytest.fixture(scope="module")
+def data() -> Photometry:
+    mags = np.random.default_rng(5).uniform(-7.0, -3.0, (N_OBJECTS, 2))
+    states = np.zeros(mags.shape, np.uint8)
+    errors = np.full(mags.shape, SD)
+    return Photometry.from_mags("toy", np.arange(N_OBJECTS), BANDS, mags, errors, states)
+
+
+def sums(model: WithBlends, data: Photometry, pool: Pool) -> np.ndarray:
+    pairs = find_pairs(data, model, pool)
+    return np.bincount(pairs.owner, np.exp(pairs.log_kernel), len(data))
+
+
+def mean_and_error(ratio: np.ndarray) -> tuple[float, float]:
+    """Objects that share a sample share its error."""
+    shared = np.array([ratio[k::N_SAMPLES].mean() for k in range(N_SAMPLES)])
+    return float(shared.mean()), float(shared.std() / N_SAMPLES**0.5)
+
+
+def test_sums_keep_their_expectation(data, pool, monkeypatch):
+    """Against all rows. Without the weights of the sample the far part, a twentieth, is lost."""
+    every = np.repeat(np.arange(N_OBJECTS), N_ROWS)
+    mags = np.tile(pool.abs_mags.astype(float), (N_OBJECTS, 1))
+    true = np.exp(WithBlends(5.0).log_prob(data, every, mags)).reshape(N_OBJECTS, -1).sum(axis=1)
+    ratio = sums(WithBlends(4 * SD / WIDE), data, pool) / true
+    mean, error = mean_and_error(ratio)
+    assert 1e-5 < error < 0.001
+    assert mean == pytest.approx(1.0, abs=4 * error)
+    monkeypatch.setattr(kernel._InTwo, "near", _without_weights(kernel._InTwo.near))
+    lost = sums(WithBlends(4 * SD / WIDE), data, pool) / true
+    assert mean_and_error(lost)[0] < 1 - 8 * error
+
+
+def test_a_crowded_core_is_thinned(data, pool, monkeypatch):
+    monkeypatch.setattr(kernel, "_IN_CORE", 60)
+    whole = sums(WithBlends(5.0), data, pool)
+    ratio = sums(WithBlends(4 * SD / WIDE), data, pool) / whole
+    error = ratio.std() / N_OBJECTS**0.5
+    assert 0.003 < error < 0.05
+    assert ratio.mean() == pytest.approx(1.0, abs=4 * error)
+
+
+def _without_weights(near):
+    return lambda self, i: (near(self, i)[0], np.zeros(len(near(self, i)[0])))
