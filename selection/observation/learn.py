@@ -26,6 +26,8 @@ from .settings import ObservationSettings
 
 # Fewer catalogued injections teach no density.
 _LEAST_ROWS = 200
+# Of standardised inputs in a direction; what varies less is not made larger.
+_LEAST_VARIANCE = 0.03
 
 Progress = Callable[[int, float, float], None]
 Networks = tuple[tuple[Weights, tuple[Array, Array]], ...]
@@ -260,6 +262,11 @@ def _train(
         (jnp.float32(part[rest].mean(0)), jnp.float32(np.maximum(part[rest].std(0), 1e-6)))
         for part in both
     ]
+    turns = [
+        _decorrelating((part[rest] - np.asarray(mean)) / np.asarray(scale))
+        for part, (mean, scale) in zip(both, standard, strict=True)
+    ]
+    fixed = tuple(zip(standard, turns, strict=True))
     starts = _starts(shape, data, rest)
     sizes = [
         (part.shape[1], *settings.widths, len(s)) for part, s in zip(both, starts, strict=True)
@@ -278,10 +285,10 @@ def _train(
     best: tuple[float, float, Any] | None = None
     for epoch in range(settings.epochs):
         parameters, state, loss = _epoch(
-            shape, rates, batch, parameters, state, tuple(standard), train,
+            shape, rates, batch, parameters, state, fixed, train,
             jax.random.fold_in(key, 1000 + epoch),
         )  # fmt: skip
-        losses = float(loss), float(_mean_loss(shape, parameters, tuple(standard), test))
+        losses = float(loss), float(_mean_loss(shape, parameters, fixed, test))
         progress(epoch, *losses)
         if np.isfinite(losses[1]) and (best is None or losses[1] < best[1]):
             # The buffers of the parameters are given away to the next epoch.
@@ -293,12 +300,12 @@ def _train(
         )
     layers = tuple(
         Layers(
-            tuple(np.asarray(w, float) for w in p.matrices),
+            tuple(np.asarray(w, float) for w in _turned(p, turn).matrices),
             tuple(np.asarray(b, float) for b in p.vectors),
             np.asarray(mean, float),
             np.asarray(scale, float),
         )
-        for p, (mean, scale) in zip(best[2], standard, strict=True)
+        for p, ((mean, scale), turn) in zip(best[2], fixed, strict=True)
     )
     return layers, best[:2]
 
@@ -359,9 +366,27 @@ def _optimiser(max_rate: float, weight_decay: float, steps: int) -> Any:
     )
 
 
-def _loss(shape: Shape, parameters: Any, standard: Any, columns: Any) -> Float[Array, ""]:
+def _decorrelating(z: Float[np.ndarray, "n k"]) -> Float[Array, "k k"]:
+    """A matrix that gives inputs of mean 0 one size in all directions.
+
+    The magnitudes of a cluster are nearly one number; what a survey does to its colours must not
+    hang on what is small beside that.
+    """
+    values, vectors = np.linalg.eigh(z.T @ z / len(z))
+    return jnp.float32((vectors / np.sqrt(np.maximum(values, _LEAST_VARIANCE))).T)
+
+
+def _turned(parameters: Weights, turn: Float[Array, "k k"]) -> Weights:
+    """The same network for inputs that are not turned."""
+    first, *others = parameters.matrices
+    return Weights((first @ turn, *others), parameters.vectors)
+
+
+def _loss(shape: Shape, parameters: Any, fixed: Any, columns: Any) -> Float[Array, ""]:
     x, data, weight = columns
-    networks = tuple(zip(parameters, standard, strict=True))
+    networks = tuple(
+        (_turned(p, turn), standard) for p, (standard, turn) in zip(parameters, fixed, strict=True)
+    )
     return -(weight * log_density(shape, networks, x, data)).sum() / weight.sum()
 
 
@@ -375,7 +400,7 @@ def _epoch(
     batch: int,
     parameters: Any,
     state: Any,
-    standard: Any,
+    fixed: Any,
     columns: Any,
     key: Array,
 ) -> tuple[Any, Any, Float[Array, ""]]:
@@ -389,7 +414,7 @@ def _epoch(
     def step(carry: Any, rows: Array) -> Any:
         parameters, state = carry
         some = jax.tree.map(lambda part: part[..., rows], columns)
-        loss, gradient = jax.value_and_grad(lambda p: _loss(shape, p, standard, some))(parameters)
+        loss, gradient = jax.value_and_grad(lambda p: _loss(shape, p, fixed, some))(parameters)
         # Optax counts steps in integers and multiplies them with floats.
         with jax.numpy_dtype_promotion("standard"):
             updates, state = optimiser.update(gradient, state, parameters)

@@ -49,9 +49,9 @@ class ObservationSettings:
     max_error: float = 0.3
     min_pattern: int = 20
     widths: tuple[int, ...] = (64, 64)
-    epochs: int = 150
+    epochs: int = 300
     batch_size: int = 512
-    max_rate: float = 3e-3
+    max_rate: float = 2e-3
     weight_decay: float = 1e-4
     validation: float = 0.1
     seed: int = 0

@@ -31,6 +31,7 @@ SETTINGS = ObservationSettings(
     n_ci=1,
     widths=(24, 24),
     epochs=25,
+    max_rate=3e-3,
     batch_size=256,
     selection=TrainSettings(widths=(16,), n_members=1, epochs=20, batch_size=512),
 )
