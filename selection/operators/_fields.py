@@ -9,7 +9,9 @@ value is written and what is accepted when it is read. Arrays go under the path 
 |---|---|
 | array (`Float[np.ndarray, "n"]`, also in a union) | `"array"`; read: a list of numbers too |
 | `float`, `int`, `bool`, `str`, `Literal[…]`, `X \\| None` | the value |
+| an infinite `float` | `"inf"`, `"-inf"` |
 | `tuple[X, Y]`, `tuple[X, ...]` | a list |
+| `Mapping[str, X]` | its entries |
 | a registered class, or a base of such | `{"kind": NAME, "fields": {…}}` |
 | another dataclass, as `Box` | its fields |
 """
@@ -94,8 +96,13 @@ def _encode(value: Any, expected: Any, where: str, arrays: Arrays, kinds: Regist
             _encode(v, t, _join(where, str(i)), arrays, kinds)
             for i, (v, t) in enumerate(zip(value, types_, strict=True))
         ]
+    if origin is Mapping:
+        of = typing.get_args(expected)[1]
+        return {k: _encode(v, of, _join(where, k), arrays, kinds) for k, v in value.items()}
     if origin is Literal:
         return value
+    if expected is float and np.isinf(value):
+        return repr(float(value))
     if expected in (float, int, bool, str):
         return expected(value)
     if _has_kind(expected, kinds):
@@ -162,6 +169,11 @@ def _decode(stored: Any, expected: Any, where: str, arrays: Arrays, kinds: Regis
             _decode(v, t, _join(where, str(i)), arrays, kinds)
             for i, (v, t) in enumerate(zip(stored, types_, strict=True))
         )
+    if origin is Mapping:
+        if not isinstance(stored, Mapping):
+            raise ValueError(f"{where} is {_short(stored)}; expected values by name")
+        of = typing.get_args(expected)[1]
+        return {k: _decode(v, of, _join(where, k), arrays, kinds) for k, v in stored.items()}
     if origin is Literal:
         allowed = typing.get_args(expected)
         if not any(stored == a and type(stored) is type(a) for a in allowed):
@@ -169,6 +181,8 @@ def _decode(stored: Any, expected: Any, where: str, arrays: Arrays, kinds: Regis
                 f"{where} is {_short(stored)}; expected {' or '.join(map(repr, allowed))}"
             )
         return stored
+    if expected is float and stored in ("inf", "-inf"):
+        return float(stored)
     if expected in (float, int, bool, str):
         accepted = int | float if expected is float else expected
         if not isinstance(stored, accepted) or isinstance(stored, bool) != (expected is bool):

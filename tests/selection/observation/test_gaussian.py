@@ -12,7 +12,9 @@ from starcensus.selection.observation import (
     MeasuredCuts,
     NoiseCurves,
     legus_cuts,
+    load_observation,
     probability_of,
+    save_observation,
 )
 
 BANDS = ("WFC3_UVIS_F336W", "ACS_F435W", "ACS_F555W")
@@ -233,3 +235,19 @@ def test_not_detected_needs_a_limit():
     lost = data([np.nan, 23.0, 23.0], [BandState.NOT_DETECTED, 0, 0])
     with pytest.raises(ValueError, match="the survey records every flux"):
         survey().check(lost)
+
+
+def test_a_survey_with_cuts_and_coverage_is_stored(tmp_path):
+    cuts = MeasuredCuts(3.6, 2, (), (), {BANDS[2]: -6.0}, 0.0)
+    stated = survey(common=0.1, cuts=cuts, coverage=((0.7, BANDS), (0.3, BANDS[1:])))
+    save_observation(stated, tmp_path / "survey.h5")
+    read = load_observation(tmp_path / "survey.h5")
+    assert isinstance(read, GaussianObservation)
+    assert read.cuts == cuts and read.cuts.recorded_snr == cuts.recorded_snr
+    assert read.coverage == stated.coverage and read.words == stated.words
+    one, mags = data([23.0, 23.1, 22.9]), [22.9, 23.0, 22.8]
+    assert read.p_sel(np.array([mags])) == stated.p_sel(np.array([mags]))
+    assert likelihood(read, one, mags) == likelihood(stated, one, mags)
+    save_observation(survey(), tmp_path / "uncut.h5")
+    uncut = load_observation(tmp_path / "uncut.h5")
+    assert isinstance(uncut, GaussianObservation) and uncut.cuts.min_snr == -np.inf
