@@ -66,13 +66,14 @@ def learned(training: pathlib.Path, out: pathlib.Path) -> LearnedObservation:
 def chosen(
     table: InjectionTable, model: LearnedObservation, n: int, brightest: float, faintest: float
 ) -> tuple[Photometry, np.ndarray]:
-    """The first n clusters with a measured V between two limits, and their truth `(n, 3)`."""
+    """Any n clusters with a measured V between two limits, and their truth `(n, 3)`."""
     model.marks.refuse({"the test": table}, "the observation model")
     seen = recorded_photometry(table, model.max_error)
     rows = np.flatnonzero(table.catalogued)
     v = seen.mags[:, seen.bands.index(find_band(seen.bands, "V"))]
     kept = model.passing(seen)[0] & (v > brightest) & (v < faintest)
-    kept = np.flatnonzero(kept)[:n]
+    # Tables are in the order of brightness.
+    kept = np.random.default_rng(0).permutation(np.flatnonzero(kept))[:n]
     some = table.take(rows[kept])
     return seen.take(kept), np.column_stack([getattr(some, name) for name in NAMES])
 
