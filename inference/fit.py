@@ -50,7 +50,7 @@ class FitSettings:
     **Arguments:**
 
     - `errors`: how the limits of a `Catalogue` become errors; other objects bring their own.
-    - `sampler`: chains and steps of NUTS.
+    - `sampler`: how draws are made.
     - `nodes`: from how many objects on the samples of all are deposited on nodes.
     - `quadrature`: panels and orders of the integral of p_sel.
     - `bins`: bins of the predicted counts.

@@ -105,6 +105,16 @@ class Draws(NamedTuple):
         return float(np.asarray(self.accept).sum()) if of_weights.all() else np.inf
 
 
+class _Weighted(NamedTuple):
+    """Points of importance sampling: parameters, −ln of the posterior, ln of the weights, and
+    whether the posterior's mode was found."""
+
+    values: dict[str, Array]
+    potential: Float[Array, " point"]
+    log_weight: Float[Array, " point"]
+    mode_converged: Bool[Array, ""]
+
+
 class Sampler:
     """NUTS (Hoffman & Gelman 2014), or importance sampling, for one model.
 
@@ -149,18 +159,15 @@ class Sampler:
         where importance sampling is no way to draw.
         """
         self.check(self.model, grid, self.settings)
-        static = Static(self, self._identity)
         with double_precision():
-            if self.settings.method == "importance":
-                made = jax.tree.map(np.asarray, _weighted(static, objects, grid.p_sel, key))
-                return self._draws(*made)
-            return jax.tree.map(np.asarray, _compiled(static, objects, grid.p_sel, key))
+            made = _compiled(Static(self, self._identity), objects, grid.p_sel, key)
+        made = jax.tree.map(np.asarray, made)
+        return made if isinstance(made, Draws) else self._draws(made)
 
     def compile(self, objects: Samples, grid: SelectionGrid, key: PRNGKeyArray) -> None:
         """Make ready for `run` with arrays of these shapes, which else compiles first."""
-        program = _weighted if self.settings.method == "importance" else _compiled
         with double_precision():
-            program.lower(Static(self, self._identity), objects, grid.p_sel, key).compile()
+            _compiled.lower(Static(self, self._identity), objects, grid.p_sel, key).compile()
 
     def check(self, model: PopulationModel, grid: SelectionGrid, settings: SamplerSettings) -> None:
         """Raises `ValueError` unless this sampler is for such a model, grid and settings."""
@@ -189,12 +196,23 @@ class Sampler:
             )
         return self._chains(objects, grid, jax.random.split(key, self.settings.n_chains))
 
+    def _whole(
+        self, objects: Samples, p_sel: Float[Array, "m t a"], key: PRNGKeyArray
+    ) -> "Draws | _Weighted":
+        """By the method of the settings. Nodes stay constants of the compiled program; only their
+        p_sel is an argument."""
+        if self.settings.method == "importance":
+            return self._proposals(objects, self._with(p_sel), key)
+        return self._on_devices(objects, p_sel, key)
+
+    def _with(self, p_sel: Float[Array, "m t a"]) -> SelectionGrid:
+        return eqx.tree_at(lambda g: g.p_sel, self._grid, p_sel)
+
     def _on_devices(
         self, objects: Samples, p_sel: Float[Array, "m t a"], key: PRNGKeyArray
     ) -> Draws:
-        # Nodes stay constants of the compiled program; only their p_sel is an argument.
         def chains(objects: Samples, p_sel: Array, keys: Array) -> Draws:
-            return self._chains(objects, eqx.tree_at(lambda g: g.p_sel, self._grid, p_sel), keys)
+            return self._chains(objects, self._with(p_sel), keys)
 
         n_chains, devices = self.settings.n_chains, jax.local_devices()
         if _in_step_on_cpu(objects):
@@ -214,54 +232,47 @@ class Sampler:
         )
         return shared(objects, p_sel, keys)
 
-    def _proposals(
-        self, objects: Samples, p_sel: Float[Array, "m t a"], key: PRNGKeyArray
-    ) -> tuple[dict[str, Array], Array, Array, Array]:
-        """Weighted points: parameters, potential, ln of the weights, and whether the mode was
-        found."""
+    def _potential(
+        self, objects: Samples, grid: SelectionGrid, unravel: Callable
+    ) -> Callable[[Float[Array, " d"]], Float[Array, ""]]:
+        """−ln of the posterior in unconstrained coordinates."""
+        model = self.model.numpyro_model()
+
+        def potential(x: Float[Array, " d"]) -> Float[Array, ""]:
+            return jnp.asarray(potential_energy(model, (objects, grid), {}, unravel(x)))
+
+        return potential
+
+    def _proposals(self, objects: Samples, grid: SelectionGrid, key: PRNGKeyArray) -> "_Weighted":
         cfg = self.settings
-        grid = eqx.tree_at(lambda g: g.p_sel, self._grid, p_sel)
         start, unravel = ravel_pytree(self._start)
         with numpyro_rules():
-            model = self.model.numpyro_model()
-
-            def potential(x: Float[Array, " d"]) -> Float[Array, ""]:
-                return jnp.asarray(potential_energy(model, (objects, grid), {}, unravel(x)))
-
+            potential = self._potential(objects, grid, unravel)
             around = laplace(potential, start)
             n = POINTS_PER_DRAW * cfg.n_chains * cfg.n_samples
             w, u, log_weight = propose(potential, around, key, n)
             places = around.mode[None] + w @ around.scale.T
             values = jax.vmap(lambda x: self._constrain(unravel(x)))(places)
-        return values, u, log_weight, around.converged
+        return _Weighted(values, u, log_weight, around.converged)
 
-    def _draws(
-        self,
-        values: dict[str, np.ndarray],
-        potential: np.ndarray,
-        log_weight: np.ndarray,
-        mode_converged: np.ndarray,
-    ) -> Draws:
+    def _draws(self, points: "_Weighted") -> Draws:
         """Points of which all count alike, in chains."""
         cfg = self.settings
         shape = cfg.n_chains, cfg.n_samples
         rng = np.random.default_rng(cfg.seed)
+        log_weight = np.asarray(points.log_weight)
         picked, effective = resampled(log_weight, cfg.n_chains * cfg.n_samples, rng)
-        u = potential[picked].reshape(shape)
-        kept = {k: v[picked].reshape(*shape, *v.shape[1:]) for k, v in values.items()}
-        share = np.full(shape, effective / len(picked))
-        none = np.zeros(shape, int)
-        return Draws(kept, u, u, none, share, none > 0, mode_converged)  # pyright: ignore
+        u = points.potential[picked].reshape(shape)
+        kept = {k: v[picked].reshape(*shape, *v.shape[1:]) for k, v in points.values.items()}
+        share, none = np.full(shape, effective / len(picked)), np.zeros(shape, int)
+        converged = points.mode_converged
+        return Draws(kept, u, u, none, share, none > 0, converged)  # pyright: ignore
 
     def _chains(self, objects: Samples, grid: SelectionGrid, keys: Key[Array, " chain"]) -> Draws:
         cfg = self.settings
         start, unravel = ravel_pytree(self._start)
         with numpyro_rules():
-            model = self.model.numpyro_model()
-
-            def potential(x: Float[Array, " d"]) -> Float[Array, ""]:
-                return jnp.asarray(potential_energy(model, (objects, grid), {}, unravel(x)))
-
+            potential = self._potential(objects, grid, unravel)
             both = jax.vmap(jax.random.split)(keys)
             starts = jax.vmap(lambda k: jax.random.normal(k, start.shape, start.dtype))(both[:, 0])
             around = laplace(potential, start, starts=starts)
@@ -319,20 +330,9 @@ def _compiled(
     objects: Samples,
     p_sel: Float[Array, "m t a"],
     key: PRNGKeyArray,
-) -> Draws:
+) -> "Draws | _Weighted":
     """One program for all samplers of equal models, grids and settings, and equal shapes."""
-    return sampler.value._on_devices(objects, p_sel, key)
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _weighted(
-    sampler: Static[Sampler],
-    objects: Samples,
-    p_sel: Float[Array, "m t a"],
-    key: PRNGKeyArray,
-) -> tuple[dict[str, Array], Array, Array, Array]:
-    """As `_compiled`, of weighted points."""
-    return sampler.value._proposals(objects, p_sel, key)
+    return sampler.value._whole(objects, p_sel, key)
 
 
 def _identity(model: PopulationModel, grid: SelectionGrid, settings: SamplerSettings) -> str:

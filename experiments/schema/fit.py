@@ -78,7 +78,7 @@ class FitFile(BandsFile):
     - `selections`: operators, by name. `populations`: families, by name.
     - `fits`: which operator goes with which family.
     - `errors`: how the catalogue's limits become errors.
-    - `sampler`: of NUTS. `quadrature`: of the integral over the population.
+    - `sampler`: how draws are made. `quadrature`: of the integral over the population.
     - `nodes`: from how many clusters on their samples are deposited on nodes.
     - `bins`: of the checks. `thresholds`: what a fit must reach.
     - `references`: published values for the report, each with a `name`.

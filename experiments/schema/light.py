@@ -43,7 +43,7 @@ class LightFile(BandsFile):
     - `light`: how they become a likelihood.
     - `populations`: families, by name.
     - `fits`: which families are fitted.
-    - `sampler`: of NUTS. `bins`: of the checks. `thresholds`: what a fit must reach.
+    - `sampler`: how draws are made. `bins`: of the checks. `thresholds`: what a fit must reach.
     - `references`: published values for the report, each with a `name`.
     - `notes`: sentences for the report.
     """

@@ -255,3 +255,8 @@ def test_settings_that_cannot_be_met():
         CalibrationSettings(n_catalogues=0)
     with pytest.raises(ValueError, match="without out"):
         calibrate(small_model(), limit(), SIGMA, limit(), tiny(), work=Work(workers=2))
+
+
+def test_draws_without_chains_are_refused_before_catalogues_are_drawn():
+    with pytest.raises(ValueError, match="many catalogues in one program, and expects 'nuts'"):
+        CalibrationSettings(sampler=SamplerSettings(method="importance"))
