@@ -55,7 +55,8 @@ def resampled(
     """Points of a sample in which all count alike, in random order, and the effective number of
     independent draws that they stand for.
 
-    Raises `NotGaussianError` where k̂ is above 0.5, or a weight is no number.
+    Raises `NotGaussianError` where k̂ is above 0.5, or a weight is no number. A mode that the points
+    do not reach is not seen, as by chains that start around another.
 
     ```python
     picked, effective = resampled(np.zeros(1000), 500, np.random.default_rng(0))
@@ -63,9 +64,13 @@ def resampled(
     """
     from arviz_stats.base.array import array_stats
 
-    usable = np.where(np.isnan(log_weight), -np.inf, log_weight)
+    if unknown := int(np.isnan(log_weight).sum()):
+        raise NotGaussianError(
+            f"the posterior is no number at {unknown} of {len(log_weight)} points around its mode; "
+            "use sampler.method = 'nuts', which says where it diverges"
+        )
     # ArviZ takes ln p(data), whose inverse is the weight.
-    smooth, k = array_stats.psislw(-usable)
+    smooth, k = array_stats.psislw(-log_weight)
     if not float(k) <= MAX_PARETO_K:
         raise NotGaussianError(
             f"the posterior differs too much from a Gaussian around its mode for importance "

@@ -68,9 +68,16 @@ def test_equal_weights_are_all_kept_once():
 
 def test_points_without_a_density_have_no_weight():
     log_weight = nearly_equal()
-    log_weight[:300] = np.nan
+    log_weight[:300] = -np.inf
     picked, _ = resampled(log_weight, 500, np.random.default_rng(0))
     assert picked.min() >= 300
+
+
+def test_a_density_that_is_no_number_is_refused():
+    log_weight = nearly_equal()
+    log_weight[:3] = np.nan
+    with pytest.raises(NotGaussianError, match="no number at 3 of 1000 points"):
+        resampled(log_weight, 500, np.random.default_rng(0))
 
 
 @pytest.mark.slow
