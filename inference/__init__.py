@@ -18,6 +18,8 @@ from .ensemble import MemberChange as MemberChange
 from .ensemble import ensemble_change as ensemble_change
 from .fit import FitSettings as FitSettings
 from .fit import fit as fit
+from .library_error import LibraryError as LibraryError
+from .library_error import library_error as library_error
 from .light_predictive import LightPredictions as LightPredictions
 from .light_predictive import predict_light as predict_light
 from .likelihood import effective_sample_sizes as effective_sample_sizes

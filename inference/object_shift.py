@@ -4,23 +4,25 @@ The logarithm of a mean of S samples is low by half its relative variance, and o
 object's error is small beside its term; summed over a catalogue it is a smooth function Δ(φ) beside
 ln L(φ), which moves a posterior as more clusters make it narrow. With other samples of every object
 Δ is known where the posterior is, and the shift of a parameter is, to first order, its covariance
-with Δ among the posterior's draws.
+with Δ among the posterior's draws: a sum over objects, whose samples are independent, so that its
+scatter is known too.
 """
 
 from collections.abc import Mapping
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from ..forward import Population
 from ..selection import AbstractSelection
 from .draws import flatten, thinned
-from .identity import Rules, grid_of, rules_of
-from .likelihood import Form, log_likelihood, sum_of_object_terms
+from .library_error import library_error
+from .likelihood import log_object_terms, sum_of_object_terms
 from .model import PopulationModel
-from .objects import AbstractObjects, NodeSamples, NodeSettings, Samples
+from .objects import AbstractObjects, LightObjects, NodeSamples, NodeSettings, Samples
 from .sampling import double_precision
 
 # A correlation of so many draws is known to a fifteenth.
@@ -46,38 +48,40 @@ def object_shift(
     - `values`: draws of the posterior by name.
     - `nodes`: on which the fit had the samples, if on any.
 
-    By flat name; empty for objects of which there are no other samples (`AbstractObjects.finer`),
-    infinite where a draw cannot produce some object by one of the two.
+    By flat name. Of measured light it is what another library would do (`library_error`). Of other
+    objects it is what other samples do, with its sign, or how much that scatters by chance where
+    this is more: shifts of single objects may cancel in one set of samples. Empty for objects of
+    which there are no other samples (`AbstractObjects.finer`), infinite where a draw cannot produce
+    some object by one of the two.
 
     ```python
     drawn = {name: value[None] for name, value in prior_draws(model, 50, seed=0).items()}
     object_shift(PublishedValues(catalogue), samples, operator, model, drawn)["alpha_m"]
     ```
     """
+    if isinstance(objects, LightObjects):
+        return library_error(objects, model, values).shift
     finer = objects.finer()
     if finer is None:
         return {}
     picked = thinned(values, _DRAWS)
+    moving = {k: draws for k, draws in flatten(model, picked).items() if np.ptp(draws) > 0}
+    if not moving:
+        return {}
     population = model.population.with_values(model.fixed_values())
+    scores = np.stack([(x - x.mean()) / x.std() for x in moving.values()], axis=1)
     with double_precision():
         more = nodes.laid(finer.within(population, selection), population)
-        if objects.selects:
-            # The same simulated clusters stand behind the expected number.
-            grids = [each.expected(population, selection).grid for each in (objects, finer)]
-            few, many = (
-                np.asarray(_whole(population, picked, each, rules_of(grid), grid.p_sel, model.form))
-                for each, grid in zip((samples, more), grids, strict=True)
-            )
-        else:
-            few, many = (np.asarray(_sums(population, picked, each)) for each in (samples, more))
-    moving = {k: draws for k, draws in flatten(model, picked).items() if np.ptp(draws) > 0}
-    if not (np.isfinite(many).all() and np.isfinite(few).all()):
+        few, many = (
+            np.asarray(_covariances(population, picked, scores, each))[np.asarray(each.mask)]
+            for each in (samples, more)
+        )
+    each = many - few
+    if not np.isfinite(each).all():
         return dict.fromkeys(moving, np.inf)
-    change = many - few - (many - few).mean()
-    return {
-        name: float(change @ (draws - draws.mean()) / len(draws) / draws.std())
-        for name, draws in moving.items()
-    }
+    whole, chance = each.sum(axis=0), np.sqrt((each**2).sum(axis=0))
+    shift = np.where(np.abs(whole) > chance, whole, np.copysign(chance, whole))
+    return {name: float(x) for name, x in zip(moving, shift, strict=True)}
 
 
 def node_error(
@@ -126,21 +130,28 @@ def _sums(
 
 
 @eqx.filter_jit
-def _whole(
+def _covariances(
     population: Population,
     values: Mapping[str, Float[Array, "draw ..."] | Float[np.ndarray, "draw ..."]],
+    scores: Float[Array, "draw parameter"] | Float[np.ndarray, "draw parameter"],
     samples: Samples,
-    rules: Rules,
-    p_sel: Float[Array, "m t a"] | Float[np.ndarray, "m t a"],
-    form: Form,
-) -> Float[Array, " draw"]:
-    """ln L at each draw."""
-    grid = grid_of(rules, p_sel)
+) -> Float[Array, "n parameter"]:
+    """Of each object's term with each parameter's standard scores among the draws; NaN where a
+    draw cannot produce the object."""
+    n, columns = len(scores), _at_once(samples) or 1
+    # The last draws are filled up with the first, which then count as nothing.
+    blocks = -(-n // columns)
+    at = jnp.arange(blocks * columns).reshape(blocks, columns)
+    counted = jnp.where(at[..., None] < n, jnp.asarray(scores)[at % n], 0.0)
 
-    def of(draw: dict[str, Array]) -> Float[Array, ""]:
-        return log_likelihood(population.with_values(draw), samples, grid, form)
+    def add(total: Array, block: tuple) -> tuple[Array, None]:
+        which, score = block
+        drawn = {k: jnp.asarray(v)[which] for k, v in values.items()}
+        terms = jax.vmap(lambda d: log_object_terms(population.with_values(d), samples))(drawn)
+        return total + terms.T @ score, None
 
-    return jax.lax.map(of, dict(values), batch_size=_at_once(samples))
+    start = jnp.zeros((len(samples.mask), scores.shape[1]))
+    return jax.lax.scan(add, start, (at % n, counted))[0] / n
 
 
 def _at_once(samples: Samples) -> int | None:

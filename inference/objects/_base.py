@@ -169,9 +169,10 @@ class AbstractObjects(eqx.Module):
 
     def finer(self) -> "AbstractObjects | None":
         """The same objects with other samples of each, by which the error of these shows: four
-        times as many, drawn anew; of a library, every second cluster.
+        times as many, drawn anew.
 
-        None where they are what they are: draws that were made elsewhere, exact points, grids.
+        None where they are what they are: draws that were made elsewhere, exact points, grids. The
+        error of simulated clusters is known by other means (`library_error`).
         """
         return None
 

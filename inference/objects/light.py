@@ -274,21 +274,6 @@ class LightObjects(AbstractObjects):
         settings = dataclasses.replace(self.settings, panels=panels)
         return dataclasses.replace(self, settings=settings)
 
-    def finer(self) -> "LightObjects":
-        """With every second simulated cluster at twice its weight, in the objects' sums and in the
-        expected number: what changes is the error of the library.
-
-        An object that has rows of no such cluster keeps those that it has.
-        """
-        assert self.p_rows is not None
-        pairs, even = self._pairs, self.pool.cluster % 2 == 0
-        kept = even[pairs.row]
-        alone = np.bincount(pairs.owner[kept], minlength=len(self)) == 0
-        doubled = np.where(alone[pairs.owner], 0.0, np.log(2.0))
-        kept |= alone[pairs.owner]
-        some = Pairs(pairs.owner[kept], pairs.row[kept], (pairs.log_kernel + doubled)[kept])
-        return dataclasses.replace(self, pairs=some, p_rows=np.where(even, 2 * self.p_rows, 0.0))
-
     def points(self) -> Points:
         """Means and central 68% under dN/dM ∝ M⁻², dN/dT ∝ T^(−1/2), flat in a_v."""
         rows = self.rows(self.pool.box)
