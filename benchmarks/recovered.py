@@ -134,16 +134,17 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=3000)
     parser.add_argument("--v", type=float, nargs=2, default=(20.5, 24.5), help="measured V")
     parser.add_argument("--least", type=float, default=30.0, help="effective simulated clusters")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--per-round", type=int, default=60_000)
+    parser.add_argument("--rounds", type=int, default=2, help="of exploring")
+    parser.add_argument("--clusters", type=int, default=200_000, help="of the library")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     model = learned(given.training, given.out)
     data, truth = chosen(InjectionTable.load(given.test), model, given.n, *given.v)
     say(f"{len(data)} clusters")
     engine = StarcensusEngine(model.bands)
+    first = given.clusters // 8
     settings = TargetSettings(
-        100.0, given.per_round, given.per_round, given.rounds, 12, mass_slope=-1.2, seed=7
+        given.clusters, 100.0, first, first, given.rounds, 12, mass_slope=-1.2, seed=7
     )
     drawn = draw_to_order(data, model, engine, BOX, settings, given.out / "library", Work(2), say)
     models: dict[str, tuple[AbstractObservation, float]] = {"learned": (model, given.least)}

@@ -124,7 +124,7 @@ def refuse_unlike(ids: np.ndarray, effective: np.ndarray) -> None:
         raise ConfigError(
             f"{none.size} of {len(ids)} clusters are like no simulated one: {shown}"
             f"{', …' if none.size > 5 else ''}; library.leave_out_thin = true leaves them out, and "
-            "the report counts them; or draw more where they are (library.target.max_rounds), or "
+            "the report counts them; or draw more (library.target.n_clusters), or "
             "raise observation.floor if stars and errors as assumed cannot explain them"
         )
 
@@ -239,7 +239,9 @@ def _thin(table: PoolTable, ids: np.ndarray, effective: np.ndarray, n_clusters: 
         left = "; they are left out" if table.leave_out_thin else ""
         return f"{said[0].upper()}{said[1:]}{left}."
     remedy = (
-        "raise library.target.n_round or max_rounds" if table.path is None else "draw a larger one"
+        "raise library.target.n_clusters, or max_rounds of exploring"
+        if table.path is None
+        else "draw a larger one"
     )
     raise ConfigError(
         f"{said}; draw about {max(wanted, 1):,.0f} more ({remedy}); if that does not help, the "

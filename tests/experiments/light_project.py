@@ -27,6 +27,10 @@ COLUMN_MAP = (
     + "]\n"
 )
 
+TARGET = (
+    "target = { n_clusters = 10000, n_first = 3000, n_round = 1000, max_rounds = 1, "
+    "n_extinctions = 4, effective = 20.0 }"
+)
 SHARED = f"""
 seed = 5
 
@@ -47,7 +51,7 @@ recorded_snr = 0.0
 
 [library]
 bounds = {BOUNDS}
-target = {{ n_first = 6000, n_round = 2500, max_rounds = 2, n_extinctions = 4, effective = 20.0 }}
+{TARGET}
 """
 LIGHT = f"""kind = "light"
 title = "a small catalogue"

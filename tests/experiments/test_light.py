@@ -20,7 +20,8 @@ from starcensus.selection.catalogue import BandState, photometry_of, read_catalo
 
 # One fit, as rough as may be.
 SMALL = (
-    "library.target.n_first=5000",
+    "library.target.n_clusters=6000",
+    "library.target.n_first=2000",
     "library.target.max_rounds=1",
     "light.panels=[0.5, 0.5, 0.5]",
     "sampler.n_warmup=50",
@@ -68,12 +69,12 @@ def test_the_files_of_a_run(project, finished):
     expected = {"posterior.nc", "summary.json", "provenance.json", "run.json", "selection.h5"}
     assert expected | {"report.html", "magnitudes.json", "library"} <= names
     rounds = {path.name for path in (out / "library").iterdir()}
-    assert rounds == {"library.json", "round-00.h5", "round-01.h5"}
+    assert rounds == {"library.json", "explored-00.h5", "explored-01.h5", "library.h5"}
     assert json.loads((out / "summary.json").read_text()) == finished
     facts = json.loads((out / "provenance.json").read_text())
     assert set(facts["inputs"]) == {"catalogue", "catalogue.column_map"}
     assert facts["settings"]["observation"]["cuts"]["kind"] == "measured"
-    assert finished["library.n_clusters"] == 7500 and finished["library.n_rows"] == 30_000
+    assert finished["library.n_clusters"] == 6000 and finished["library.n_rows"] == 24_000
     # Rough, but of this catalogue.
     assert finished["posterior.alpha_m.median"] == pytest.approx(-1.9, abs=0.4)
     assert all(0 <= v <= 1 for k, v in finished.items() if re.match(r"predictive\..*\.p$", k))
@@ -98,20 +99,21 @@ def test_the_report_says_what_the_data_and_the_model_are(project, finished):
 def test_what_is_finished_is_not_done_again(project, finished):
     again, stages, said = performed(project, "title=Another title")
     assert said == ["main: finished before"] and again == finished
-    assert not [stage for stage in stages if "round" in stage or "main" in stage]
+    assert not [stage for stage in stages if "exploring" in stage or "main" in stage]
     assert "Another title" in (project / "out" / "report.html").read_text()
 
 
 def test_a_library_is_continued_and_one_of_other_settings_is_not(project, objects, tmp_path):
-    rounds = sorted((project / "out" / "library").glob("round-*.h5"))
+    rounds = sorted((project / "out" / "library").glob("*.h5"))
+    assert len(rounds) == 3
     before = [path.stat().st_mtime_ns for path in rounds]
     again = job(project, "sampler.n_samples=51", "light.order=3").explained(Show()).objects
     assert [path.stat().st_mtime_ns for path in rounds] == before
     np.testing.assert_array_equal(again.pool.theta, objects.pool.theta)
     folder = _kept(tmp_path / "library", "one")
-    (folder / "round-00.h5").write_text("")
-    assert (_kept(folder, "one") / "round-00.h5").exists()
-    assert not (_kept(folder, "two") / "round-00.h5").exists()
+    (folder / "library.h5").write_text("")
+    assert (_kept(folder, "one") / "library.h5").exists()
+    assert not (_kept(folder, "two") / "library.h5").exists()
 
 
 def test_clusters_that_fail_the_cuts_are_counted_and_pass_no_more(project):

@@ -26,7 +26,7 @@ from starcensus.simulate import BoxTheta, ClusterLibrary, Design, StarcensusEngi
 
 Change = Callable[[pathlib.Path], None]
 # Nothing that these mistakes are about comes after the library.
-TINY = "target = { n_first = 200, n_round = 50, max_rounds = 0, n_extinctions = 1 }"
+TINY = "target = { n_clusters = 200, n_first = 50, max_rounds = 0, n_extinctions = 1 }"
 
 
 @pytest.fixture(scope="module")

@@ -126,7 +126,7 @@ def test_the_prior_of_a_fit_is_its_mean_population(objects):
 
 def command(folder: pathlib.Path, *more: object) -> list[object]:
     limits = ("--log-mass", "2.5,5", "--log-age", "6.5,8.5", "--a-v", "0,1")
-    target = "library.target={n_first = 4000, max_rounds = 0, n_extinctions = 3}"
+    target = "library.target={n_clusters = 4000, n_first = 1000, max_rounds = 0, n_extinctions = 3}"
     options = "--format", "table", "--column-map", folder / "map.toml", "--floor", "0.1"
     survey_cuts = (
         "observation.cuts={min_snr = 5.0, min_bands = 2, recorded_snr = 0.0, "

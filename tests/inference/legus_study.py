@@ -29,6 +29,7 @@ from starcensus.inference import (
     SamplerSettings,
     double_precision,
     fit,
+    library_error,
     log_likelihood,
 )
 from starcensus.inference.draws import thinned
@@ -65,18 +66,23 @@ def of_cuts(data: Photometry, observation: GaussianObservation, limits: list[flo
 
 
 def of_uv(data: Photometry, observation: GaussianObservation) -> Iterator[Case]:
-    """Five ways with what was badly measured in the ultraviolet."""
+    """Five ways with what was badly measured in the ultraviolet.
+
+    Whoever calls an error above 0.3 mag a lost band does so in all bands, and says from which S/N
+    on a band is recorded: the probability of a lost one is that of less.
+    """
     error = 2.5 / np.log(10) * data.flux_error / data.flux
     ultraviolet = np.array([b.endswith(("F275W", "F336W")) for b in data.bands])
-    poor = ultraviolet & ~((data.states == BandState.MEASURED) & (error > 0) & (error < POOR_MAG))
+    bad = ~((data.states == BandState.MEASURED) & (error > 0) & (error < POOR_MAG))
+    poor = ultraviolet & bad
     print(f"{int(poor.any(axis=1).sum())} clusters with a poor U or F275W", file=sys.stderr)
 
-    def states(state: BandState) -> Photometry:
+    def states(state: BandState, lost: np.ndarray) -> Photometry:
         return dataclasses.replace(
             data,
-            flux=np.where(poor, np.nan, data.flux),
-            flux_error=np.where(poor, np.nan, data.flux_error),
-            states=np.where(poor, state, data.states).astype(np.uint8),
+            flux=np.where(lost, np.nan, data.flux),
+            flux_error=np.where(lost, np.nan, data.flux_error),
+            states=np.where(lost, state, data.states).astype(np.uint8),
         )
 
     def filled(mags: np.ndarray) -> Photometry:
@@ -91,8 +97,10 @@ def of_uv(data: Photometry, observation: GaussianObservation) -> Iterator[Case]:
     good = np.where(poor, np.nan, data.mags)
     covered = dataclasses.replace(observation, coverage=_coverage(poor, data.bands))
     yield "as measured", data, observation
-    yield "upper limits", states(BandState.NOT_DETECTED), observation
-    yield "never looked at", states(BandState.NOT_OBSERVED), covered
+    cuts = dataclasses.replace(observation.cuts, recorded_snr=observation.cuts.min_snr)
+    limited = dataclasses.replace(observation, cuts=cuts)
+    yield "upper limits", states(BandState.NOT_DETECTED, bad), limited
+    yield "never looked at", states(BandState.NOT_OBSERVED, poor), covered
     yield "filled: faintest", filled(np.nanmax(good, axis=0)), observation
     yield "filled: mean", filled(np.nanmean(good, axis=0)), observation
 
@@ -110,12 +118,15 @@ def main() -> None:
     parser.add_argument("data", type=pathlib.Path)
     parser.add_argument("--out", type=pathlib.Path, required=True)
     parser.add_argument("--limits", type=float, nargs="+", default=[-6.0, -6.5, -7.0])
+    parser.add_argument("--cases", nargs="+", help="of `uv`; by default all")
+    parser.add_argument("--set", nargs="*", default=[], help="settings of the file, key=value")
     given = parser.parse_args()
-    job, explained = opened(given.what, given.data, given.out)
+    job, explained = opened(given.what, given.data, given.out, *given.set)
     data, observation = job.seen.data, job.seen.observation
     assert isinstance(observation, GaussianObservation)
     if given.what == "library":
-        of_library(job, explained, *opened(given.what, given.data, given.out / "other", "seed=1"))
+        second = opened(given.what, given.data, given.out / "other", "seed=1", *given.set)
+        of_library(job, explained, *second)
         return
     cases = (
         of_cuts(data, observation, given.limits)
@@ -123,6 +134,8 @@ def main() -> None:
         else of_uv(data, observation)
     )
     for name, data, observation in cases:
+        if given.cases and name not in given.cases:
+            continue
         started = time.perf_counter()
         data = passing(observation, data)
         objects = LightObjects(data, observation, explained.objects.pool)
@@ -150,7 +163,7 @@ def of_library(job: LightJob, explained: Explained, other: LightJob, others: Exp
     result = fitted(job, ours)
     say("one library", result)
     say("another library", fitted(other, theirs))
-    say("change of ln L", change=change_of_log_likelihood(job, result, ours, theirs))
+    say("change of ln L", **change_of_log_likelihood(job, result, ours, theirs))
     band = next(k for k, b in enumerate(ours.data.bands) if b.endswith("F555W"))
     kept = np.ones(len(ours), bool)
     kept[[np.nanargmin(ours.data.mags[:, band]), np.nanargmax(ours.data.mags[:, band])]] = False
@@ -160,7 +173,8 @@ def of_library(job: LightJob, explained: Explained, other: LightJob, others: Exp
 def change_of_log_likelihood(
     job: LightJob, result: FitResult, ours: LightObjects, theirs: LightObjects
 ) -> dict[str, float]:
-    """Of two libraries, between draws of the posterior: standard deviation and largest."""
+    """Of two libraries, between draws of the posterior: standard deviation and largest; and the
+    standard deviation that each says of itself and another."""
     model = job.file.populations["mid"].model()
     drawn = {str(k): v.values for k, v in result.tree["posterior"].data_vars.items()}
     picked = thinned(drawn, 60)
@@ -176,7 +190,13 @@ def change_of_log_likelihood(
             ]
             found.append(np.array(each))
     change = found[1] - found[0]
-    return {"sd": round(float(change.std()), 3), "largest": round(float(np.ptp(change)), 3)}
+    values = {k: v[None] for k, v in picked.items()}
+    told = [library_error(each, model, values).log_likelihood for each in (ours, theirs)]
+    return {
+        "sd": round(float(change.std()), 3),
+        "largest": round(float(np.ptp(change)), 3),
+        "told": round(float(np.hypot(*told)), 3),
+    }
 
 
 def say(name: str, result: FitResult | None = None, **more: object) -> None:

@@ -114,10 +114,10 @@ def library(n_clusters: int, workers: int = 1, folder: pathlib.Path | None = Non
             for k in ("flux", "flux_error", "states")
         },
     )
-    n = n_clusters // 2
     settings = TargetSettings(
-        1e9, n, n, max_rounds=1, n_extinctions=6, wide_share=0.5, mass_slope=-1.0, seed=1
-    )
+        n_clusters, 1e9, n_clusters // 4, max_rounds=0, n_extinctions=6, wide_share=0.5,
+        mass_slope=-1.0, seed=1,
+    )  # fmt: skip
     return draw_to_order(data, survey(), ENGINE, BOX, settings, folder, Work(workers)).pool
 
 

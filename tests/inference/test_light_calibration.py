@@ -28,7 +28,9 @@ from starcensus.simulate import Pool
 @pytest.fixture(scope="module")
 def pool() -> Pool:
     """Thin, and wide enough for what these tests ask of it."""
-    settings = TargetSettings(1e9, 2500, n_extinctions=4, max_rounds=0, mass_slope=-1.0, seed=3)
+    settings = TargetSettings(
+        2500, n_first=500, n_extinctions=4, max_rounds=0, mass_slope=-1.0, seed=3
+    )
     first = model().population
     data = light_study.recorded(first, 0)
     return draw_to_order(data, survey(), ENGINE, BOX, settings).pool
