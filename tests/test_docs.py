@@ -76,7 +76,7 @@ FACADES = (
     "starcensus.inference",
     *(
         f"starcensus.selection.{name}"
-        for name in ("catalogue", "pipeline", "injection", "learning")
+        for name in ("catalogue", "classes", "pipeline", "injection", "learning")
     ),
 )
 
