@@ -1,5 +1,9 @@
-"""Neural networks alone: they know nothing of clusters."""
+"""Neural networks and their training; whatever they learn from is made elsewhere."""
 
+from .conv import ConvNetwork as ConvNetwork
+from .conv_files import read_network as read_network
+from .conv_files import save_network as save_network
+from .conv_settings import ConvSettings as ConvSettings
 from .mlp import MLP as MLP
 from .mlp import random_mlp as random_mlp
 from .training import Trained as Trained
