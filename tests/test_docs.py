@@ -74,6 +74,7 @@ def test_completeness_from_python_alone(tmp_path: pathlib.Path, monkeypatch):
 FACADES = (
     *(f"starcensus.{name}" for name in ("simulate", "networks", "selection", "forward")),
     "starcensus.inference",
+    "starcensus.simulate.stamps",
     *(
         f"starcensus.selection.{name}"
         for name in ("catalogue", "classes", "pipeline", "injection", "learning")

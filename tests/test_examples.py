@@ -166,6 +166,7 @@ NO_EXAMPLE = {
     "what only another function returns": (
         "shards.Done",
         "simulate.DrawnClusters",
+        "simulate.stamps.Batch",
         "forward.CheckedGrid",
         "inference.EnsembleChange",
         "inference.LibraryError",

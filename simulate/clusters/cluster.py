@@ -154,8 +154,8 @@ def draw_clusters(
     )
     index, weight = population.place(log_age)
     mass = 10.0**log_mass
-    streams = _Streams()
-    sampler = _sampler(population)
+    streams = Streams()
+    sampler = sampler_of(population)
     light = np.empty((min(n, _CHUNK), population.n_flux + 3))
     # Neighbours in age share tables, which then stay in the processor's cache.
     order = np.argsort(index, kind="stable")
@@ -220,14 +220,14 @@ def draw_stars(
     keys = _checked(population, row[0], row[1], row[2], np.array([seed]), settings)
     index, weight = population.place(row[1])
     interval, w = population.interval(int(index[0])), float(weight[0])
-    sampler = _sampler(population)
-    rng = _Streams().start(int(keys[0]))
+    sampler = sampler_of(population)
+    rng = Streams().start(int(keys[0]))
     drawn = sampler.draw(interval, w, 10.0 ** float(log_mass), settings.rule, rng)
     masses, which = _all_stars(population, interval.bins, drawn, rng)
     order = np.argsort(-masses, kind="stable")
     masses, which = masses[order], which[order]
     light = population.band_flux(interval.star_light(w))
-    flux = _extinguished(light, population.grid.a_v, np.full(len(light), float(a_v)))
+    flux = extinguished(light, population.grid.a_v, np.full(len(light), float(a_v)))
     return DrawnStars(
         masses=masses,
         alive=interval.bins.alive[which] > 0,
@@ -273,7 +273,7 @@ def _repeats(
     return same
 
 
-class _Streams:
+class Streams:
     """One generator, set to the start of the stream of each key in turn (Philox, Salmon+11)."""
 
     def __init__(self) -> None:
@@ -296,7 +296,7 @@ class _Streams:
 
 
 @functools.lru_cache(maxsize=8)
-def _sampler(population: StellarPopulation) -> StarSampler:
+def sampler_of(population: StellarPopulation) -> StarSampler:
     return StarSampler(population.mass_bins)
 
 
@@ -334,7 +334,7 @@ def _checked(
     return seeds.astype(np.uint64)
 
 
-def _extinguished(
+def extinguished(
     flux: Float[np.ndarray, "n band knot"],
     knots: Float[np.ndarray, "knot"],
     a_v: Float[np.ndarray, "m"],
@@ -354,10 +354,10 @@ def _mags(
     settings: DrawSettings,
 ) -> Float[np.ndarray, "n band"]:
     grid = population.grid
-    flux = _extinguished(population.band_flux(light), grid.a_v, a_v)
+    flux = extinguished(population.band_flux(light), grid.a_v, a_v)
     if settings.nebular:
         behind = np.minimum(settings.nebular_extinction * a_v, grid.nebular_a_v[-1])
-        per_photon = _extinguished(grid.nebular_flux[None], grid.nebular_a_v, behind)
+        per_photon = extinguished(grid.nebular_flux[None], grid.nebular_a_v, behind)
         absorbed = settings.covering * light[:, -2] * (log_age <= settings.nebular_max_log_age)
         flux = flux + absorbed[:, None] * per_photon
     return _magnitudes(flux)

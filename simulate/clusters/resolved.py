@@ -21,7 +21,7 @@ from .cluster import DrawSettings, draw_clusters, draw_stars
 from .profiles import Profile
 
 # Distinguishes the stream of places from every other use of a cluster's seed.
-_PLACES = 0x706C6163
+PLACES = 0x706C6163
 # Stars whose places and fluxes are in memory at once.
 _CHUNK = 65536
 
@@ -152,7 +152,7 @@ def resolve(
         population.bands,
         profile,
         seed,
-        unresolved_flux=_nebular_flux(population, log_mass, log_age, a_v, seed, settings),
+        unresolved_flux=nebular_flux_of(population, log_mass, log_age, a_v, seed, settings),
         faint_limit_mag=faint_limit_mag,
         faint_limit_band=faint_limit_band,
     )
@@ -190,7 +190,7 @@ def place_stars(
     ```
     """
     column = _limit_column(bands, faint_limit_mag, faint_limit_band)
-    rng = np.random.default_rng(np.random.SeedSequence(_whole(seed), spawn_key=(_PLACES,)))
+    rng = np.random.default_rng(np.random.SeedSequence(_whole(seed), spawn_key=(PLACES,)))
     smooth = np.zeros(len(bands)) if unresolved_flux is None else unresolved_flux.astype(float)
     n_smooth = 0
     kept = [(np.zeros(0), np.zeros((0, len(bands))), np.zeros((0, 2)))]
@@ -228,7 +228,7 @@ def magnitude(flux: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
         return np.asarray(-2.5 * np.log10(flux))
 
 
-def _nebular_flux(
+def nebular_flux_of(
     population: StellarPopulation,
     log_mass: float,
     log_age: float,

@@ -96,7 +96,7 @@ def add_stars(
     f_row = np.fft.fftfreq(shape[0])
     f_col = np.fft.rfftfreq(shape[1])
     sharing = (np.sinc(f_row) ** 4)[:, None] * np.sinc(f_col) ** 4
-    kernel = _psf_on(psf, shape, 2)
+    kernel = psf_on(psf, shape, 2)
     image = np.asarray(fft.irfft2(spectrum * (kernel / sharing).astype(np.complex64), s=shape))
     expected += 4 * image[1 : 2 * rows + 1 : 2, 1 : 2 * cols + 1 : 2]
 
@@ -119,7 +119,7 @@ def convolve(image: Float[np.ndarray, "row col"], psf: PSF) -> Float[np.ndarray,
     pad = int(psf.radius_pix)
     shape = (fast_length(image.shape[0] + pad), fast_length(image.shape[1] + pad))
     spectrum = np.asarray(fft.rfft2(image.astype(np.float32), s=shape))
-    seen = fft.irfft2(spectrum * _psf_on(psf, shape, 1).astype(np.complex64), s=shape)
+    seen = fft.irfft2(spectrum * psf_on(psf, shape, 1).astype(np.complex64), s=shape)
     return np.asarray(seen)[: image.shape[0], : image.shape[1]]
 
 
@@ -133,7 +133,7 @@ def _spline_weights(t: np.ndarray) -> tuple[np.ndarray, ...]:
     )
 
 
-def _psf_on(psf: PSF, shape: tuple[int, ...], per_pixel: int) -> np.ndarray:
+def psf_on(psf: PSF, shape: tuple[int, ...], per_pixel: int) -> np.ndarray:
     """Transform of the PSF on a grid of `per_pixel` nodes per pixel and of any shape."""
     half = psf.image.shape[0] // 2
     steps = np.arange(-half, half + 1) / psf.oversampling * per_pixel

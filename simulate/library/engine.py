@@ -71,7 +71,7 @@ class StarcensusEngine:
         seeds: UInt64[np.ndarray, "n"],
     ) -> dict[str, np.ndarray]:
         state = None if self.grid is None else files.state(self.grid)
-        population = _population(self.grid, state, self.bands, self.imf)
+        population = population_of_grid(self.grid, state, self.bands, self.imf)
         drawn = draw_clusters(population, log_mass, log_age, a_v, seeds, self.settings)
         return {field.name: getattr(drawn, field.name) for field in dataclasses.fields(drawn)}
 
@@ -94,7 +94,7 @@ def _load(path: str, state: tuple[int, ...]) -> StellarGrid:
 
 
 @functools.lru_cache(maxsize=2)
-def _population(
+def population_of_grid(
     path: str | None, state: tuple[int, ...] | None, bands: tuple[str, ...], imf: AbstractImf
 ) -> StellarPopulation:
     return StellarPopulation(load_grid(path).select(bands), imf)

@@ -20,7 +20,7 @@ from jaxtyping import Complex, Float, Float32
 from scipy import fft, sparse, special
 
 from ..images.psf import PSF, fast_length
-from ..images.render import _psf_on
+from ..images.render import psf_on
 
 # Degree of the spline, and photo-electrons in the whole exposure above which a star takes it. A
 # star at a limit is drawn within a hundredth of the noise that it and the darkest sky have.
@@ -83,7 +83,7 @@ class StampRenderer:
     @functools.cached_property
     def _kernels(self) -> Spectrum:
         shape = (self._n_pix * _PER_PIXEL,) * 2
-        return np.stack([_psf_on(psf, shape, _PER_PIXEL) for psf in self.psfs])
+        return np.stack([psf_on(psf, shape, _PER_PIXEL) for psf in self.psfs])
 
     def reaches(self, x: Float[np.ndarray, "star"], y: Float[np.ndarray, "star"]) -> np.ndarray:
         """Which places are near enough to give the stamp light."""

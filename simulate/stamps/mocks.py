@@ -16,9 +16,9 @@ from starcensus.theta import AXES
 from ..clusters.bins import StellarPopulation
 from ..clusters.cluster import draw_clusters
 from ..clusters.profiles import EFF
-from ..clusters.resolved import _PLACES
+from ..clusters.resolved import PLACES
 from ..images.psf import PSF, SCALE_TOLERANCE, optical_psf
-from ..library.engine import _population
+from ..library.engine import population_of_grid
 from ..library.streams import key_of
 from . import drawing
 from .drawing import StampRenderer, chunks, draw_places
@@ -114,7 +114,7 @@ def draw_mocks(
     check_psfs(settings, psfs)
     renderer = StampRenderer(tuple(psfs[band] for band in settings.bands), settings.size_pix)
     state = None if settings.grid is None else files.state(settings.grid)
-    population = _population(settings.grid, state, settings.bands, settings.imf)
+    population = population_of_grid(settings.grid, state, settings.bands, settings.imf)
     streams = [_stream(seed, row) for row in range(start, stop)]
     columns = _draw_clusters(settings, population, streams)
     for row, rng in enumerate(streams):
@@ -211,7 +211,7 @@ def _draw_stamp(
     counts = kinds.counts[order]
     rate = np.repeat(rates[order], counts, axis=0)
     profile = EFF(a * settings.pc_per_arcsec, gamma)
-    places_rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(_PLACES,)))
+    places_rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(PLACES,)))
     x, y, r = np.empty((3, len(rate)))
     for part in chunks(len(rate)):
         places = profile.sample(places_rng, part.stop - part.start) / settings.pc_per_pixel

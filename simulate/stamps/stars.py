@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from ..clusters.bins import StellarPopulation
-from ..clusters.cluster import DrawSettings, _extinguished, _sampler, _Streams
-from ..clusters.resolved import _nebular_flux
+from ..clusters.cluster import DrawSettings, Streams, extinguished, sampler_of
+from ..clusters.resolved import nebular_flux_of
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -69,13 +69,13 @@ def draw_kinds(
     """
     index, weight = population.place(np.array([float(log_age)]))
     interval, w = population.interval(int(index[0])), float(weight[0])
-    rng = _Streams().start(seed)
-    drawn = _sampler(population).draw(interval, w, 10.0 ** float(log_mass), settings.rule, rng)
+    rng = Streams().start(seed)
+    drawn = sampler_of(population).draw(interval, w, 10.0 ** float(log_mass), settings.rule, rng)
     there = np.flatnonzero(drawn.counts)
     light = population.band_flux(interval.star_light(w)[there])
-    flux = _extinguished(light, population.grid.a_v, np.full(len(there), float(a_v)))
+    flux = extinguished(light, population.grid.a_v, np.full(len(there), float(a_v)))
     shines = (flux > 0).any(axis=1)
     gas = np.zeros(len(population.bands))
     if settings.nebular and log_age <= settings.nebular_max_log_age:
-        gas = _nebular_flux(population, log_mass, log_age, a_v, seed, settings)
+        gas = nebular_flux_of(population, log_mass, log_age, a_v, seed, settings)
     return StarKinds(population.bands, drawn.counts[there][shines], flux[shines], gas)
