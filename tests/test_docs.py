@@ -77,7 +77,7 @@ FACADES = (
     "starcensus.simulate.stamps",
     *(
         f"starcensus.selection.{name}"
-        for name in ("catalogue", "classes", "pipeline", "injection", "learning")
+        for name in ("catalogue", "classes", "finder", "pipeline", "injection", "learning")
     ),
 )
 

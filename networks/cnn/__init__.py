@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from starcensus.extras import need
 
 if TYPE_CHECKING:
-    from .batches import Pairs as Pairs
     from .compact import CompactNetwork as CompactNetwork
     from .decoding import decode as decode
     from .decoding import log_density as log_density
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
     from .train import train_network as train_network
 
 _HOMES = {
-    "Pairs": "batches",
     "CompactNetwork": "compact",
     "decode": "decoding",
     "log_density": "decoding",

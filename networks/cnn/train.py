@@ -63,7 +63,7 @@ def train_network(
 
     - `network`: takes images `(n, band, y, x)` and returns logits by name of head.
     - `batches`: called with the number of a step, returns batches from that step on: images and the
-      targets of `head_losses`. They must not depend on where it begins; `Pairs` is such.
+      targets of `make_targets`. They must not depend on where it begins.
     - `settings`: how.
     - `grid`: the bins of the heads.
     - `validation`: batches that are evaluated again and again; by default none.
@@ -77,17 +77,16 @@ def train_network(
 
     ```python
     conv = ConvSettings(("V",), (0.02,), stages=(((3, 4),), ((3, 8),)), box_pix=5)
-    names = ("log_age", "a_v", "log_mass", "log_r_eff_pc")
-    rng = np.random.default_rng(0)
-    pairs = Pairs(
-        rng.random((5, 1, 12, 12)),
-        rng.normal(size=(7, 1, 12, 12)),
-        {name: np.ones(5) for name in names},
-        np.ones((5, 1)),
-        np.ones((7, 1)),
-        per_kind=4,
-    )
-    train_network(CompactNetwork(conv), pairs, LoopSettings(steps=3)).train_loss["total"]
+
+    def noise(step):
+        names = ("log_age", "a_v", "log_mass", "log_r_eff_pc", "visibility")
+        while True:
+            rng, step = np.random.default_rng(step), step + 1
+            images = rng.normal(size=(8, 1, 12, 12)).astype(np.float32)
+            truths = {name: np.ones(8) for name in names}
+            yield images, make_targets(Grid(), np.arange(8) > 3, **truths)
+
+    train_network(CompactNetwork(conv), noise, LoopSettings(steps=3)).train_loss["total"]
     ```
     """
     if settings.patience is not None and not validation:

@@ -15,8 +15,11 @@ from jaxtyping import Float, Int
 
 from .labels import CLASSES, four_classes
 
-BOX_3_LOW_TEXT, BOX_3_LOW_TABLE = 0.2, 0.1
-"""Lower edge of box 3 in V − I, in section 5 and in the note of table 2."""
+BOX_3_LOW_TEXT = 0.2
+"""Lower edge of box 3 in V − I in the paper's text, mag."""
+
+BOX_3_LOW_TABLE = 0.1
+"""The same in the note of its table 2, mag."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,7 +13,6 @@ FREE = (
     "starcensus.networks.cnn",
     "starcensus.networks.cnn.targets",
     "starcensus.networks.cnn.decoding",
-    "starcensus.networks.cnn.batches",
     "starcensus.networks.cnn.schedules",
 )
 CODE = """
@@ -21,7 +20,7 @@ import importlib, sys
 sys.modules["torch"] = None  # Importing it fails, as where it is not installed.
 for name in sys.argv[1:]:
     importlib.import_module(name)
-from starcensus.networks.cnn import Grid, LoopSettings, Pairs, decode
+from starcensus.networks.cnn import Grid, LoopSettings, decode
 try:
     from starcensus.networks.cnn import ResNet
 except ImportError as error:

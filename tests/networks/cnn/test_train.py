@@ -12,9 +12,10 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from tests.networks.cnn.toys import Spots
+
 from starcensus.files import FileError
 from starcensus.networks.cnn import checkpoints
-from starcensus.networks.cnn.batches import Pairs
 from starcensus.networks.cnn.compact import CompactNetwork
 from starcensus.networks.cnn.heads import Heads
 from starcensus.networks.cnn.schedules import THESIS_A, THESIS_B, LoopSettings
@@ -54,25 +55,8 @@ class Random(torch.nn.Module):
         return self.heads(self.dropout(self.norm(self.first(images.flatten(1)))))
 
 
-def pairs(seed: int = 0, per_kind: int = 6) -> Pairs:
-    """Spots whose flux says the mass, and whose width says the size."""
-    rng = np.random.default_rng(5)
-    n = 40
-    truths = {name: rng.random(n) for name in ("log_age", "a_v", "log_mass", "log_r_eff_pc")}
-    y, x = np.indices((12, 12)) - 5.5
-    width = 0.8 + truths["log_r_eff_pc"][:, None, None]
-    spot = np.exp(-(y**2 + x**2) / 2 / width**2)
-    clusters = 10 ** (1 + truths["log_mass"])[:, None, None] * spot
-    return Pairs(
-        clusters[:, None],
-        rng.normal(size=(50, 1, 12, 12)),
-        truths,
-        np.full((n, 1), 3.0),
-        np.ones((50, 1)),
-        grid=GRID,
-        per_kind=per_kind,
-        seed=seed,
-    )
+def pairs(seed: int = 0, per_kind: int = 6) -> Spots:
+    return Spots(GRID, per_kind, seed)
 
 
 def validation(n: int = 2) -> list:

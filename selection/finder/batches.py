@@ -1,0 +1,105 @@
+"""Batches for training: stamps as a survey sees them, and what a network is to say of them."""
+
+import dataclasses
+from collections.abc import Iterator
+
+import numpy as np
+
+from starcensus.settings import check_seed
+
+from ...networks.cnn.targets import Axis, Grid, make_targets
+from ...simulate.stamps import Backgrounds, ComposeSettings, StampBank, StampSettings, compose
+
+type Batch = tuple[np.ndarray, dict[str, np.ndarray]]
+
+
+def grid_of(settings: StampSettings, grid: Grid = Grid()) -> Grid:
+    """The bins of a network for mocks of these settings.
+
+    **Arguments:**
+
+    - `settings`: ranges of the mocks; sizes in arcsec become parsecs at their distance.
+    - `grid`: numbers of bins and of padding, and the bins of the visibility.
+
+    ```python
+    grid_of(StampSettings(log_mass=(4.0, 5.0))).log_mass.edges[[1, -2]]  # 4 and 5
+    ```
+    """
+    sizes = np.log10(settings.pc_per_arcsec) + np.asarray(settings.log_r_h_arcsec)
+    ranges = {
+        "log_age": settings.log_age,
+        "a_v": settings.a_v,
+        "log_mass": settings.log_mass,
+        "log_r_eff_pc": (float(sizes[0]), float(sizes[1])),
+    }
+
+    def axis(name: str, low: float, high: float) -> Axis:
+        return dataclasses.replace(getattr(grid, name), low=low, high=high)
+
+    axes = {name: axis(name, low, high) for name, (low, high) in ranges.items()}
+    return dataclasses.replace(grid, **axes)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class StampBatches:
+    """Composed stamps with their targets, as `train_network` asks for them.
+
+    Called with the number of a step, it returns batches from that step on, without end: images
+    `(n, band, row, col)` in electrons/s, and the targets of `make_targets`.
+
+    **Arguments:**
+
+    - `bank`, `backgrounds`: mocks, and the backgrounds of one split.
+    - `grid`: the bins, of `grid_of`.
+    - `settings`: sizes of a batch, turning and jitter.
+    - `seed`: of all batches.
+
+    Raises `ValueError` for mocks beyond the bins: a network would be taught a wrong edge.
+
+    ```python
+    like = dataclasses.replace(StampSettings().like(frame), size_pix=16)
+    run_stamps(like, 4, 1, "bank.h5", psfs=psfs)
+    choice = BackgroundSettings(n=(20, 5, 5), size_pix=16, block_pix=32, guard_pix=4)
+    train = cut_backgrounds(frame, choice, seed=1).of("train")
+    batches = StampBatches(StampBank.load("bank.h5"), train, grid_of(like))
+    images, targets = next(batches(0))
+    ```
+    """
+
+    bank: StampBank
+    backgrounds: Backgrounds
+    grid: Grid
+    settings: ComposeSettings = dataclasses.field(default_factory=ComposeSettings)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_seed(self.seed)
+        for name, column in self._truths().items():
+            edges = getattr(self.grid, name).edges
+            if len(column) and not (edges[0] <= column.min() and column.max() <= edges[-1]):
+                raise ValueError(
+                    f"{name} of the mocks goes from {column.min():.4g} to {column.max():.4g}, and "
+                    f"the bins from {edges[0]:.4g} to {edges[-1]:.4g}; make the bins of the "
+                    "settings that the bank was drawn with (`grid_of`)"
+                )
+
+    def __call__(self, step: int) -> Iterator[Batch]:
+        while True:
+            yield self._batch(step)
+            step += 1
+
+    def _batch(self, step: int) -> Batch:
+        made = compose(self.bank, self.backgrounds, self.seed, step, self.settings)
+        of_cluster = made.cluster[made.has_cluster]
+        parameters = {}
+        for name, column in self._truths().items():
+            parameters[name] = np.full(len(made), np.nan)
+            parameters[name][made.has_cluster] = column[of_cluster]
+        targets = make_targets(
+            self.grid, made.has_cluster, **parameters, visibility=made.visibility
+        )
+        return made.images, targets
+
+    def _truths(self) -> dict[str, np.ndarray]:
+        named = {name: self.bank[name] for name in ("log_age", "a_v", "log_mass")}
+        return named | {"log_r_eff_pc": np.log10(self.bank["r_h_pc"])}
