@@ -204,6 +204,8 @@ NO_EXAMPLE = {
         "forward.SelectionGrid",
         "forward.MonteCarloEstimate",
         "forward.Mock",
+        "selection.finder.FinderMaps",
+        "selection.finder.Found",
         "selection.classes.BinnedAgreement",
         "selection.classes.CrossMatch",
         "selection.classes.Defect",

@@ -1,4 +1,4 @@
-"""Networks that find clusters: what they are trained with.
+"""Networks that find clusters: what they are trained with, and what they find.
 
 The stamps are those of `starcensus.simulate.stamps`, the networks those of
 `starcensus.networks.cnn`; this folder alone knows both.
@@ -6,3 +6,11 @@ The stamps are those of `starcensus.simulate.stamps`, the networks those of
 
 from .batches import StampBatches as StampBatches
 from .batches import grid_of as grid_of
+from .maps import FinderMaps as FinderMaps
+from .maps import FinderSettings as FinderSettings
+from .maps import Found as Found
+from .maps import find_clusters as find_clusters
+from .maps import finder_maps as finder_maps
+from .peaks import Peaks as Peaks
+from .peaks import PeakSettings as PeakSettings
+from .peaks import find_peaks as find_peaks

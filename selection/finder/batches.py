@@ -51,8 +51,8 @@ class StampBatches:
 
     - `bank`, `backgrounds`: mocks, and the backgrounds of one split.
     - `grid`: the bins, of `grid_of`.
-    - `settings`: sizes of a batch, turning and jitter.
     - `seed`: of all batches.
+    - `settings`: sizes of a batch, turning and jitter.
 
     Raises `ValueError` for mocks beyond the bins: a network would be taught a wrong edge.
 
@@ -61,7 +61,7 @@ class StampBatches:
     run_stamps(like, 4, 1, "bank.h5", psfs=psfs)
     choice = BackgroundSettings(n=(20, 5, 5), size_pix=16, block_pix=32, guard_pix=4)
     train = cut_backgrounds(frame, choice, seed=1).of("train")
-    batches = StampBatches(StampBank.load("bank.h5"), train, grid_of(like))
+    batches = StampBatches(StampBank.load("bank.h5"), train, grid_of(like), seed=1)
     images, targets = next(batches(0))
     ```
     """
@@ -69,8 +69,8 @@ class StampBatches:
     bank: StampBank
     backgrounds: Backgrounds
     grid: Grid
+    seed: int
     settings: ComposeSettings = dataclasses.field(default_factory=ComposeSettings)
-    seed: int = 0
 
     def __post_init__(self) -> None:
         check_seed(self.seed)

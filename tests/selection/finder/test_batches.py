@@ -30,7 +30,7 @@ def bank(settings, tmp_path_factory) -> StampBank:
 @pytest.fixture(scope="module")
 def batches(bank, settings) -> StampBatches:
     sizes = ComposeSettings(n_backgrounds=20, n_clusters=20)
-    return StampBatches(bank, backgrounds(bank), grid_of(settings), sizes, seed=3)
+    return StampBatches(bank, backgrounds(bank), grid_of(settings), 3, sizes)
 
 
 def test_bins_are_of_the_mocks_ranges(settings):

@@ -1,0 +1,217 @@
+"""What a network says at every pixel of a mosaic, and of the clusters that stand out there."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ...networks import ConvNetwork
+from ...networks.cnn.decoding import decode, marginal, quantiles, softmax
+from ...networks.cnn.targets import JOINT, Axis, Grid
+from .peaks import Peaks, PeakSettings, find_peaks
+
+_RADIUS_BINS = 3
+_LEVELS = (0.025, 0.16, 0.5, 0.84, 0.975)
+
+
+@dataclasses.dataclass(frozen=True)
+class FinderSettings:
+    """What counts as a cluster.
+
+    **Arguments:**
+
+    - `min_class`, `min_visibility`: least probability of a cluster, and least visibility, averaged
+      about the peak; those of the thesis.
+    - `peaks`: how peaks are found.
+    - `stride`: pixels between the windows of the maps.
+    - `tile_pix`: side of a tile.
+
+    Raises `ValueError` for numbers out of their ranges.
+
+    ```python
+    FinderSettings(min_visibility=2.0)
+    ```
+    """
+
+    min_class: float = 0.95
+    min_visibility: float = 2.5
+    peaks: PeakSettings = dataclasses.field(default_factory=PeakSettings)
+    stride: int = 1
+    tile_pix: int = 256
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.min_class < 1 or not self.min_visibility >= 0:
+            raise ValueError(
+                f"min_class is {self.min_class} and min_visibility {self.min_visibility}; expected "
+                "a probability below 1, and 0 or more"
+            )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FinderMaps:
+    """Two maps of a mosaic.
+
+    **Arguments:**
+
+    - `probability`: `(y, x)`, of a cluster in the middle of the window; NaN where the window leaves
+      the mosaic or holds a pixel without a number.
+    - `visibility`: `(y, x)`.
+    - `origin_pix`, `stride`: pixel i of a map is at `origin_pix` + i · `stride` in the mosaic.
+    """
+
+    probability: Float[np.ndarray, "y x"]
+    visibility: Float[np.ndarray, "y x"]
+    origin_pix: float
+    stride: int
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Found:
+    """Clusters that a network finds.
+
+    **Arguments:**
+
+    - `x`, `y`: `(n,)`, places in the mosaic, pixels from 0.
+    - `probability`, `visibility`: `(n,)`, averaged about the peak.
+    - `joint`: `(n, bins)`, the posterior of age, extinction and mass under the training clusters'
+      distribution; `size`: `(n, bins)`, that of the radius.
+    - `grid`: the bins.
+    """
+
+    x: Float[np.ndarray, "n"]
+    y: Float[np.ndarray, "n"]
+    probability: Float[np.ndarray, "n"]
+    visibility: Float[np.ndarray, "n"]
+    joint: Float[np.ndarray, "n bins"]
+    size: Float[np.ndarray, "n sizes"]
+    grid: Grid
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def points(self) -> dict[str, Float[np.ndarray, "n"]]:
+        """`log_age`, `a_v`, `log_mass` and `log_r_eff_pc` of each, by `decode`."""
+        joint = decode(self.joint, self.grid.joint)
+        named = {name: joint[:, k] for k, name in enumerate(JOINT)}
+        return named | {"log_r_eff_pc": decode(self.size, (self.grid.log_r_eff_pc,))[:, 0]}
+
+    def intervals(self) -> dict[str, Float[np.ndarray, "n level"]]:
+        """2.5, 16, 50, 84 and 97.5% of each parameter."""
+        each = {
+            name: quantiles(
+                marginal(self.joint, self.grid, name), getattr(self.grid, name), _LEVELS
+            )
+            for name in JOINT
+        }
+        return each | {"log_r_eff_pc": quantiles(self.size, self.grid.log_r_eff_pc, _LEVELS)}
+
+
+def finder_maps(
+    network: ConvNetwork,
+    grid: Grid,
+    mosaic: Float[np.ndarray, "band y x"],
+    settings: FinderSettings | None = None,
+) -> FinderMaps:
+    """Probability of a cluster and visibility at every pixel.
+
+    **Arguments:**
+
+    - `network`, `grid`: the network and its bins.
+    - `mosaic`: in the unit and with the bands of the network, NaN where nothing was observed.
+    - `settings`: stride and tiles.
+
+    Raises `ValueError` for a mosaic that is smaller than a window or of other bands.
+
+    ```python
+    from starcensus.networks.cnn import Grid
+
+    conv = ConvSettings(("V",), (0.02,), stages=(((3, 4),), ((3, 8),)), box_pix=5)
+    network = ConvNetwork(conv, {n: np.zeros(s) for n, s in conv.shapes().items()})
+    finder_maps(network, Grid(), np.zeros((1, 40, 40))).probability[3, 3]  # 0.5
+    ```
+    """
+    settings = settings or FinderSettings()
+    made = network.dense(
+        mosaic,
+        ("class", "visibility"),
+        stride=settings.stride,
+        tile_pix=settings.tile_pix,
+        reduce=_reduction(grid.log_visibility),
+    )
+    return FinderMaps(
+        made["probability"][0],
+        made["visibility"][0],
+        network.settings.centre_pix,
+        settings.stride,
+    )
+
+
+def find_clusters(
+    network: ConvNetwork,
+    grid: Grid,
+    mosaic: Float[np.ndarray, "band y x"],
+    settings: FinderSettings | None = None,
+) -> Found:
+    """Clusters of a mosaic, the surest first.
+
+    **Arguments:** as of `finder_maps`; `settings` also has the cuts.
+
+    Posteriors are averages of those of the windows about a peak, with the weights of `Peaks`.
+
+    ```python
+    from starcensus.networks.cnn import Grid
+
+    conv = ConvSettings(("V",), (0.02,), stages=(((3, 4),), ((3, 8),)), box_pix=5)
+    network = ConvNetwork(conv, {n: np.zeros(s) for n, s in conv.shapes().items()})
+    find_clusters(network, Grid(), np.zeros((1, 40, 40))).points()["log_mass"]  # none
+    ```
+    """
+    settings = settings or FinderSettings()
+    maps = finder_maps(network, grid, mosaic, settings)
+    peaks = find_peaks(maps.probability, settings.peaks)
+    sure, seen = peaks.mean(maps.probability), peaks.mean(maps.visibility)
+    kept = (sure >= settings.min_class) & (seen >= settings.min_visibility)
+    peaks, sure, seen = peaks.take(kept), sure[kept], seen[kept]
+    joint, size = _posteriors(network, mosaic, peaks, settings.stride)
+    x, y = (maps.origin_pix + maps.stride * at.astype(float) for at in (peaks.x, peaks.y))
+    return Found(x, y, sure, seen, joint, size, grid)
+
+
+def _posteriors(
+    network: ConvNetwork, mosaic: Float[np.ndarray, "band y x"], peaks: Peaks, stride: int
+) -> tuple[Float[np.ndarray, "n bins"], Float[np.ndarray, "n sizes"]]:
+    sizes = dict(network.settings.heads)
+    joint, size = (np.zeros((len(peaks), sizes[name])) for name in ("joint", "size"))
+    # One place of all squares at a time: a posterior has thousands of bins.
+    for k in range(peaks.rows.shape[1]):
+        some = np.flatnonzero(peaks.weight[:, k] > 0)
+        if not some.size:
+            continue
+        said = network.at(mosaic, stride * peaks.rows[some, k], stride * peaks.columns[some, k])
+        weight = peaks.weight[some, k, None]
+        joint[some] += weight * softmax(said["joint"])
+        size[some] += weight * softmax(said["size"])
+    return joint, size
+
+
+# One function for each grid, so that what is compiled with it is compiled once.
+@functools.lru_cache(maxsize=8)
+def _reduction(axis: Axis):
+    centres = axis.centres
+
+    def reduce(logits: dict[str, Float[Array, "_ y x"]]) -> dict[str, Float[Array, "1 y x"]]:
+        share = jax.nn.softmax(logits["visibility"], axis=0)
+        bins = jnp.arange(len(centres))[:, None, None]
+        near = jnp.abs(bins - share.argmax(axis=0)[None]) <= _RADIUS_BINS
+        held = jnp.where(near, share, 0.0)
+        at = jnp.asarray(centres, share.dtype)[:, None, None]
+        log_visibility = (held * at).sum(axis=0) / held.sum(axis=0)
+        return {
+            "probability": jax.nn.softmax(logits["class"], axis=0)[1:],
+            "visibility": 10.0 ** log_visibility[None],
+        }
+
+    return reduce
