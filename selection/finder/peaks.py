@@ -133,7 +133,8 @@ def find_peaks(
     top = (ndimage.maximum_filter(height, 3, mode="nearest") == height) & (height >= least)
     label, n = ndimage.label(top, np.ones((3, 3)))
     middle = np.array(ndimage.center_of_mass(top, label, np.arange(1, n + 1))).reshape(n, 2)
-    y, x = np.rint(middle).astype(int).T
+    places = np.rint(middle).astype(int)
+    y, x = places[:, 0], places[:, 1]
     order = np.argsort(-height[y, x], kind="stable")
     return _with_windows(y[order], x[order], height, some, known, settings)
 
