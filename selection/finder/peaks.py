@@ -131,7 +131,8 @@ def find_peaks(
     height = np.where(known, smooth(some) / np.maximum(share, 1e-12), 0.0)
     least = max(settings.min_height, 1e-12)
     top = (ndimage.maximum_filter(height, 3, mode="nearest") == height) & (height >= least)
-    label, n = ndimage.label(top, np.ones((3, 3)))
+    label = np.zeros(top.shape, int)
+    n = int(ndimage.label(top, np.ones((3, 3)), output=label))  # pyright: ignore[reportArgumentType]
     middle = np.array(ndimage.center_of_mass(top, label, np.arange(1, n + 1))).reshape(n, 2)
     places = np.rint(middle).astype(int)
     y, x = places[:, 0], places[:, 1]
