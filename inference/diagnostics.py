@@ -182,8 +182,8 @@ def diagnose(
     for name, shift in (object_shift or {}).items():
         if not abs(shift) <= limits.max_object_shift:
             failures.append(
-                f"{name} moves by {shift:+.2f} standard deviations with other samples "
-                f"of each cluster, more than {limits.max_object_shift:g}; {remedy}"
+                f"{name} moves by {shift:+.2f} standard deviations with other draws "
+                f"behind each cluster, more than {limits.max_object_shift:g}; {remedy}"
             )
     if not node_error <= limits.max_node_error:
         failures.append(

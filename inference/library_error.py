@@ -71,6 +71,8 @@ def library_error(
     """
     picked = thinned(values, _DRAWS)
     moving = {k: draws for k, draws in flatten(model, picked).items() if np.ptp(draws) > 0}
+    if not moving:
+        return LibraryError({}, 0.0)
     population = model.population.with_values(model.fixed_values())
     scores = np.stack([(x - x.mean()) / x.std() for x in moving.values()], axis=1)
     grid = objects.pool_grid(population.box)

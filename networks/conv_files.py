@@ -69,7 +69,7 @@ def read_network(path: Path) -> tuple[ConvSettings, dict[str, np.ndarray], dict[
         settings = ConvSettings.from_dict(content["network"])
         # A name alone: a definition does not lead to files of other folders.
         weights = pathlib.Path(path).parent / pathlib.PurePath(content["weights"]).name
-        arrays, _ = read_tensors(weights)
+        arrays = read_tensors(weights)
         if checksum(weights) != content["sha256"]:
             raise FileError(f"{path}: {weights.name} is not the file that it was written with")
         check_arrays(settings, arrays)

@@ -215,13 +215,13 @@ json.dump({"folders": folders, "everything": everything, "rooms": rooms}, sys.st
 EVERYTHING = [dotted(p) for p in [*ground_modules(), *(p for f in FOLDERS for p in modules(f))]]
 EVERYTHING = [name for name in EVERYTHING if not name.endswith(".__main__")]
 if importlib.util.find_spec("torch") is None:
-    # An extra, without which these cannot be imported.
-    OF_TORCH = {"checkpoints", "compact", "heads", "losses", "resnet", "seeds", "train"}
-    EVERYTHING = [
-        name
-        for name in EVERYTHING
-        if name not in {f"starcensus.networks.cnn.{n}" for n in OF_TORCH}
-    ]
+    # An extra, without which its users cannot be imported.
+    OF_TORCH = {
+        dotted(path)
+        for path in modules("networks")
+        if re.search(r"^(import|from) torch\b", (ROOT / path).read_text(), re.MULTILINE)
+    }
+    EVERYTHING = [name for name in EVERYTHING if name not in OF_TORCH]
 ROOMS = sorted({".".join(name.split(".")[:3]) for name in EVERYTHING} - {"starcensus"})
 
 

@@ -80,10 +80,10 @@ class TargetSettings:
     def __post_init__(self) -> None:
         check_seed(self.seed)
         each = self.n_clusters, self.n_first, self.n_round, self.n_extinctions
-        if min(each) < 1 or self.max_rounds < 0:
+        if any(n != int(n) or n < 1 for n in each) or self.max_rounds < 0:
             raise ValueError(
                 f"n_clusters, n_first, n_round, n_extinctions, max_rounds are {each}, "
-                f"{self.max_rounds}; expected 1 or more, and 0 or more rounds"
+                f"{self.max_rounds}; expected whole numbers from 1 on, and 0 or more rounds"
             )
         if not 0 < self.wide_share <= 1 or self.effective <= 0 or min(self.cells) <= 0:
             raise ValueError(
@@ -166,8 +166,8 @@ def _drawn(
     work: Work,
     progress: Callable[[str], None],
 ) -> Targeted:
-    def library(name: str, n: int, seed: int, cells: CellTheta) -> ClusterLibrary:
-        design = Design(n * settings.n_extinctions, seed, cells)
+    def library(name: str, n: int, number: int, cells: CellTheta) -> ClusterLibrary:
+        design = Design(n * settings.n_extinctions, _seed(settings.seed, number), cells)
         run_library(design, engine, folder / f"{name}.h5", work)
         return ClusterLibrary.load(folder / f"{name}.h5", bands=observation.bands)
 
@@ -183,7 +183,7 @@ def _drawn(
     while True:
         progress(f"exploring, round {number + 1}")
         cells = CellTheta(edges, shares, settings.n_extinctions)
-        rounds.append((library(f"explored-{number:02d}", n, settings.seed + number, cells), cells))
+        rounds.append((library(f"explored-{number:02d}", n, number + 1, cells), cells))
         pool = Pool.of_rounds(rounds)
         n_before = len(pool) - len(rounds[-1][0])
         pairs = _with_more(pairs, data, observation, pool, n_before, number)
@@ -205,7 +205,7 @@ def _drawn(
     shares = settings.wide_share * wide + (1 - settings.wide_share) * learned
     cells = CellTheta(edges, shares, settings.n_extinctions)
     progress(f"drawing {settings.n_clusters:,} clusters")
-    drawn = library("library", settings.n_clusters, settings.seed + number + 1, cells)
+    drawn = library("library", settings.n_clusters, 0, cells)
     pool = Pool.of_rounds([(drawn, cells)])
     pairs = Pairs.none()
     for block, start in enumerate(range(0, len(pool), _ROWS)):
@@ -215,6 +215,13 @@ def _drawn(
     effective = effective_clusters(pairs, pool, len(data))
     progress(f"the library: {_words(effective, settings.effective)}")
     return Targeted(pool, pairs, effective, number)
+
+
+def _seed(seed: int, number: int) -> int:
+    """Of the library, 0, or of a round: no other seed's library or round has the same stream, as
+    the next of seeds in a row would."""
+    [word] = np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)
+    return int(word >> np.uint64(2))
 
 
 def _words(effective: Float[np.ndarray, " n"], target: float) -> str:

@@ -116,7 +116,7 @@ def resume(
             "on with the same settings, or train in another folder"
         )
     file = place / pathlib.PurePath(record["arrays"]).name
-    numbers, _ = read_tensors(file)
+    numbers = read_tensors(file)
     if checksum(file) != record["sha256"]:
         raise FileError(f"{file}: is not the file that {RECORD} was written with")
     try:

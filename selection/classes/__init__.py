@@ -64,4 +64,3 @@ from .redundancy import mark_redundant as mark_redundant
 from .spread import Spread as Spread
 from .spread import spread as spread
 from .training_draws import class_balanced_rows as class_balanced_rows
-from .training_draws import dihedral_views as dihedral_views

@@ -1,38 +1,14 @@
-"""Draws of training images: eight views of each, and classes of equal frequency (Whitmore et al.
-2021, section 10.2)."""
+"""Draws of training images, in which classes are equally frequent (Whitmore et al. 2021, section
+10.2); `turned` of `starcensus.simulate.stamps` gives the eight views of each."""
 
 from collections.abc import Iterable
 
 import numpy as np
-from jaxtyping import Int, Shaped
+from jaxtyping import Int
 
 from starcensus.settings import check_seed
 
 from .labels import four_classes
-
-
-def dihedral_views(
-    images: Shaped[np.ndarray, "*lead side side"],
-) -> Shaped[np.ndarray, "8 *lead side side"]:
-    """The eight views of square images: four turns by 90°, and these of the mirrored image.
-
-    **Arguments:**
-
-    - `images`: `(..., side, side)`, such as one image, or one in each band.
-
-    The first view is the image itself.
-
-    ```python
-    dihedral_views(np.arange(9).reshape(3, 3)).shape  # (8, 3, 3)
-    ```
-    """
-    return np.stack(
-        [
-            np.rot90(each, turns, axes=(-2, -1))
-            for each in (images, images[..., ::-1])
-            for turns in range(4)
-        ]
-    )
 
 
 def class_balanced_rows(labels: Iterable[object], n: int, seed: int) -> Int[np.ndarray, "n"]:

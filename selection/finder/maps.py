@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 from ...networks import ConvNetwork
 from ...networks.cnn.decoding import decode, marginal, quantiles, softmax
 from ...networks.cnn.targets import JOINT, Axis, Grid
+from ...networks.conv_maps import Reduce
 from .peaks import Peaks, PeakSettings, find_peaks
 
 _RADIUS_BINS = 3
@@ -197,9 +198,9 @@ def _posteriors(
     return joint, size
 
 
-# One function for each grid, so that what is compiled with it is compiled once.
+# One function for each axis, so that what is compiled with it is compiled once.
 @functools.lru_cache(maxsize=8)
-def _reduction(axis: Axis):
+def _reduction(axis: Axis) -> Reduce:
     centres = axis.centres
 
     def reduce(logits: dict[str, Float[Array, "_ y x"]]) -> dict[str, Float[Array, "1 y x"]]:

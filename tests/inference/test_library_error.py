@@ -196,3 +196,8 @@ def test_an_object_that_nothing_can_produce_has_no_finite_error(objects, model):
     none = dataclasses.replace(objects, pairs=dataclasses.replace(objects.pairs, log_kernel=lost))
     found = library_error(none, model, drawn_values(model))
     assert np.isinf(found.log_likelihood) and np.isinf(list(found.shift.values())).all()
+
+
+def test_where_nothing_moves_nothing_is_off(objects, model):
+    still = {name: np.full((1, 5), draws.mean()) for name, draws in drawn_values(model).items()}
+    assert library_error(objects, model, still) == ({}, 0.0)

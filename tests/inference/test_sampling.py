@@ -90,7 +90,7 @@ def test_a_posterior_that_moves_with_the_samples_of_its_clusters_is_not_converge
     assert still.converged and still.max_object_shift == 0.24
     moved = diagnose(values(), draws(), GOOD_ESS, 7, object_shift={"log_n": -0.26, "x": 0.1})
     assert moved.failures == (
-        "log_n moves by -0.26 standard deviations with other samples of each cluster, "
+        "log_n moves by -0.26 standard deviations with other draws behind each cluster, "
         "more than 0.25; raise errors.n_samples",
     )
     of_nodes = diagnose(values(), draws(), GOOD_ESS, 7, node_error=0.2)

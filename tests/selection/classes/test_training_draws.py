@@ -1,32 +1,9 @@
-"""Views of images and draws of classes."""
+"""Draws of classes."""
 
 import numpy as np
 import pytest
 
-from starcensus.selection.classes import class_balanced_rows, dihedral_views
-
-
-def test_there_are_eight_views_and_no_more():
-    image = np.arange(25.0).reshape(5, 5)
-    views = dihedral_views(image)
-    assert views.shape == (8, 5, 5)
-    assert len({view.tobytes() for view in views}) == 8
-    np.testing.assert_array_equal(views[0], image)
-    # Every turn, mirror image and transpose of each is among them: they are a group.
-    known = {view.tobytes() for view in views}
-    for view in views:
-        for made in (np.rot90(view), view[::-1], view[:, ::-1], view.T):
-            assert np.ascontiguousarray(made).tobytes() in known
-
-
-def test_bands_turn_together_and_keep_what_they_hold():
-    image = np.random.default_rng(1).random((5, 7, 7))
-    views = dihedral_views(image)
-    assert views.shape == (8, 5, 7, 7)
-    for band in range(5):
-        np.testing.assert_array_equal(views[:, band], dihedral_views(image[band]))
-        held = np.sort(views[:, band].reshape(8, -1))
-        np.testing.assert_array_equal(held, np.sort(image[band].ravel())[None].repeat(8, axis=0))
+from starcensus.selection.classes import class_balanced_rows
 
 
 def test_classes_are_drawn_alike_from_a_set_that_is_not():
