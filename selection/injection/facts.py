@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from starcensus.bands import find_band
+from starcensus.bands import reference_band
 
 from ...simulate.images.frame import BandImage, Frame
 from ...simulate.images.psf import PSF
@@ -128,11 +128,8 @@ def frame_sha256(frame: Frame) -> str:
 
 
 def _skies(frame: Frame, density: Float[np.ndarray, "row col"] | None) -> tuple[float, ...]:
-    """Quantiles of the local sky in V where injections are put; empty without a V band."""
-    try:
-        image = frame.image(find_band(frame.bands, "V"))
-    except ValueError:
-        return ()
+    """Quantiles of the local sky, in the reference band, where injections are put."""
+    image = frame.image(reference_band(frame.bands))
     if density is None:
         plan = InjectionPlan()
         density = placement_density(frame, plan.sigma_pc, plan.margin_pix, plan.scale_factors)

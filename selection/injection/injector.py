@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from starcensus.bands import find_band
+from starcensus.bands import reference_band
 from starcensus.runs import Input, Run
 
 from ...simulate.images.frame import Frame
@@ -49,7 +49,7 @@ class Injector:
     - `plan`: the plan of the test.
 
     Raises `ValueError` for a library that lacks a band, is too short for the plan, or has no radii
-    where the plan takes them from it, and for a frame without a V band.
+    where the plan takes them from it.
 
     ```python
     injector = Injector(frame, library, templates, pipeline, plan)
@@ -84,18 +84,18 @@ class Injector:
             raise ValueError(
                 "radii_pc is None and the library has no r_eff_pc; draw it with a [radius]"
             )
-        _ = self.v_band
 
     @property
-    def v_band(self) -> str:
-        return find_band(self.frame.bands, "V")
+    def reference(self) -> str:
+        """V, or the band nearest to it."""
+        return reference_band(self.frame.bands)
 
     @functools.cached_property
     def _sets(self) -> list[tuple[Int[np.ndarray, "row"], float | None]]:
-        image = self.frame.image(self.v_band)
+        image = self.frame.image(self.reference)
         good = image.data if image.bad is None else image.data[~image.bad]
         own = float((good - np.percentile(good, 1)).sum(dtype=float))
-        mags = self.library.apparent(self.frame.distance_modulus, (self.v_band,))
+        mags = self.library.apparent(self.frame.distance_modulus, (self.reference,))
         return self.plan.sets(image.rate(mags[:, 0]), own)
 
     @property
@@ -118,7 +118,7 @@ class Injector:
 
     @functools.cached_property
     def _light(self) -> ApertureLight:
-        return ApertureLight(self.templates, self.v_band, self.plan.match_pix)
+        return ApertureLight(self.templates, self.reference, self.plan.match_pix)
 
     @functools.cached_property
     def _noise(self) -> list[float]:
@@ -268,7 +268,7 @@ class Injector:
             true_mags=true_mags,
             x=x,
             y=y,
-            background=annulus_sky(self.frame.image(self.v_band), x, y, SKY_PIX)[0],
+            background=annulus_sky(self.frame.image(self.reference), x, y, SKY_PIX)[0],
             crowding=count_within(x, y, control.x, control.y, CROWDING_PIX).astype(float),
             log_density=library.log_density[rows],
             detected=matches.found & ~matches.detected_before,
@@ -303,8 +303,8 @@ class Injector:
         at = np.flatnonzero(matches.found)
         to = matches.source[at]
         distance = np.hypot(x[at] - found.x[to], y[at] - found.y[to])
-        image = self.frame.image(self.v_band)
-        rate = image.rate(true_mags[at, self.frame.bands.index(self.v_band)])
-        light = source_light(frame.image(self.v_band), found.x[to], found.y[to])
+        image = self.frame.image(self.reference)
+        rate = image.rate(true_mags[at, self.frame.bands.index(self.reference)])
+        light = source_light(frame.image(self.reference), found.x[to], found.y[to])
         out[at] = owns(rate * self._light.fraction(radii[at], distance), light)
         return out

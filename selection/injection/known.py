@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.spatial import KDTree
 
-from starcensus.bands import find_band
+from starcensus.bands import reference_band
 from starcensus.theta import AXES
 
 from ...simulate.images.frame import BandImage, Frame
@@ -83,12 +83,12 @@ class KnownClusters:
         - `seed`: seed of these errors.
         - `source`: name of the catalogue.
 
-        Raises `ValueError` for errors that are not positive, a frame without a V band, and where
+        Raises `ValueError` for errors that are not positive, and where
         no cluster is catalogued.
         """
         if not min(sigma) > 0:
             raise ValueError(f"sigma is {sigma}; expected three errors above 0")
-        band = find_band(frame.bands, "V")
+        band = reference_band(frame.bands)
         places = self.x, self.y, self.v_mag, self.r_eff_pc
         light = ApertureLight(templates, band)
         at = catalogued_clusters(*places, found, frame.image(band), light)
@@ -142,8 +142,8 @@ def catalogued_clusters(
     - `v_mag`: `(n,)`, their apparent V magnitudes.
     - `r_eff_pc`: `(n,)`, their half-light radii, pc.
     - `found`: what the pipeline finds.
-    - `image`: the image in V.
-    - `light`: light of the clusters' templates in V.
+    - `image`: the image in V, or in the band nearest to it.
+    - `light`: light of the clusters' templates in that band.
 
     ```python
     own, light = galaxy.clusters, ApertureLight(templates, "ACS_F555W")

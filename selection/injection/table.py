@@ -45,7 +45,8 @@ class InjectionTable:
     - `true_mags`: `(n, band)`, apparent Vega magnitudes of all the light that was put in; infinite
       for a cluster without light in a band.
     - `x`, `y`: `(n,)`, pixels.
-    - `background`: `(n,)`, local sky of the untouched frame in the V band, electrons/s/pixel.
+    - `background`: `(n,)`, local sky of the untouched frame in V, or in the band nearest to it,
+      electrons/s/pixel.
     - `crowding`: `(n,)`, detections of the untouched frame within 25 pixels.
     - `log_density`: `(n,)`, density of the design, as in `ClusterLibrary`.
     - `detected`: `(n,)`, the pipeline detected something within the matching radius where it

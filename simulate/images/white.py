@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy import ndimage
 
-from starcensus.bands import find_band, look_up
+from starcensus.bands import look_up, reference_band
 
 from .frame import Frame
 
@@ -122,16 +122,17 @@ def placement_density(
 
     At 9.9 Mpc and 0.0396 arcsec per pixel 120 pc are 63 pixels (C-4, section 3.2.2). Pixels within
     `margin_pix` of the border or of one that is bad in V get none, nor do those that are bad in V
-    or have no pixel for a local sky. With a margin of 0 what apertures lose at borders is part of
-    what becomes of clusters. Light is that of `even_white_light`.
+    or have no pixel for a local sky; without V it is the band nearest to it. With a margin of 0
+    what apertures lose at borders is part of what becomes of clusters. Light is that of
+    `even_white_light`.
 
-    Raises `ValueError` for a frame without V band, or that leaves no pixel, or no light.
+    Raises `ValueError` for a frame that leaves no pixel, or no light.
     """
     white = even_white_light(frame, scale_factors)
     density = ndimage.gaussian_filter(white, sigma_pc / frame.pc_per_pixel, mode="nearest")
     inner = np.zeros(frame.shape, bool)
     inner[margin_pix : frame.shape[0] - margin_pix, margin_pix : frame.shape[1] - margin_pix] = True
-    bad = frame.image(find_band(frame.bands, "V")).bad
+    bad = frame.image(reference_band(frame.bands)).bad
     if bad is not None and bad.any():
         inner &= ~bad & _has_sky(~bad)
         if margin_pix:

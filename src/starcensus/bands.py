@@ -192,6 +192,24 @@ def find_band(bands: Iterable[str], *letters: Letter) -> str:
     )
 
 
+def reference_band(bands: Iterable[str]) -> str:
+    """The band that stands for V, or of others the one nearest to it in wavelength.
+
+    Where artificial clusters are put, what they are matched by, and the sky around them are of this
+    band. Raises `ValueError` without bands.
+
+    ```python
+    reference_band(["WFC3_UVIS_F336W", "WFC3_UVIS_F438W", "WFC3_UVIS_F814W"])  # that of F438W
+    ```
+    """
+    bands = tuple(bands)
+    if not bands:
+        raise ValueError("there are no bands; expected one or more")
+    v = BANDS["ACS_F555W"].pivot_angstrom
+    named = of_letter(bands, "V")
+    return named[0] if named else min(bands, key=lambda band: abs(wavelength_order(band)[0] - v))
+
+
 BANDS = Registry[Band]("band")
 # Pivots: PHOTPLAM of STScI's calibrations, from which those of the filter curves differ by up to
 # 0.2%. PSFs are at them, the dust lanes of synthetic galaxies at that of the filter's `full_name`,
