@@ -5,7 +5,7 @@ inputs twice as far apart ("à trous"). Each output is then that of its own wind
 one convolution of the image for each layer.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import equinox as eqx
@@ -20,6 +20,7 @@ from .conv_maps import Reduce, maps_of, tile_maps
 from .conv_settings import ConvSettings, check_arrays
 
 _CHUNK_STAMPS = 256
+_CHUNK_PATCHES = 16
 
 
 class ConvNetwork(eqx.Module):
@@ -105,6 +106,49 @@ class ConvNetwork(eqx.Module):
             for name, logits in self(windows[:, y[part], x[part]].swapaxes(0, 1)).items():
                 heads[name][part] = logits
         return heads
+
+    def around(
+        self,
+        image: Float[np.ndarray, "band y x"],
+        y: Int[np.ndarray, "n"],
+        x: Int[np.ndarray, "n"],
+        reach: int,
+        heads: tuple[str, ...],
+        stride: int = 1,
+    ) -> Iterator[tuple[slice, dict[str, Float[np.ndarray, "part outputs row col"]]]]:
+        """Logits in the squares of 2 · `reach` + 1 places of a map about some of its places.
+
+        Neighbouring windows share what is computed, which costs a fifth of `at` for 25 of them. A
+        few places at a time: yields which they are, and their logits, NaN beyond the map.
+
+        **Arguments:**
+
+        - `image`, `stride`: as of `dense`. `y`, `x`: rows and columns of its map.
+        - `reach`: places on each side. `heads`: those that are wanted.
+
+        ```python
+        conv = ConvSettings(("V",), (0.02,), stages=(((3, 4),), ((3, 8),)), box_pix=5)
+        network = ConvNetwork(conv, {n: np.zeros(s) for n, s in conv.shapes().items()})
+        parts = network.around(np.zeros((1, 30, 30)), np.array([3]), np.array([4]), 2, ("size",))
+        next(parts)[1]["size"].shape  # (1, 14, 5, 5)
+        ```
+        """
+        ny, nx = self.map_shape(image.shape[1:], stride)
+        if not ((y >= 0) & (y < ny) & (x >= 0) & (x < nx)).all():
+            raise ValueError(f"a place lies outside the map, which has {ny} rows and {nx} columns")
+        side = self.settings.window_pix + 2 * reach * stride
+        beyond = reach * stride
+        chunk = min(_CHUNK_PATCHES, 2 ** max(len(y) - 1, 0).bit_length())
+        for first in range(0, len(y), chunk):
+            part = slice(first, min(first + chunk, len(y)))
+            patches = np.full((chunk, image.shape[0], side, side), np.nan, np.float32)
+            for patch, row, col in zip(patches, y[part], x[part], strict=False):
+                top, left = row * stride - beyond, col * stride - beyond
+                seen = image[:, max(top, 0) : top + side, max(left, 0) : left + side]
+                at_y, at_x = max(-top, 0), max(-left, 0)
+                patch[:, at_y : at_y + seen.shape[1], at_x : at_x + seen.shape[2]] = seen
+            maps = maps_of(self.settings, self.arrays, patches, heads, stride)
+            yield part, {name: np.asarray(m)[: part.stop - first] for name, m in maps.items()}
 
     def map_shape(self, shape: tuple[int, ...], stride: int = 1) -> tuple[int, int]:
         """Rows and columns of the map of an image `(y, x)`; raises `ValueError` for a smaller one.

@@ -10,6 +10,34 @@ from jaxtyping import Array, Bool, Float
 
 from .conv_settings import ConvSettings
 
+# Of F(4×4, 3×3), at the points 0, 1, -1, 1/2, -2 and infinity, which lose few digits.
+_INPUT = (
+    (1.0, -1.5, -2.0, 1.5, 1.0, 0.0),
+    (0.0, -1.0, 0.5, 2.5, 1.0, 0.0),
+    (0.0, 1.0, -2.5, 0.5, 1.0, 0.0),
+    (0.0, -2.0, -1.0, 2.0, 1.0, 0.0),
+    (0.0, 0.5, -1.0, -0.5, 1.0, 0.0),
+    (0.0, 1.0, -1.5, -2.0, 1.5, 1.0),
+)
+_KERNEL = (
+    (1.0, 0.0, 0.0),
+    (1 / 3, 1 / 3, 1 / 3),
+    (-1 / 3, 1 / 3, -1 / 3),
+    (-16 / 15, -8 / 15, -4 / 15),
+    (1 / 15, -2 / 15, 4 / 15),
+    (0.0, 0.0, 1.0),
+)
+_OUTPUT = (
+    (1.0, 1.0, 1.0, 1.0, 1.0, 0.0),
+    (0.0, 1.0, -1.0, 0.5, -2.0, 0.0),
+    (0.0, 1.0, 1.0, 0.25, 4.0, 0.0),
+    (0.0, 1.0, -1.0, 0.125, -8.0, 1.0),
+)
+# Outputs of a square along one side, and squares whose transforms stay in a processor's cache.
+_SQUARE = len(_OUTPUT)
+_SQUARES_AT_ONCE = 256
+_LEAST_CHANNELS = 64
+
 type Maps = dict[str, Float[Array, "_ y x"]]
 type Reduce = Callable[[Maps], Mapping[str, Float[Array, "_ y x"]]]
 
@@ -50,16 +78,7 @@ def maps_of(
             apart *= 2
         for j in range(len(stage)):
             weight = parameters[f"stage_{i}.conv_{j}.weight"].transpose(2, 3, 1, 0)
-            h = jax.lax.conv_general_dilated(
-                h,
-                weight,
-                (1, 1),
-                "VALID",
-                rhs_dilation=(apart, apart),
-                dimension_numbers=("NHWC", "HWIO", "NHWC"),
-                precision=jax.lax.Precision.HIGHEST,
-            )
-            h = jax.nn.relu(h + parameters[f"stage_{i}.conv_{j}.bias"][None, None, None])
+            h = _convolved(h, weight, parameters[f"stage_{i}.conv_{j}.bias"], apart)
     holes = (~seen.all(axis=1, keepdims=True)).astype(images.dtype)
     bad = _box_sum(holes, conv.window_pix)[:, :, ::stride, ::stride] > 0.5
     maps = {}
@@ -103,6 +122,112 @@ def _box_sum(x: Float[Array, "n band y x"], width: int) -> Float[Array, "n band 
 
     down, across = ones(x.shape[2]), ones(x.shape[3])
     return jnp.einsum("iy,nbyx,jx->nbij", down, x, across, precision=jax.lax.Precision.HIGHEST)
+
+
+def _convolved(
+    h: Float[Array, "n y x c"],
+    weight: Float[Array, "k k c f"],
+    bias: Float[Array, "f"],
+    apart: int,
+) -> Float[Array, "n y2 x2 f"]:
+    """A convolution of inputs `apart` pixels apart, with bias and ReLU."""
+
+    def plain(h: Array, weight: Array, bias: Array) -> Array:
+        made = jax.lax.conv_general_dilated(
+            h,
+            weight,
+            (1, 1),
+            "VALID",
+            rhs_dilation=(apart, apart),
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            precision=jax.lax.Precision.HIGHEST,
+        )
+        return jax.nn.relu(made + bias[None, None, None])
+
+    def minimal(h: Array, weight: Array, bias: Array) -> Array:
+        return _minimal_filtering(h[0], weight, bias, apart)[None]
+
+    if not _minimal_is_faster(h.shape, weight.shape, apart):
+        return plain(h, weight, bias)
+    # Libraries of other devices choose the algorithm themselves.
+    return jax.lax.platform_dependent(h, weight, bias, cpu=minimal, default=plain)
+
+
+def _strips(ny: int, nx: int, apart: int) -> tuple[int, int, int]:
+    """Number of strips, and of squares down and across one, for ny rows and nx columns."""
+    side = _SQUARE * apart
+    across = -(-nx // side)
+    most = max(min(ny // side, -(-_SQUARES_AT_ONCE // (apart**2 * across))), 1)
+    n = -(-ny // (most * side))
+    return n, -(-ny // (n * side)), across
+
+
+def _minimal_is_faster(image: tuple[int, ...], weight: tuple[int, ...], apart: int) -> bool:
+    """Whether there are many channels of one image, whose squares hardly overlap."""
+    if image[0] != 1 or weight[0] != len(_KERNEL[0]) or weight[2] < _LEAST_CHANNELS:
+        return False
+    ny, nx = (n - 2 * apart for n in image[1:3])
+    n, down, across = _strips(ny, nx, apart)
+    return ny >= _SQUARE * apart and n * down * across * (_SQUARE * apart) ** 2 < 1.25 * ny * nx
+
+
+def _minimal_filtering(
+    h: Float[Array, "y x c"], weight: Float[Array, "3 3 c f"], bias: Float[Array, "f"], apart: int
+) -> Float[Array, "y2 x2 f"]:
+    """A convolution by Winograd's minimal filtering, which has a quarter of the multiplications.
+
+    Squares of 6×6 inputs are transformed, multiplied channel by channel with transformed weights,
+    and transformed back to 4×4 outputs (Lavin & Gray 2016, arXiv:1509.09308, section 4; points of
+    Barabasz et al. 2020, arXiv:1803.10986). Pixels of a square are `apart` pixels from one another,
+    and squares of all phases lie side by side. It goes by strips of the image, so that what lies
+    between the transforms is not written to memory.
+    """
+    ny, nx = (n - 2 * apart for n in h.shape[:2])
+    side, n = _SQUARE * apart, len(_INPUT)
+    n_strips, down, across = _strips(ny, nx, apart)
+    c, f = weight.shape[2:]
+    kernel = jnp.asarray(_KERNEL, h.dtype)
+    highest = jax.lax.Precision.HIGHEST
+    u = jnp.einsum("ki,lj,ijcf->lkcf", kernel, kernel, weight, precision=highest)
+    u = u.reshape(n * n, c, f)
+
+    def strip(i: Array, made: Array) -> Array:
+        # The last strip repeats rows of the one before.
+        first = jnp.minimum(i * down * side, ny - down * side)
+        part = jax.lax.dynamic_slice_in_dim(h, first, down * side + 2 * apart)
+        beyond = (0, side - 2 * apart), (0, (across + 1) * side - part.shape[1]), (0, 0)
+        part = _kept(jnp.pad(part, beyond)).reshape(down + 1, _SQUARE, apart, -1, c)
+        rows = _combined(
+            _INPUT, [part[k // _SQUARE :][:down, k % _SQUARE] for k in range(n)]
+        ).reshape(n, down * apart, across + 1, _SQUARE, apart, c)
+        squares = _combined(
+            _INPUT, [rows[:, :, k // _SQUARE :][:, :, :across, k % _SQUARE] for k in range(n)]
+        ).reshape(n * n, -1, c)
+        products = _kept(jnp.einsum("qtc,qcf->qtf", squares, u, precision=highest))
+        products = products.reshape(n, n, down, apart, across, apart, f)
+        columns = _combined(_OUTPUT, list(products))
+        outputs = _combined(_OUTPUT, [columns[:, k] for k in range(n)])
+        outputs = outputs.transpose(2, 0, 3, 4, 1, 5, 6).reshape(down * side, across * side, f)
+        outputs = jax.nn.relu(outputs[:, :nx] + bias[None, None])
+        return jax.lax.dynamic_update_slice_in_dim(made, outputs, first, 0)
+
+    return jax.lax.fori_loop(0, n_strips, strip, jnp.zeros((ny, nx, f), h.dtype))
+
+
+def _combined(
+    coefficients: tuple[tuple[float, ...], ...], parts: list[Float[Array, "*shape"]]
+) -> Float[Array, "m *shape"]:
+    """For each row of coefficients the sum of the parts with them."""
+    sums = []
+    for row in coefficients:
+        terms = [part if c == 1 else c * part for c, part in zip(row, parts, strict=True) if c]
+        sums.append(sum(terms[1:], terms[0]))
+    return _kept(jnp.stack(sums))
+
+
+def _kept(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """Computed once, instead of again for each use."""
+    return jax.lax.optimization_barrier(x)
 
 
 def _strided_maximum(h: Float[Array, "n y x c"]) -> Float[Array, "n y2 x2 c"]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .losses import head_losses as head_losses
     from .resnet import ResNet as ResNet
     from .resnet import ResNetSettings as ResNetSettings
+    from .schedules import SHARPENING as SHARPENING
     from .schedules import THESIS_A as THESIS_A
     from .schedules import THESIS_B as THESIS_B
     from .schedules import LoopSettings as LoopSettings
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from .targets import Grid as Grid
     from .targets import make_targets as make_targets
     from .train import TrainedNetwork as TrainedNetwork
+    from .train import logits_of as logits_of
     from .train import train_network as train_network
 
 _HOMES = {
@@ -47,10 +49,12 @@ _HOMES = {
     "THESIS_A": "schedules",
     "THESIS_B": "schedules",
     "LoopSettings": "schedules",
+    "SHARPENING": "schedules",
     "Axis": "targets",
     "Grid": "targets",
     "make_targets": "targets",
     "TrainedNetwork": "train",
+    "logits_of": "train",
     "train_network": "train",
 }
 _OF_TORCH = {"compact", "heads", "losses", "resnet", "train"}

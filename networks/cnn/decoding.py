@@ -99,7 +99,8 @@ def quantiles(
         raise ValueError(f"levels are {levels}; expected probabilities from 0 to 1")
     below = np.concatenate([np.zeros((len(probability), 1)), probability.cumsum(1)], axis=1)
     below = below / below[:, -1:]
-    return np.stack([np.interp(levels, row, axis.edges) for row in below])
+    found = [np.interp(levels, row, axis.edges) for row in below]
+    return np.array(found, float).reshape(len(probability), len(levels))
 
 
 def log_density(

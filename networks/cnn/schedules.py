@@ -104,6 +104,11 @@ class LoopSettings:
         return self.end_rate + (self.max_rate - self.end_rate) * fall
 
 
+# After a training with targets that are spread over bins: a few steps with the bins alone.
+SHARPENING = LoopSettings(
+    steps=600, max_rate=5e-4, ema_decay=0.99, validate_every=100, checkpoint_every=100
+)
+
 # Adam with the rates of the thesis of J. Bialopetravičius, sections 2 and 3: 5 passes over 200,000
 # clusters in batches of 64; and from 0.01 to 0.0001, of which neither the form nor the number of
 # steps is said.

@@ -93,6 +93,29 @@ class Axis:
         shares = np.diff(below, axis=1)
         return shares / shares.sum(1, keepdims=True)
 
+    def encode_cells(
+        self, values: Float[np.ndarray, "n"], width: float
+    ) -> Float[np.ndarray, "n bin"]:
+        """Shares of cells of some width about values in each bin; rows sum to 1.
+
+        **Arguments:**
+
+        - `values`: `(n,)`; those beyond the outer edges count as the edges.
+        - `width`: of a cell, in the unit of the parameter; with 0 a value is in one bin alone.
+
+        Raises `ValueError` for a value that is NaN.
+
+        ```python
+        Axis(0.0, 3.0, 10).encode_cells(np.array([0.4]), 0.1)[0, 1:3]  # 0.25, 0.75
+        ```
+        """
+        if np.isnan(values).any():
+            raise ValueError("a value to encode is NaN; expected a number")
+        # A cell of no width would be divided by; one of a millionth of a bin is the same.
+        width = max(width, 1e-6 * self.width)
+        inside = np.clip(values, self.edges[0] + width / 2, self.edges[-1] - width / 2)
+        return np.diff(np.clip((self.edges - inside[:, None]) / width + 0.5, 0.0, 1.0), axis=1)
+
 
 @dataclasses.dataclass(frozen=True)
 class Grid:
@@ -187,6 +210,7 @@ def make_targets(
     log_mass: Float[np.ndarray, "n"],
     log_r_eff_pc: Float[np.ndarray, "n"],
     visibility: Float[np.ndarray, "n"],
+    cells: Mapping[str, float] | None = None,
 ) -> dict[str, np.ndarray]:
     """Targets of a batch, in single precision.
 
@@ -196,6 +220,10 @@ def make_targets(
     - `is_cluster`: `(n,)`, whether a stamp holds a cluster or is background alone.
     - `log_age` (log10 yr), `a_v` (mag), `log_mass` (log10 M_sun), `log_r_eff_pc`, `visibility`
       (linear): `(n,)`; what backgrounds have there is not read.
+    - `cells`: None for Gaussians, which say that bins side by side are alike, and from which a
+      network learns to be a little less sure than it could be. Or by parameter the step of the
+      lattice on which the truths lie, 0 for those not named: a truth is then its bin alone, or its
+      cell's share of two, and the shares that a network learns are those with which truths occur.
 
     Returns `joint` `(n, bins)` and `size` `(n, bins)`, 0 for backgrounds; `class` `(n, 2)`, the
     second column of clusters; `visibility` `(n, bins)`, for backgrounds at its lower end;
@@ -214,13 +242,19 @@ def make_targets(
         name: np.zeros((len(is_cluster), n), np.float32) for name, n in grid.heads().items()
     } | {"continuous": np.zeros((len(is_cluster), 4), np.float32), "is_cluster": is_cluster}
     parameters = np.stack([log_age, a_v, log_mass, log_r_eff_pc], axis=1)[which]
-    single = [
-        axis.encode(values, SIGMA_JOINT)
-        for axis, values in zip(grid.joint, parameters.T[:3], strict=True)
-    ]
+    names = (*JOINT, "log_r_eff_pc")
+    sigmas = (SIGMA_JOINT,) * len(JOINT) + (SIGMA_SINGLE,)
+    *single, sizes = (
+        axis.encode(values, sigma)
+        if cells is None
+        else axis.encode_cells(values, cells.get(name, 0.0))
+        for name, axis, values, sigma in zip(
+            names, grid.continuous, parameters.T, sigmas, strict=True
+        )
+    )
     cubes = np.einsum("ni,nj,nk->nijk", *single)
     made["joint"][which] = cubes.reshape(len(which), made["joint"].shape[1])
-    made["size"][which] = grid.log_r_eff_pc.encode(parameters[:, 3], SIGMA_SINGLE)
+    made["size"][which] = sizes
     made["continuous"][which] = parameters
     made["class"][np.arange(len(is_cluster)), is_cluster.astype(int)] = 1
     seen = np.where(is_cluster, visibility, 0.0)

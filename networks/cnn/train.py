@@ -14,7 +14,7 @@ from starcensus.files import Path
 from ..training import TrainingDiverged
 from . import checkpoints
 from .checkpoints import Progress, weights_of
-from .losses import head_losses
+from .losses import head_losses, of_stamps
 from .schedules import LoopSettings
 from .seeds import seeded
 from .targets import Grid
@@ -121,6 +121,21 @@ def train_network(
         {n.removeprefix("validation."): c for n, c in curves.items() if n[:11] == "validation."},
         at.step if at.best_step is None else at.best_step,
     )
+
+
+def logits_of(
+    network: nn.Module, images: Float[np.ndarray, "n band y x"]
+) -> dict[str, Float[np.ndarray, "n output"]]:
+    """What a network says of stamps of its window, by head.
+
+    ```python
+    conv = ConvSettings(("V",), (0.02,), stages=(((3, 4),), ((3, 8),)), box_pix=5)
+    logits_of(CompactNetwork(conv), np.zeros((3, 1, 12, 12), np.float32))["size"].shape  # (3, 14)
+    ```
+    """
+    with torch.no_grad():
+        said = network(torch.as_tensor(images))
+    return {name: of_stamps(values).float().cpu().numpy() for name, values in said.items()}
 
 
 class _Evaluation:

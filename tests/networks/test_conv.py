@@ -330,3 +330,24 @@ def test_memory_is_that_of_a_tile():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     # The first layer alone would have 1.2 GB of the whole image.
     assert int(done.stdout) < 200_000
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_squares_about_places_are_cut_out_of_the_map(stride):
+    network = ConvNetwork(SMALL, random_arrays(SMALL))
+    image = sky(SMALL, (34, 41))
+    image[:, 20, 30] = np.nan
+    whole = network.dense(image, ("class", "joint"), stride=stride)
+    ny, nx = whole["class"].shape[1:]
+    y, x = np.array([0, ny // 2, ny - 1, 3]), np.array([nx - 1, nx // 2, 0, 2])
+    for name in ("class", "joint"):
+        padded = np.pad(whole[name], ((0, 0), (1, 1), (1, 1)), constant_values=np.nan)
+        seen = 0
+        for part, said in network.around(image, y, x, 1, (name,), stride):
+            for k, (row, col) in enumerate(zip(y[part], x[part], strict=True)):
+                expected = padded[:, row : row + 3, col : col + 3]
+                np.testing.assert_allclose(said[name][k], expected, rtol=2e-3, atol=2e-3)
+                seen += 1
+        assert seen == 4
+    with pytest.raises(ValueError, match="a place lies outside the map"):
+        next(network.around(image, np.array([ny]), np.array([0]), 1, ("class",), stride))

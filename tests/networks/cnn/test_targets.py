@@ -6,7 +6,7 @@ from scipy.integrate import quad
 from scipy.stats import norm
 
 from starcensus.networks.cnn.decoding import decode, log_density, marginal, quantiles, softmax
-from starcensus.networks.cnn.targets import Axis, Grid, make_targets
+from starcensus.networks.cnn.targets import JOINT, Axis, Grid, make_targets
 
 GRID = Grid()
 LONG = Axis(0.0, 20.0, 40, 10)
@@ -45,6 +45,40 @@ def test_a_target_is_the_integral_of_a_gaussian_over_each_bin():
         np.testing.assert_allclose(found, np.array(inside) / np.sum(inside), atol=1e-9)
     centred = axis.encode(axis.centres[5:6], 0.5)[0, 4:7]
     np.testing.assert_allclose(centred, [0.1573, 0.6827, 0.1573], atol=1e-4)
+
+
+def test_a_cell_has_its_share_of_each_bin():
+    """Against as many values as one likes, spread over the cell, and counted."""
+    axis, width = Axis(0.0, 3.0, 10), 0.1
+    for value in (0.0, 0.4, 1.1, 2.98, 3.3):
+        found = axis.encode_cells(np.array([value]), width)[0]
+        spread = value + width * ((np.arange(10_000) + 0.5) / 10_000 - 0.5)
+        expected = np.histogram(spread, axis.edges)[0] / 10_000
+        np.testing.assert_allclose(found, expected, atol=2e-4)
+    # No value leaves the bins, and one without a cell has a bin alone.
+    assert axis.encode_cells(np.array([9.0]), width)[0, -1] == pytest.approx(1)
+    np.testing.assert_array_equal(axis.encode_cells(np.array([0.5]), 0.0)[0], np.eye(10)[2])
+    with pytest.raises(ValueError, match="a value to encode is NaN"):
+        axis.encode_cells(np.array([np.nan]), width)
+
+
+def test_targets_of_cells_are_the_bins_of_the_truth():
+    rng, n, grid = np.random.default_rng(6), 50, Grid()
+    truths = {
+        name: rng.uniform(axis.low, axis.high, n)
+        for name, axis in zip((*JOINT, "log_r_eff_pc"), grid.continuous, strict=True)
+    }
+    made = make_targets(grid, np.ones(n, bool), **truths, visibility=np.ones(n), cells={})
+    held = [np.digitize(truths[name], getattr(grid, name).edges) - 1 for name in JOINT]
+    assert (made["joint"].argmax(1) == np.ravel_multi_index(held, grid.joint_shape)).all()
+    assert (made["joint"].max(1) == 1).all() and (made["size"].max(1) == 1).all()
+    wide = make_targets(
+        grid, np.ones(n, bool), **truths, visibility=np.ones(n), cells={"log_age": 0.05}
+    )
+    np.testing.assert_allclose(wide["joint"].sum(1), 1, rtol=1e-6)
+    shared = (wide["joint"] > 0).sum(1)
+    # An age is within 0.025 dex of an edge for a quarter of them.
+    assert set(shared.tolist()) == {1, 2} and 0.05 < (shared == 2).mean() < 0.55
 
 
 def test_the_sampled_encoding_is_the_one_whose_weights_are_printed():
