@@ -20,6 +20,7 @@ from starcensus.theta import AXES, Box
 
 from ...selection import AbstractSelection
 from ...selection.catalogue import Step
+from ...selection.finder import FinderPosteriors
 from ._base import (
     AbstractObjects,
     ObjectSamples,
@@ -116,6 +117,25 @@ class GridPosteriors(AbstractObjects):
                     f"has none, the first is {self.ids[rows[0]]}; a posterior cannot: check that "
                     "prior and posterior have the same bins, or leave such bins out"
                 )
+
+    @classmethod
+    def of_finder(
+        cls, found: FinderPosteriors, source: str, nodes: tuple[int, int, int] = (2, 2, 2)
+    ) -> "GridPosteriors":
+        """What a network says of the clusters that it found, under its training clusters' prior.
+
+        ```python
+        from starcensus.networks.cnn import Grid
+        from starcensus.selection.finder import FinderPosteriors
+
+        n = Grid().heads()
+        flat = np.full((2, n["joint"]), 1 / n["joint"]), np.full((2, n["size"]), 1 / n["size"])
+        found = FinderPosteriors(np.array([4, 7]), *flat, flat[0][0], Grid())
+        GridPosteriors.of_finder(found, "a network").box
+        ```
+        """
+        edges, posterior, prior = found.theta_grid()
+        return cls(source, np.asarray(found.ids).astype(str), edges, posterior, prior, nodes)
 
     @classmethod
     def independent(

@@ -1,13 +1,14 @@
 """Batches for training: stamps as a survey sees them, and what a network is to say of them."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
+from jaxtyping import Float
 
 from starcensus.settings import check_seed
 
-from ...networks.cnn.targets import Axis, Grid, make_targets
+from ...networks.cnn.targets import JOINT, SIGMA_JOINT, Axis, Grid, make_targets
 from ...simulate.stamps import Backgrounds, ComposeSettings, StampBank, StampSettings, compose
 
 type Batch = tuple[np.ndarray, dict[str, np.ndarray]]
@@ -53,6 +54,7 @@ class StampBatches:
     - `grid`: the bins, of `grid_of`.
     - `seed`: of all batches.
     - `settings`: sizes of a batch, turning and jitter.
+    - `cells`: how targets are spread over bins, see `make_targets`.
 
     Raises `ValueError` for mocks beyond the bins: a network would be taught a wrong edge.
 
@@ -71,6 +73,7 @@ class StampBatches:
     grid: Grid
     seed: int
     settings: ComposeSettings = dataclasses.field(default_factory=ComposeSettings)
+    cells: Mapping[str, float] | None = None
 
     def __post_init__(self) -> None:
         check_seed(self.seed)
@@ -96,10 +99,40 @@ class StampBatches:
             parameters[name] = np.full(len(made), np.nan)
             parameters[name][made.has_cluster] = column[of_cluster]
         targets = make_targets(
-            self.grid, made.has_cluster, **parameters, visibility=made.visibility
+            self.grid,
+            made.has_cluster,
+            **parameters,
+            visibility=made.visibility,
+            cells=self.cells,
         )
         return made.images, targets
 
     def _truths(self) -> dict[str, np.ndarray]:
         named = {name: self.bank[name] for name in ("log_age", "a_v", "log_mass")}
         return named | {"log_r_eff_pc": np.log10(self.bank["r_h_pc"])}
+
+
+def training_prior(
+    bank: StampBank, grid: Grid, cells: Mapping[str, float] | None = None
+) -> Float[np.ndarray, "bins"]:
+    """Share of the mocks in each bin of the joint head, as its targets spread them: the prior
+    of what a network says.
+
+    **Arguments:**
+
+    - `bank`: the mocks that it was taught. `grid`: its bins. `cells`: as of its targets.
+
+    ```python
+    small = StampSettings(faintest_mags=None, size_pix=16, psf_radius_pix=24)
+    run_stamps(small, 4, 1, "bank.h5")
+    training_prior(StampBank.load("bank.h5"), grid_of(small)).sum()  # 1
+    ```
+    """
+    ages, a_vs, masses = (
+        axis.encode(bank[name], SIGMA_JOINT)
+        if cells is None
+        else axis.encode_cells(bank[name], cells.get(name, 0.0))
+        for axis, name in zip(grid.joint, JOINT, strict=True)
+    )
+    total = np.einsum("ni,nj,nk->ijk", ages, a_vs, masses, optimize=True)
+    return (total / total.sum()).ravel()

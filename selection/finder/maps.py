@@ -6,7 +6,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from ...networks import ConvNetwork
 from ...networks.cnn.decoding import decode, marginal, quantiles, softmax
@@ -49,6 +49,17 @@ class FinderSettings:
                 f"min_class is {self.min_class} and min_visibility {self.min_visibility}; expected "
                 "a probability below 1, and 0 or more"
             )
+
+    def passing(
+        self, probability: Float[np.ndarray, "n"], visibility: Float[np.ndarray, "n"]
+    ) -> Bool[np.ndarray, "n"]:
+        """Which peaks count as clusters.
+
+        ```python
+        FinderSettings().passing(np.array([0.99, 0.99]), np.array([3.0, 1.0]))  # True, False
+        ```
+        """
+        return (probability >= self.min_class) & (visibility >= self.min_visibility)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -150,6 +161,46 @@ def finder_maps(
     )
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Seen:
+    """All peaks of a mosaic's map, the highest first, whether they count as clusters or not.
+
+    **Arguments:**
+
+    - `peaks`: places in the map.
+    - `x`, `y`: `(n,)`, places in the mosaic, pixels from 0: means about the peak with its weights.
+    - `probability`, `visibility`: `(n,)`, averaged about the peak.
+    """
+
+    peaks: Peaks
+    x: Float[np.ndarray, "n"]
+    y: Float[np.ndarray, "n"]
+    probability: Float[np.ndarray, "n"]
+    visibility: Float[np.ndarray, "n"]
+
+    def take(self, kept: np.ndarray) -> "Seen":
+        """Those of a mask."""
+        parts = (self.x, self.y, self.probability, self.visibility)
+        return Seen(self.peaks.take(kept), *(part[kept] for part in parts))
+
+
+def see_peaks(maps: FinderMaps, settings: FinderSettings | None = None) -> Seen:
+    """The peaks of maps, with what the network says about each.
+
+    ```python
+    maps = FinderMaps(np.pad([[1.0]], 20), np.full((41, 41), 3.0), 31.5, 1)
+    see_peaks(maps).x  # 51.5
+    ```
+    """
+    settings = settings or FinderSettings()
+    peaks = find_peaks(maps.probability, settings.peaks)
+    x, y = (
+        maps.origin_pix + maps.stride * (peaks.weight * at).sum(axis=1)
+        for at in (peaks.columns, peaks.rows)
+    )
+    return Seen(peaks, x, y, peaks.mean(maps.probability), peaks.mean(maps.visibility))
+
+
 def find_clusters(
     network: ConvNetwork,
     grid: Grid,
@@ -160,8 +211,6 @@ def find_clusters(
 
     **Arguments:** as of `finder_maps`; `settings` also has the cuts.
 
-    Posteriors are averages of those of the windows about a peak, with the weights of `Peaks`.
-
     ```python
     from starcensus.networks.cnn import Grid
 
@@ -171,30 +220,37 @@ def find_clusters(
     ```
     """
     settings = settings or FinderSettings()
-    maps = finder_maps(network, grid, mosaic, settings)
-    peaks = find_peaks(maps.probability, settings.peaks)
-    sure, seen = peaks.mean(maps.probability), peaks.mean(maps.visibility)
-    kept = (sure >= settings.min_class) & (seen >= settings.min_visibility)
-    peaks, sure, seen = peaks.take(kept), sure[kept], seen[kept]
-    joint, size = _posteriors(network, mosaic, peaks, settings.stride)
-    x, y = (maps.origin_pix + maps.stride * at.astype(float) for at in (peaks.x, peaks.y))
-    return Found(x, y, sure, seen, joint, size, grid)
+    seen = see_peaks(finder_maps(network, grid, mosaic, settings), settings)
+    seen = seen.take(settings.passing(seen.probability, seen.visibility))
+    joint, size = posteriors_at(network, mosaic, seen.peaks, settings.stride)
+    return Found(seen.x, seen.y, seen.probability, seen.visibility, joint, size, grid)
 
 
-def _posteriors(
-    network: ConvNetwork, mosaic: Float[np.ndarray, "band y x"], peaks: Peaks, stride: int
+def posteriors_at(
+    network: ConvNetwork, mosaic: Float[np.ndarray, "band y x"], peaks: Peaks, stride: int = 1
 ) -> tuple[Float[np.ndarray, "n bins"], Float[np.ndarray, "n sizes"]]:
+    """Joint posteriors and those of the size: averages over the windows about each peak.
+
+    The weights are those of `Peaks`. Raises `ValueError` for peaks of another mosaic's map.
+
+    ```python
+    conv = ConvSettings(("V",), (0.02,), stages=(((3, 4),), ((3, 8),)), box_pix=5)
+    network = ConvNetwork(conv, {n: np.zeros(s) for n, s in conv.shapes().items()})
+    peaks = find_peaks(np.pad([[1.0]], 10))
+    posteriors_at(network, np.zeros((1, 40, 40)), peaks)[1]  # 1/14 in each bin
+    ```
+    """
     sizes = dict(network.settings.heads)
     joint, size = (np.zeros((len(peaks), sizes[name])) for name in ("joint", "size"))
-    # One place of all squares at a time: a posterior has thousands of bins.
-    for k in range(peaks.rows.shape[1]):
-        some = np.flatnonzero(peaks.weight[:, k] > 0)
-        if not some.size:
-            continue
-        said = network.at(mosaic, stride * peaks.rows[some, k], stride * peaks.columns[some, k])
-        weight = peaks.weight[some, k, None]
-        joint[some] += weight * softmax(said["joint"])
-        size[some] += weight * softmax(said["size"])
+    reach = round((peaks.rows.shape[1] ** 0.5 - 1) / 2)
+    parts = network.around(mosaic, peaks.y, peaks.x, reach, ("joint", "size"), stride)
+    for part, said in parts:
+        weight = peaks.weight[part]
+        for name, into in (("joint", joint), ("size", size)):
+            logits = said[name].reshape(len(weight), sizes[name], -1).swapaxes(1, 2)
+            used = np.where(weight[..., None] > 0, logits, 0.0)
+            shares = softmax(used.reshape(-1, sizes[name])).reshape(used.shape)
+            into[part] = np.einsum("nw,nwb->nb", weight, shares)
     return joint, size
 
 

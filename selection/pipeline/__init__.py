@@ -3,12 +3,15 @@
 from ._base import PIPELINES as PIPELINES
 from ._base import Field as Field
 from ._base import Pipeline as Pipeline
+from ._base import completed as completed
 from ._base import describe_pipeline as describe_pipeline
 from ._base import find_with as find_with
 from ._base import make_pipeline as make_pipeline
 from ._base import pipeline_settings as pipeline_settings
 from ._base import pipeline_source as pipeline_source
 from ._base import run_pipeline as run_pipeline
+from .cnn import CnnPipeline as CnnPipeline
+from .cnn import CnnSettings as CnnSettings
 from .detections import Detections as Detections
 from .legus import LegusPipeline as LegusPipeline
 from .legus import LegusSettings as LegusSettings

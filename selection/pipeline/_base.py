@@ -11,7 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from starcensus.bands import find_band
+from starcensus.bands import reference_band
 from starcensus.files import FileError, checksum
 from starcensus.registry import Registry
 
@@ -217,9 +217,10 @@ def _code_sha256(cls: type) -> str:
 def run_pipeline(pipeline: Pipeline, frame: Frame) -> Detections:
     """What a pipeline finds in a frame, with positions on the sky and what it was.
 
-    The column `near_edge` is True where V has no data somewhere within 8 pixels of a source, which
-    its aperture or its sky may lack. Where the pipeline does not say why a band has no magnitude,
-    it is not observed where the band lacks data within 4 pixels, and not detected elsewhere.
+    The column `near_edge` is True where V, or the band nearest to it, has no data somewhere within
+    8 pixels of a source, which its aperture or its sky may lack. Where the pipeline does not say
+    why a band has no magnitude, it is not observed where the band lacks data within 4 pixels, and
+    not detected elsewhere.
 
     **Arguments:**
 
@@ -233,9 +234,18 @@ def run_pipeline(pipeline: Pipeline, frame: Frame) -> Detections:
     found.counts, found.mags[found.catalogued]
     ```
     """
-    found = find_with(pipeline, frame)
-    v = frame.image(find_band(frame.bands, "V"))
-    near_edge = ~is_whole(v, found.x, found.y, SKY_PIX[1])
+    return completed(find_with(pipeline, frame), pipeline, frame)
+
+
+def completed(found: Detections, pipeline: Pipeline, frame: Frame) -> Detections:
+    """What `run_pipeline` makes of what a pipeline returned for a frame.
+
+    ```python
+    completed(find_with(pipeline, frame), pipeline, frame).sky
+    ```
+    """
+    reference = frame.image(reference_band(frame.bands))
+    near_edge = ~is_whole(reference, found.x, found.y, SKY_PIX[1])
     return dataclasses.replace(
         found,
         columns={**found.columns, "near_edge": near_edge},

@@ -93,6 +93,12 @@ class StampBank:
         """Side of a stamp, pixels."""
         return self.images.shape[2]
 
+    @property
+    def lattice(self) -> dict[str, float]:
+        """Steps of the lattice on which ages (dex) and extinctions (mag) lie; 0 without one."""
+        settings = self.meta["settings"]
+        return {name: float(settings[f"{name}_step"]) for name in ("log_age", "a_v")}
+
     def take(self, rows: np.ndarray | slice) -> "StampBank":
         """The mocks of some rows: mocks for training, for instance, and others for a test.
 

@@ -68,8 +68,11 @@ def test_posteriors_are_means_of_those_about_a_peak(network, mosaic):
     found = find_clusters(network, GRID, mosaic, settings)
     peaks = find_peaks(finder_maps(network, GRID, mosaic).probability, settings.peaks)
     assert len(found) == len(peaks) > 5
-    np.testing.assert_array_equal(found.x, peaks.x + (SIDE - 1) / 2)
-    np.testing.assert_array_equal(found.y, peaks.y + (SIDE - 1) / 2)
+    for place, own, at in ((found.x, peaks.x, peaks.columns), (found.y, peaks.y, peaks.rows)):
+        middle = place - (SIDE - 1) / 2
+        assert np.abs(middle - own).max() < settings.peaks.window_pix / 2
+        expected = [np.average(a, weights=w) for a, w in zip(at, peaks.weight, strict=True)]
+        np.testing.assert_allclose(middle, expected, atol=1e-9)
     for k in (0, len(peaks) - 1):
         some = peaks.weight[k] > 0
         said = network(windows(mosaic, peaks.rows[k][some], peaks.columns[k][some]))

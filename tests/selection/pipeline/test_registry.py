@@ -85,7 +85,9 @@ def test_a_users_pipeline_stands_in_a_survey_file(tmp_path):
     ):
         with pytest.raises(ValueError, match=f"survey.toml: pipeline: {message}"):
             parse(text + wrong, "survey.toml")
-    with pytest.raises(ValueError, match="'no_such' is no pipeline; expected one of legus, phangs"):
+    with pytest.raises(
+        ValueError, match="'no_such' is no pipeline; expected one of legus, cnn, phangs"
+    ):
         parse(text.replace("peaks_of_a_test", "no_such"), "survey.toml")
 
 
