@@ -116,8 +116,8 @@ def fit_command(
 
 
 def _errors(format: str, errors: str, missing: str, n_samples: int | None) -> dict[str, Any]:
-    """Draws bring their own errors."""
-    if format == "posteriors":
+    """Posteriors bring their own errors."""
+    if format in ("posteriors", "grids"):
         return {}
     return {"mode": errors, "missing": missing} | given(n_samples=n_samples)
 

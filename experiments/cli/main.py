@@ -11,6 +11,7 @@ import starcensus
 from starcensus.experiments.cli.fit import fit_command
 from starcensus.experiments.cli.images import detect_command, galaxy_command, inject_command
 from starcensus.experiments.cli.measure import measure_command
+from starcensus.experiments.cli.networks import train_command
 from starcensus.experiments.cli.process import Commands
 from starcensus.experiments.cli.select import selection_app
 from starcensus.experiments.cli.simulate import simulate_app
@@ -42,6 +43,7 @@ app.command("fit")(fit_command)
 app.command("measure")(measure_command)
 app.command("detect")(detect_command)
 app.command("inject")(inject_command)
+app.command("train")(train_command)
 
 
 def main() -> None:

@@ -54,6 +54,23 @@ def library_command(
     perform(library, out, data, allow_own, expected=("library",), **how)
 
 
+@simulate_app.command("stamps")
+def stamps_command(
+    stamps: Annotated[pathlib.Path, typer.Argument(help="Stamps file (TOML).")],
+    out: OutFile,
+    workers: Workers = 1,
+    scheduler: Scheduler = None,
+    shard_size: ShardSize = None,
+    data: Data = None,
+    allow_own: AllowOwn = None,
+) -> None:
+    """Draw a bank of mock clusters in stamps; the same command continues an interrupted one."""
+    from starcensus.shards import Work
+
+    work = Work(workers, scheduler, shard_size)
+    perform(stamps, out, data, allow_own, expected=("stamps",), work=work)
+
+
 @simulate_app.command("grid")
 def grid_command(
     grid: Annotated[pathlib.Path, typer.Argument(help="Grid file (TOML).")],

@@ -61,6 +61,15 @@ def _library(job: Job[Any], summary: Summary) -> Iterator[str]:
     )
 
 
+def _stamps(job: Job[Any], summary: Summary) -> Iterator[str]:
+    before = summary["n_drawn_before"]
+    yield (
+        f"{job.out}: {summary['n_mocks']} mocks"
+        + (f", {before} of them drawn before" if before else "")
+        + f", {summary['wall_s']:.1f} s, {summary['mocks_per_s']:.1f} per s"
+    )
+
+
 def _galaxy(job: Job[Any], summary: Summary) -> Iterator[str]:
     yield (
         f"{job.out}: {summary['n_rows']} x {summary['n_columns']} pixels, "
@@ -111,6 +120,7 @@ _OF: dict[str, Callable[[Job[Any], Summary], Iterator[str]]] = {
     "LightJob": _fit,
     "MeasureJob": _measure,
     "LibraryJob": _library,
+    "StampsJob": _stamps,
     "GalaxyJob": _galaxy,
     "DetectJob": _detect,
     "InjectJob": _inject,

@@ -76,7 +76,9 @@ def read_seen(
     """Read all; raises `ValueError` for data that the survey cannot have recorded."""
     read_in = read(catalogue, sources)
     if not isinstance(read_in, Catalogue):
-        raise ConfigError("catalogue.format is 'posteriors'; expected a table of magnitudes")
+        raise ConfigError(
+            f"catalogue.format is {catalogue.format!r}; expected a table of magnitudes"
+        )
     data = photometry_of(
         read_in, photometry.bands, unknown=photometry.unknown, min_bands=photometry.min_bands
     )

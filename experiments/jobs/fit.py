@@ -19,13 +19,20 @@ from starcensus.experiments.jobs._operators import (
     operator_words,
 )
 from starcensus.experiments.schema._base import ConfigError
-from starcensus.experiments.schema.fit import POSTERIORS, CatalogueTable, FitFile, FitTable
+from starcensus.experiments.schema.fit import (
+    GRIDS,
+    POSTERIORS,
+    CatalogueTable,
+    FitFile,
+    FitTable,
+)
 from starcensus.experiments.schema.paths import Sources
 from starcensus.experiments.schema.population import PopulationTable
 from starcensus.inference import (
     ErrorSettings,
     FitResult,
     FitSettings,
+    GridPosteriors,
     PosteriorDraws,
     fit,
     read_posteriors,
@@ -34,6 +41,9 @@ from starcensus.runs import Input
 from starcensus.selection import catalogue_differences, save_selection
 from starcensus.selection.catalogue import Catalogue, apply_cuts, cuts_of, read_catalogue
 from starcensus.selection.catalogue.read import FILE_OPTIONS, files_beside
+from starcensus.selection.finder import FinderPosteriors
+
+type Clusters = Catalogue | PosteriorDraws | GridPosteriors
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -42,11 +52,11 @@ class OneFit(Job[FitFile]):
 
     **Arguments:**
 
-    - `table`: of the fit. `catalogue`: that the file names, or draws from its clusters' posteriors.
+    - `table`: of the fit. `catalogue`: that the file names, or its clusters' posteriors.
     """
 
     table: FitTable = dataclasses.field(kw_only=True)
-    catalogue: Catalogue | PosteriorDraws = dataclasses.field(kw_only=True)
+    catalogue: Clusters = dataclasses.field(kw_only=True)
 
     locks: ClassVar[bool] = False
 
@@ -115,11 +125,11 @@ class OneFit(Job[FitFile]):
 
     def _fit_settings(self) -> FitSettings:
         errors = dataclasses.replace(self._errors(), seed=self.file.seed)
-        if isinstance(self.catalogue, PosteriorDraws):
+        if not isinstance(self.catalogue, Catalogue):
             if self._errors() != ErrorSettings():
                 raise ConfigError(
-                    f"{self.catalogue.source}: holds draws, which bring their errors; leave out "
-                    "[errors]"
+                    f"{self.catalogue.source}: holds posteriors, which bring their errors; leave "
+                    "out [errors]"
                 )
             errors = ErrorSettings()
         return FitSettings(
@@ -152,7 +162,7 @@ class OneFit(Job[FitFile]):
         }
 
     def _errors_words(self) -> dict[str, Any]:
-        if isinstance(self.catalogue, PosteriorDraws):
+        if not isinstance(self.catalogue, Catalogue):
             return {}
         return {"errors": dataclasses.asdict(self._errors())}
 
@@ -188,7 +198,7 @@ class FitJob(AllFits[FitFile]):
         )
 
     @functools.cached_property
-    def _catalogue(self) -> Catalogue | PosteriorDraws:
+    def _catalogue(self) -> Clusters:
         return read(self.file.catalogue, self.sources)
 
     def fit_of(self, table: FitTable, common: tuple[Any, ...]) -> OneFit:
@@ -215,11 +225,13 @@ def population_words(table: PopulationTable) -> dict[str, Any]:
     }
 
 
-def read(table: CatalogueTable, sources: Sources) -> Catalogue | PosteriorDraws:
-    """The catalogue of a table, after its cuts, or the draws of each object's posterior."""
+def read(table: CatalogueTable, sources: Sources) -> Clusters:
+    """The catalogue of a table, after its cuts, or the posteriors of each object."""
     path, files = _catalogue_files(table, sources)
     if table.format == POSTERIORS:
         return read_posteriors(path)
+    if table.format == GRIDS:
+        return GridPosteriors.of_finder(FinderPosteriors.load(path), path.name)
     options = {**table.options, **files}
     return apply_cuts(read_catalogue(path, table.format, **options), cuts_of(table.cuts))
 
@@ -241,5 +253,5 @@ def _catalogue_files(
         for name in FILE_OPTIONS
         if name in table.options
     }
-    beside = {} if table.format == POSTERIORS else files_beside(path, table.format)
+    beside = {} if table.format in (POSTERIORS, GRIDS) else files_beside(path, table.format)
     return path, {**beside, **given}

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from starcensus.bands import find_band
+from starcensus.bands import reference_band
 from starcensus.experiments.jobs._images import Survey, SurveyBuild
 from starcensus.experiments.jobs._job import JOBS, Job, Outcome, Show
 from starcensus.experiments.schema._base import ConfigError
@@ -20,14 +20,22 @@ from starcensus.runs import Input
 from starcensus.selection.catalogue import Catalogue, write_catalogue
 from starcensus.selection.catalogue.open_table import load
 from starcensus.selection.injection import InjectionTable, KnownClusters, run_injections
-from starcensus.selection.pipeline import Detections, run_pipeline
+from starcensus.selection.pipeline import (
+    CnnPipeline,
+    CnnSettings,
+    Detections,
+    Pipeline,
+    completed,
+    run_pipeline,
+)
 from starcensus.simulate import Frame
 from starcensus.theta import AXES
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class DetectJob(Job[SurveyFile]):
-    """`catalogue.ecsv`; with [known] also `known.ecsv`, the galaxy's own clusters of it."""
+    """`catalogue.ecsv`, and `posteriors.h5` of a network; with [known] also `known.ecsv`, the
+    galaxy's own clusters of it."""
 
     @functools.cached_property
     def survey(self) -> Survey:
@@ -44,7 +52,13 @@ class DetectJob(Job[SurveyFile]):
         return {k: v for k, v in super().settings().items() if k not in ("library", "plan")}
 
     def results(self) -> tuple[str, ...]:
-        return ("catalogue.ecsv", *(("known.ecsv",) if self.file.known is not None else ()))
+        settings = self.file.pipeline.settings
+        grids = isinstance(settings, CnnSettings) and settings.posteriors
+        return (
+            "catalogue.ecsv",
+            *(("posteriors.h5",) if grids else ()),
+            *(("known.ecsv",) if self.file.known is not None else ()),
+        )
 
     def check(self) -> None:
         need("galsim", "sep", purpose="images")
@@ -58,7 +72,7 @@ class DetectJob(Job[SurveyFile]):
         show.stage("PSFs")
         pipeline = self.survey.pipeline
         show.stage("detection and photometry")
-        found = run_pipeline(pipeline, frame)
+        found = self._find(pipeline, frame)
         own = None if self.file.known is None else self._known(self.file.known, found)
         found.write(self.out / "catalogue.ecsv")
         counts = found.counts()
@@ -74,6 +88,15 @@ class DetectJob(Job[SurveyFile]):
         if own is not None:
             summary["n_known_catalogued"] = len(own)
         return Outcome(summary, {"pipeline": dict(found.pipeline), "notes": list(frame.notes)})
+
+    def _find(self, pipeline: Pipeline, frame: Frame) -> Detections:
+        """The catalogue; a network's posteriors are written beside it."""
+        if not isinstance(pipeline, CnnPipeline):
+            return run_pipeline(pipeline, frame)
+        found, posteriors = pipeline.find(frame)
+        if pipeline.settings.posteriors:
+            posteriors.save(self.out / "posteriors.h5")
+        return completed(found, pipeline, frame)
 
     def _truth(self, known: KnownTable) -> pathlib.Path:
         folder = self.sources.place(known.galaxy, "known.galaxy")
@@ -170,7 +193,7 @@ def read_known(path: pathlib.Path, frame: Frame) -> KnownClusters:
     """The clusters of a synthetic galaxy, from its `clusters.ecsv`; raises `FileError`."""
     loaded = load(path)
     table = loaded.table
-    band = find_band(frame.bands, "V")
+    band = reference_band(frame.bands)
 
     def values(name: str) -> np.ndarray:
         if name not in table.colnames:

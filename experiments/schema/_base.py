@@ -27,6 +27,8 @@ KINDS = (
     "calibration",
     "library",
     "galaxy",
+    "stamps",
+    "finder",
     "survey",
     "learning",
     "choice",

@@ -20,8 +20,13 @@ from starcensus.selection.catalogue import READERS
 
 Name = Annotated[str, pydantic.Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
 Errors = Annotated[ErrorSettings, Without(("seed",))]
-# The format of draws from each object's posterior, which are no catalogue.
+# Formats of draws from each object's posterior, and of a network's grids, which are no catalogues.
 POSTERIORS = "posteriors"
+GRIDS = "grids"
+
+
+def _formats() -> tuple[str, ...]:
+    return *READERS, POSTERIORS, GRIDS
 
 
 class CatalogueTable(Strict):
@@ -32,21 +37,24 @@ class CatalogueTable(Strict):
     - `path`: of the catalogue.
     - `format`: `starcensus` (written by it), `legus`, `phangs`, `literature`, `detections` (of a
       pipeline, without θ), `table` with a column map, or `posteriors`: draws from each cluster's
-      posterior with the density of their prior, as `read_posteriors` reads them; without options
-      and cuts.
+      posterior with the density of their prior, as `read_posteriors` reads them; or `grids`: the
+      `posteriors.h5` that `detect` writes with a network. The last two are without options and
+      cuts.
     - `options`: of the reader: `column_map`, `distance_modulus` (mag), `bands`, `columns`, ….
     - `cuts`: in order; each has the `name` of a cut and its arguments.
     """
 
     path: str
-    format: Annotated[str, Named(lambda: (*READERS, POSTERIORS), READERS.what)] = "starcensus"
+    format: Annotated[str, Named(lambda: (*READERS, POSTERIORS, GRIDS), READERS.what)] = (
+        "starcensus"
+    )
     options: dict[str, Any] = pydantic.Field({})
     cuts: tuple[dict[str, Any], ...] = ()
 
     @pydantic.model_validator(mode="after")
     def _draws_are_as_they_are(self) -> "CatalogueTable":
-        if self.format == POSTERIORS and (self.options or self.cuts):
-            raise ValueError("draws of posteriors are read as they are; leave out options and cuts")
+        if self.format in (POSTERIORS, GRIDS) and (self.options or self.cuts):
+            raise ValueError("posteriors are read as they are; leave out options and cuts")
         return self
 
 

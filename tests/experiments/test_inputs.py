@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 import pytest
 from astropy.io import fits
-from tests.experiments import light_project
+from tests.experiments import finder_project, light_project
 from tests.helpers import made_table
 from tests.mutator import readers as valid
 from tests.selection.importers import test_c4
@@ -26,6 +26,7 @@ from starcensus.experiments.jobs._job import SILENT, Job, open_job
 from starcensus.experiments.jobs._own import import_own
 from starcensus.experiments.jobs.calibration import CalibrationJob
 from starcensus.experiments.jobs.fit import FitJob
+from starcensus.experiments.jobs.stamps import StampsJob
 from starcensus.experiments.jobs.survey import InjectJob
 from starcensus.files import files_below
 from starcensus.forward import PRIORS
@@ -328,6 +329,32 @@ def a_systematic(folder: pathlib.Path) -> str:
     """
 
 
+# Where tests stop runs in shards, a bank is drawn all the same.
+WHOLE_RUN = ShardedRun.run
+
+
+def a_bank_of_stamps(folder: pathlib.Path) -> str:
+    finder_project.write_project(folder)
+    for path in (*(folder / "images").iterdir(), folder / "known.csv"):
+        path.unlink()
+    text = (folder / "stamps.toml").read_text()
+    for name in ("stamps.toml", "finder.toml"):
+        (folder / name).unlink()
+    return text.replace('kind = "stamps"\n', "")
+
+
+def a_finder(folder: pathlib.Path) -> str:
+    finder_project.write_project(folder, 60)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ShardedRun, "run", WHOLE_RUN)
+        open_job(folder / "stamps.toml", folder / "bank.h5").run(SILENT)
+    for path in (folder / "grid.h5", folder / "stamps.toml", *folder.glob("*_psf.fits")):
+        path.unlink()
+    text = (folder / "finder.toml").read_text()
+    (folder / "finder.toml").unlink()
+    return text.replace('kind = "finder"\n', "")
+
+
 Make = Callable[[pathlib.Path], str]
 JOBS: dict[str, tuple[str, Make]] = {
     "fit": ("fit", a_fit),
@@ -349,6 +376,8 @@ JOBS: dict[str, tuple[str, Make]] = {
     "systematic": ("systematic", a_systematic),
     "light": ("light", a_light),
     "measure": ("measure", a_measurement),
+    "stamps": ("stamps", a_bank_of_stamps),
+    "finder": ("finder", a_finder),
 }
 
 
@@ -368,7 +397,7 @@ def keys(monkeypatch: pytest.MonkeyPatch) -> Callable[[Job[Any]], tuple[str, ...
     def of(job: Job[Any]) -> tuple[str, ...]:
         if isinstance(job, FitJob):
             return tuple(one.identity.key for one in job.fits)
-        if isinstance(job, InjectJob | libraries.LibraryJob | CalibrationJob):
+        if isinstance(job, InjectJob | libraries.LibraryJob | StampsJob | CalibrationJob):
             job.out.parent.mkdir(exist_ok=True)
             with pytest.raises(Asked) as asked:
                 if isinstance(job, CalibrationJob):

@@ -12,11 +12,20 @@ from tests.helpers import run
 
 from starcensus.experiments.jobs import fit as jobs_fit
 from starcensus.experiments.jobs._job import job_from
-from starcensus.inference import PosteriorDraws, read_posteriors, write_posteriors
+from starcensus.files import FileError
+from starcensus.inference import (
+    GridPosteriors,
+    PosteriorDraws,
+    read_posteriors,
+    write_posteriors,
+)
 from starcensus.inference.likelihood import judged
 from starcensus.inference.measure import Measured, measure, population_prior, power_law_prior
 from starcensus.inference.objects import LightObjects
+from starcensus.networks.cnn import Grid
+from starcensus.selection.finder import FinderPosteriors
 from starcensus.simulate import CellTheta, ClusterLibrary, Design, Pool, StarcensusEngine
+from starcensus.theta import Box
 
 N_DRAWS = 4000
 
@@ -222,12 +231,40 @@ def test_a_fit_takes_draws_from_a_file(tmp_path, monkeypatch):
         job_from("fit", FIT, tmp_path / "out", "tables").perform()
     assert isinstance(seen["objects"], PosteriorDraws) and len(seen["objects"]) == 30
     # Errors are the draws' own.
-    with pytest.raises(ValueError, match=r"draws\.h5: holds draws.*leave out \[errors\]"):
+    with pytest.raises(ValueError, match=r"draws\.h5: holds posteriors.*leave out \[errors\]"):
         tables = {**FIT, "errors": {"missing": "floor"}}
         job_from("fit", tables, tmp_path / "out", "tables").perform()
     with pytest.raises(ValueError, match="leave out options and cuts"):
         cut = {**FIT["catalogue"], "cuts": [{"name": "with_estimates"}]}
         job_from("fit", {**FIT, "catalogue": cut}, tmp_path / "out", "tables")
+
+
+def test_a_fit_takes_the_grids_of_a_network(tmp_path, monkeypatch):
+    """With the prior under which they are posteriors, and without the padding of its bins."""
+    rng, heads = np.random.default_rng(1), Grid().heads()
+    joint, size = (rng.dirichlet(np.ones(heads[name]), 20) for name in ("joint", "size"))
+    prior = rng.dirichlet(np.full(heads["joint"], 9.0))
+    made = FinderPosteriors(np.arange(20), joint, size, prior, Grid())
+    made.save(tmp_path / "posteriors.h5")
+    monkeypatch.chdir(tmp_path)
+    seen = {}
+
+    def stop(objects, selection, model, settings, progress):
+        seen.update(objects=objects)
+        raise Stop
+
+    monkeypatch.setattr(jobs_fit, "fit", stop)
+    tables = {**FIT, "catalogue": {"path": "posteriors.h5", "format": "grids"}}
+    with pytest.raises(Stop):
+        job_from("fit", tables, tmp_path / "out", "tables").perform()
+    objects = seen["objects"]
+    assert isinstance(objects, GridPosteriors) and len(objects) == 20
+    assert objects.box == Box((3.5, 5.5), (6.6, 10.1), (0.0, 3.0))
+    np.testing.assert_allclose(objects.prior, made.theta_grid()[2])
+    with pytest.raises(FileError, match=r"draws\.h5"):
+        write_draws(tmp_path)
+        other = {**FIT, "catalogue": {"path": "draws.h5", "format": "grids"}}
+        job_from("fit", other, tmp_path / "out", "tables").perform()
 
 
 @pytest.mark.slow
