@@ -80,6 +80,30 @@ def bench_inject_command(
         typer.echo(json.dumps(bench_inject(frames, side, per_frame, seed, show)))
 
 
+@bench_app.command("detect")
+def bench_detect_command(
+    network: Annotated[
+        pathlib.Path | None,
+        typer.Option(help="Definition of a network [default: the one that the package carries]."),
+    ] = None,
+    size: Annotated[int, typer.Option(help="Rows and columns of the mosaic.", min=1)] = 1024,
+    windows: Annotated[int, typer.Option(help="Windows of the sliding window.", min=1)] = 2000,
+    stride: Annotated[
+        int, typer.Option(help="Pixels between windows of a second map; 1: none.", min=1)
+    ] = 1,
+    rounds: Annotated[int, typer.Option(help="Repetitions of all that is timed.", min=1)] = 3,
+    seed: Annotated[int, typer.Option(help="Of mosaic and windows.", min=0)] = 0,
+) -> None:
+    """How fast a network maps a mosaic, beside its sliding window."""
+    import json
+
+    from benchmarks.detect import bench_detect
+
+    with stages() as show:
+        found = bench_detect(network, size, windows, stride, rounds, seed, show)
+    typer.echo(json.dumps(found))
+
+
 @bench_app.command("light")
 def bench_light_command(
     file: Annotated[pathlib.Path, typer.Argument(help='File of kind = "light".')],
@@ -219,3 +243,55 @@ def bench_fit_command(
         results = bench_fit(given or (1000,), settings, steps, seed)
     for result in results:
         typer.echo(json.dumps(result))
+
+
+@bench_app.command("cnn")
+def bench_cnn_command(
+    seed: Annotated[int, typer.Option(help="Of mocks and galaxy; not that of the network's own.")],
+    n: Annotated[int, typer.Option(help="Mocks.", min=250)] = 5000,
+    network: Annotated[
+        pathlib.Path | None,
+        typer.Option(help="A network's definition; by default the one that the package carries."),
+    ] = None,
+    jitter: Annotated[
+        float, typer.Option(help="Scatter of the factors of the backgrounds' bands.", min=0.0)
+    ] = 0.0,
+    workers: Annotated[int, typer.Option(help="Processes that draw mocks.", min=1)] = 2,
+    side: Annotated[int, typer.Option(help="Rows and columns of the galaxy.", min=512)] = 2048,
+    figure: Annotated[
+        pathlib.Path | None, typer.Option(help="A picture (.png) of answers against the truth.")
+    ] = None,
+) -> None:
+    """How near a network's answers are on fresh mocks, and whether their errors hold."""
+    import json
+
+    from benchmarks.cnn import bench_cnn
+
+    with stages() as show:
+        typer.echo(json.dumps(bench_cnn(seed, n, network, jitter, workers, side, figure, show)))
+
+
+@bench_app.command("recall")
+def bench_recall_command(
+    seed: Annotated[int, typer.Option(help="Of mocks and galaxy; not that of the network's own.")],
+    rounds: Annotated[int, typer.Option(help="Times that the grid of places is filled.")] = 3,
+    network: Annotated[
+        pathlib.Path | None,
+        typer.Option(help="A network's definition; by default the one that the package carries."),
+    ] = None,
+    side: Annotated[int, typer.Option(help="Rows and columns of the galaxy.", min=512)] = 2048,
+    stride: Annotated[int, typer.Option(help="Pixels between windows: 1, 2 or 4.")] = 1,
+    workers: Annotated[int, typer.Option(help="Processes that draw mocks.", min=1)] = 2,
+    out: Annotated[
+        pathlib.Path | None, typer.Option(help="A table (.ecsv) of what became of each mock.")
+    ] = None,
+) -> None:
+    """Which mocks a network finds in a galaxy, what else it finds, and its posteriors there."""
+    import json
+
+    from benchmarks.recall import bench_recall
+
+    with stages() as show:
+        typer.echo(
+            json.dumps(bench_recall(seed, rounds, network, side, stride, workers, out, show))
+        )

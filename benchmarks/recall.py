@@ -1,0 +1,244 @@
+"""Artificial cluster test of a network: mocks on a grid of places in a galaxy without clusters.
+
+As in the thesis of J. Bialopetravičius, section 3.3.2, mocks of all parameters lie 64 pixels apart.
+Each round has other mocks; the galaxy is one that the network never saw.
+"""
+
+import dataclasses
+import pathlib
+import tempfile
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float, Float32, Int
+from scipy.spatial import KDTree
+
+from benchmarks.cnn import FEW, fresh_galaxy, known_network, mocks_of
+from starcensus.inference.calibration.ranks import ecdf_band
+from starcensus.networks import ConvNetwork
+from starcensus.networks.cnn.targets import Grid
+from starcensus.selection.finder import (
+    FinderSettings,
+    finder_maps,
+    posteriors_at,
+    see_peaks,
+)
+from starcensus.selection.finder.accuracy import judge_accuracy
+from starcensus.selection.finder.coverage import judge_coverage
+from starcensus.shards import Work
+from starcensus.simulate.images.galaxy import Galaxy
+from starcensus.simulate.stamps import StampBank, observe, run_stamps, stamp_psfs
+
+if TYPE_CHECKING:
+    from astropy.table import Table
+
+type Say = Callable[[str], None]
+
+NEAR_PIX, FAR_PIX = 3.0, 6.0
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Rounds:
+    """What became of the mocks of all rounds, and what was found where none is.
+
+    `columns`: of each mock; `false`: of each peak farther than 6 pixels from any mock.
+    """
+
+    columns: dict[str, np.ndarray]
+    false: dict[str, np.ndarray]
+    joint: Float[np.ndarray, "n bins"]
+    size: Float[np.ndarray, "n sizes"]
+    seconds: float
+
+
+def bench_recall(
+    seed: int,
+    rounds: int = 3,
+    network: pathlib.Path | None = None,
+    side: int = 2048,
+    stride: int = 1,
+    workers: int = 2,
+    out: pathlib.Path | None = None,
+    say: Say = lambda text: None,
+) -> dict[str, Any]:
+    """Shares of mocks that are found, false detections, and posteriors of what is found.
+
+    `out`: a table (.ecsv) for what became of each mock, and of each peak where none is.
+    """
+    conv, arrays, about = known_network(network, seed)
+    # So that centres have any place within a pixel.
+    settings = dataclasses.replace(mocks_of(about["stamps"]), offset_sd_pix=2.0)
+    say("a galaxy")
+    galaxy = fresh_galaxy(settings, side, seed)
+    places = _places(galaxy.frame.shape, settings.size_pix)
+    n = rounds * len(places)
+    say("mocks")
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / "bank.h5"
+        run_stamps(settings, n, seed, path, Work(workers), psfs=stamp_psfs(settings))
+        bank = StampBank.load(path)
+    finder = FinderSettings(stride=stride)
+    grid = Grid.from_dict(about["grid"])
+    made = run_rounds(ConvNetwork(conv, arrays), grid, galaxy, bank, places, finder, seed, say)
+    if out is not None:
+        _table(made).write(out, overwrite=True)
+    lattice = {"log_age": settings.log_age_step, "a_v": settings.a_v_step}
+    return {
+        "seed": seed,
+        "rounds": rounds,
+        "stride": stride,
+        "megapixels_per_s": rounds * side**2 / made.seconds / 1e6,
+        **recall_of(made, finder),
+        **_judged(made, grid, finder, lattice, seed),
+    }
+
+
+def run_rounds(
+    network: ConvNetwork,
+    grid: Grid,
+    galaxy: Galaxy,
+    bank: StampBank,
+    places: Int[np.ndarray, "place 2"],
+    finder: FinderSettings,
+    seed: int,
+    say: Say = lambda text: None,
+) -> Rounds:
+    """Put the mocks into the galaxy, `len(places)` at a time, and look for them."""
+    columns: dict[str, list[np.ndarray]] = {}
+    false: dict[str, list[np.ndarray]] = {}
+    joints, sizes, seconds = [], [], 0.0
+    field = np.stack([image.data for image in galaxy.frame]).astype(np.float32)
+    exposure = np.array([image.exposure_s for image in galaxy.frame])
+    for first in range(0, len(bank) - len(places) + 1, len(places)):
+        say(f"mocks {first} to {first + len(places)}")
+        mocks = bank.take(slice(first, first + len(places)))
+        rng = np.random.default_rng([seed, first])
+        mosaic, sky = _with_mocks(field, exposure, mocks, places, rng)
+        started = time.perf_counter()
+        seen = see_peaks(finder_maps(network, grid, mosaic, finder), finder)
+        seconds += time.perf_counter() - started
+        x, y = places[:, 1] + mocks["x"], places[:, 0] + mocks["y"]
+        tree = KDTree(np.column_stack([x, y]))
+        distance, to = map(np.asarray, tree.query(np.column_stack([seen.x, seen.y])))
+        # The mock nearest to a peak; of several peaks the nearest.
+        order = np.argsort(-distance, kind="stable")
+        peak = np.full(len(places), -1)
+        peak[to[order]] = order
+        found = peak >= 0
+        away = np.where(found, distance[peak], np.inf)
+        said = {
+            "distance_pix": away,
+            "dx_pix": np.where(found, seen.x[peak] - x, np.nan),
+            "dy_pix": np.where(found, seen.y[peak] - y, np.nan),
+            "p_cluster": np.where(found, seen.probability[peak], 0.0),
+            "visibility": np.where(found, seen.visibility[peak], 0.0),
+            "sky": sky,
+            "log_r_eff_pc": np.log10(mocks["r_h_pc"]),
+            **{name: mocks[name] for name in ("log_age", "a_v", "log_mass")},
+        }
+        rest = distance > FAR_PIX
+        lone = {"p_cluster": seen.probability[rest], "visibility": seen.visibility[rest]}
+        for into, parts in ((columns, said), (false, lone)):
+            for name, values in parts.items():
+                into.setdefault(name, []).append(values)
+        near = away <= FAR_PIX
+        which = np.where(near, peak, 0)
+        joint, size = posteriors_at(network, mosaic, seen.peaks.take(which[near]), finder.stride)
+        joints.append(_spread(joint, near))
+        sizes.append(_spread(size, near))
+    return Rounds(
+        {name: np.concatenate(each) for name, each in columns.items()},
+        {name: np.concatenate(each) for name, each in false.items()},
+        np.concatenate(joints),
+        np.concatenate(sizes),
+        seconds,
+    )
+
+
+def recall_of(made: Rounds, finder: FinderSettings) -> dict[str, Any]:
+    """Shares before and after the cuts, offsets, and false detections."""
+    c, f = made.columns, made.false
+    near, far = c["distance_pix"] <= NEAR_PIX, c["distance_pix"] <= FAR_PIX
+    passing = far & finder.passing(c["p_cluster"], c["visibility"])
+    false = finder.passing(f["p_cluster"], f["visibility"])
+    bright = (np.abs(c["log_age"] - 7) < 0.26) & (np.abs(c["log_mass"] - 4) < 0.25)
+    inner = c["sky"] > np.median(c["sky"])
+    offsets = np.concatenate([c["dx_pix"][far & passing], c["dy_pix"][far & passing]])
+    return {
+        "n_mocks": len(far),
+        "recall_3_pix": float(near.mean()),
+        "recall_6_pix": float(far.mean()),
+        "recall_after_cuts": float(passing.mean()),
+        "recall_log_age_7_log_mass_4": float(passing[bright].mean()) if bright.any() else None,
+        "n_log_age_7_log_mass_4": int(bright.sum()),
+        "recall_bright_sky": float(passing[inner].mean()),
+        "recall_faint_sky": float(passing[~inner].mean()),
+        "offset_sd_pix": float(np.sqrt((offsets**2).mean())) if len(offsets) else None,
+        "offset_median_pix": float(np.median(c["distance_pix"][passing])) if len(offsets) else None,
+        "n_raw_peaks_away": len(f["p_cluster"]),
+        "n_false": int(false.sum()),
+        "false_per_found": float(false.sum() / max(passing.sum(), 1)),
+    }
+
+
+def _table(made: Rounds) -> "Table":
+    """A row for each mock, and one with NaN for all that it lacks for each peak away from mocks."""
+    from astropy.table import Table
+
+    n = len(made.false["p_cluster"])
+    return Table(
+        {
+            name: np.concatenate([values, made.false.get(name, np.full(n, np.nan))])
+            for name, values in made.columns.items()
+        }
+    )
+
+
+def _judged(
+    made: Rounds, grid: Grid, finder: FinderSettings, lattice: dict[str, float], seed: int
+) -> dict[str, Any]:
+    """Posteriors as detected: of mocks that pass the cuts, at the peaks."""
+    c = made.columns
+    rows = (c["distance_pix"] <= FAR_PIX) & finder.passing(c["p_cluster"], c["visibility"])
+    truths = {name: c[name][rows] for name in ("log_age", "a_v", "log_mass", "log_r_eff_pc")}
+    if rows.sum() < FEW:
+        return {"detected.n": int(rows.sum())}
+    joint, size = made.joint[rows], made.size[rows]
+    accuracy = judge_accuracy(joint, size, grid, truths, point="mean")
+    coverage = judge_coverage(joint, size, grid, truths, ecdf_band, seed=seed, lattice=lattice)
+    return {
+        **{f"detected.{k}": v for k, v in accuracy.describe().items()},
+        **{f"detected.{k}": v for k, v in coverage.describe().items()},
+    }
+
+
+def _places(shape: tuple[int, int], side: int) -> Int[np.ndarray, "place 2"]:
+    """First row and column of the stamps, whose windows lie inside the frame."""
+    rows, cols = (np.arange(side // 2, n - 3 * side // 2 + 1, side) for n in shape)
+    return np.stack(np.meshgrid(rows, cols, indexing="ij"), axis=-1).reshape(-1, 2)
+
+
+def _with_mocks(
+    field: Float32[np.ndarray, "band row col"],
+    exposure_s: Float[np.ndarray, "band"],
+    mocks: StampBank,
+    places: Int[np.ndarray, "place 2"],
+    rng: np.random.Generator,
+) -> tuple[Float32[np.ndarray, "band row col"], Float[np.ndarray, "place"]]:
+    """The field with a mock at each place, and the bluest band's sky there before."""
+    side = mocks.size_pix
+    mosaic = field.copy()
+    under = np.stack([field[:, r : r + side, c : c + side] for r, c in places])
+    # The field has its noise; that of the cluster's photons is added.
+    light = observe(mocks.images, under, np.zeros(under.shape[:2]), exposure_s, rng)
+    for stamp, (r, c) in zip(light, places, strict=True):
+        mosaic[:, r : r + side, c : c + side] = stamp
+    return mosaic, np.median(under[:, 0], axis=(1, 2)).astype(float)
+
+
+def _spread(values: Float[np.ndarray, "m k"], rows: np.ndarray) -> Float[np.ndarray, "n k"]:
+    made = np.zeros((len(rows), values.shape[1]), np.float32)
+    made[rows] = values
+    return made.astype(float)
