@@ -14,13 +14,20 @@ FIND_PYTHON = for candidate in "$(PYTHON)" python3.12 python3.13 python3.14 pyth
     "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 12))' >/dev/null 2>&1 \
       && { echo "$$candidate"; exit 0; }; done
 
-.PHONY: quickstart test durations test-slow lint docs format lock clean
+# Files of tests that need Torch.
+TORCH_TESTS = $(shell grep -rl --include='test_*.py' 'importorskip("torch"' tests)
+
+.PHONY: quickstart test test-cnn durations test-slow lint docs format lock clean
 
 quickstart: $(VENV)/.installed
 	$(BIN)/starcensus quickstart --out $(OUT)
 
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest $(DEFAULT_SUITE)
+
+# Installs Torch, several GB, into an environment of its own.
+test-cnn: $(VENV)-cnn/.installed
+	$(VENV)-cnn/bin/python -m pytest -m "not slow" -n 2 --dist loadfile $(TORCH_TESTS)
 
 # Records how long each test takes, for the docs and for the order of the next `make test`.
 durations: $(VENV)/.installed-test
@@ -46,11 +53,11 @@ format: $(VENV)/.installed-test
 # Rewrites the pinned versions that the targets above install.
 lock: $(VENV)/.uv
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.12 --upgrade \
-	  --extra test --extra docs --extra images --extra dask --extra parquet \
+	  --extra test --extra docs --extra images --extra dask --extra parquet --extra cnn \
 	  --no-emit-package starcensus --no-header --no-annotate --output-file constraints.txt
 
 clean:
-	rm -rf $(VENV) out
+	rm -rf $(VENV) $(VENV)-cnn out
 
 $(BIN)/python:
 	@python=$$($(FIND_PYTHON)); \
@@ -75,4 +82,9 @@ $(VENV)/.installed-test: $(VENV)/.installed
 	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --compile-bytecode --constraints constraints.txt --editable '.[test,docs]'
 	@# Only the weights in it are read; its dependencies (Torch among them) are not needed.
 	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --compile-bytecode --no-deps cluster-completeness-pipeline==0.1.0
+	@touch $@
+
+$(VENV)-cnn/.installed: $(VENV)/.uv pyproject.toml constraints.txt
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(VENV)-cnn
+	VIRTUAL_ENV=$(VENV)-cnn $(BIN)/uv pip install --quiet --constraints constraints.txt --editable '.[test,cnn]'
 	@touch $@
