@@ -10,6 +10,10 @@ from typing import TYPE_CHECKING, Any
 from starcensus.extras import need
 
 if TYPE_CHECKING:
+    from .classify import Classifier as Classifier
+    from .classify import ClassifierEnsemble as ClassifierEnsemble
+    from .classify import ClassifierSettings as ClassifierSettings
+    from .classify import train_ensemble as train_ensemble
     from .compact import CompactNetwork as CompactNetwork
     from .decoding import decode as decode
     from .decoding import log_density as log_density
@@ -22,6 +26,8 @@ if TYPE_CHECKING:
     from .losses import head_losses as head_losses
     from .resnet import ResNet as ResNet
     from .resnet import ResNetSettings as ResNetSettings
+    from .resnet18 import ResNet18 as ResNet18
+    from .resnet18 import ResNet18Settings as ResNet18Settings
     from .schedules import SHARPENING as SHARPENING
     from .schedules import THESIS_A as THESIS_A
     from .schedules import THESIS_B as THESIS_B
@@ -32,8 +38,18 @@ if TYPE_CHECKING:
     from .train import TrainedNetwork as TrainedNetwork
     from .train import logits_of as logits_of
     from .train import train_network as train_network
+    from .vgg19 import VGG19 as VGG19
+    from .vgg19 import VGG19Settings as VGG19Settings
 
 _HOMES = {
+    "Classifier": "classify",
+    "ClassifierEnsemble": "classify",
+    "ClassifierSettings": "classify",
+    "train_ensemble": "classify",
+    "ResNet18": "resnet18",
+    "ResNet18Settings": "resnet18",
+    "VGG19": "vgg19",
+    "VGG19Settings": "vgg19",
     "CompactNetwork": "compact",
     "decode": "decoding",
     "log_density": "decoding",
@@ -57,7 +73,7 @@ _HOMES = {
     "logits_of": "train",
     "train_network": "train",
 }
-_OF_TORCH = {"compact", "heads", "losses", "resnet", "train"}
+_OF_TORCH = {"classify", "compact", "heads", "losses", "resnet", "resnet18", "train", "vgg19"}
 
 
 def __getattr__(name: str) -> Any:

@@ -36,6 +36,10 @@ from .crossmatch import cross_match as cross_match
 from .ensembles import EnsembleVote as EnsembleVote
 from .ensembles import agreed_by_most as agreed_by_most
 from .ensembles import ensemble_vote as ensemble_vote
+from .labelled import ClassBatches as ClassBatches
+from .labelled import LabelledStamps as LabelledStamps
+from .labelled import on_backgrounds as on_backgrounds
+from .labelled import read_labelled as read_labelled
 from .labels import CLASSES as CLASSES
 from .labels import SUBCLASSES as SUBCLASSES
 from .labels import class_counts as class_counts

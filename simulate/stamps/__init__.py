@@ -4,6 +4,10 @@ from .backgrounds import Backgrounds as Backgrounds
 from .backgrounds import BackgroundSettings as BackgroundSettings
 from .backgrounds import cut_backgrounds as cut_backgrounds
 from .bank import StampBank as StampBank
+from .classes import ClassSettings as ClassSettings
+from .classes import ClassStamps as ClassStamps
+from .classes import draw_classes as draw_classes
+from .classes import make_classes as make_classes
 from .compose import Batch as Batch
 from .compose import ComposeSettings as ComposeSettings
 from .compose import compose as compose
