@@ -170,6 +170,12 @@ class Seen:
     - `peaks`: places in the map.
     - `x`, `y`: `(n,)`, places in the mosaic, pixels from 0: means about the peak with its weights.
     - `probability`, `visibility`: `(n,)`, averaged about the peak.
+
+    ```python
+    maps = FinderMaps(np.pad([[1.0]], 20), np.full((41, 41), 3.0), 31.5, 1)
+    seen = see_peaks(maps)
+    seen.take(FinderSettings().passing(seen.probability, seen.visibility)).y
+    ```
     """
 
     peaks: Peaks
