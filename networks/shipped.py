@@ -8,7 +8,7 @@ FOLDER = pathlib.Path(__file__).parent / "data"
 def shipped_network(name: str = "m83") -> pathlib.Path:
     """Path of the definition of a network that the package carries, for `ConvNetwork.load`.
 
-    `m83`: clusters in F336W, F438W and F814W at 4.5 Mpc, trained as `docs/cnn.md` says.
+    `m83`: clusters in F336W, F438W and F814W at 4.5 Mpc, trained as `docs/results/cnn.md` says.
 
     Raises `ValueError` for a name that there is not.
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from starcensus.settings import check_choices, check_seed
 
 from .heads import Heads
+from .layers import normalised_convolution
 from .seeds import seeded
 from .targets import Grid
 
@@ -91,7 +92,7 @@ class ResNet(nn.Module):
             dropout = 0.5 if settings.variant == "A" else 0.0
         with seeded(settings.seed):
             stages: list[nn.Module] = [
-                nn.Sequential(*_convolution(settings.n_bands, 64, 7), nn.ReLU()),
+                nn.Sequential(*normalised_convolution(settings.n_bands, 64, 7), nn.ReLU()),
                 nn.MaxPool2d(3, 2, 1),
             ]
             n_in = 64
@@ -138,22 +139,15 @@ class _Bottleneck(nn.Module):
     def __init__(self, n_in: int, n_inside: int, n_out: int, stride: int):
         super().__init__()
         self.inside = nn.Sequential(
-            *_convolution(n_in, n_inside, 1),
+            *normalised_convolution(n_in, n_inside, 1),
             nn.ReLU(),
-            *_convolution(n_inside, n_inside, 3, stride),
+            *normalised_convolution(n_inside, n_inside, 3, stride),
             nn.ReLU(),
-            *_convolution(n_inside, n_out, 1),
+            *normalised_convolution(n_inside, n_out, 1),
         )
         same = n_in == n_out and stride == 1
-        shortcut = [] if same else _convolution(n_in, n_out, 1, stride)
+        shortcut = [] if same else normalised_convolution(n_in, n_out, 1, stride)
         self.shortcut = nn.Sequential(*shortcut)
 
     def forward(self, x: Float[Tensor, "n c y x"]) -> Float[Tensor, "n c2 y2 x2"]:
         return torch.relu(self.inside(x) + self.shortcut(x))
-
-
-def _convolution(n_in: int, n_out: int, width: int, stride: int = 1) -> list[nn.Module]:
-    """A convolution whose normalisation has the bias."""
-    layer = nn.Conv2d(n_in, n_out, width, stride, width // 2, bias=False)
-    nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
-    return [layer, nn.BatchNorm2d(n_out)]

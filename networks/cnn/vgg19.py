@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from starcensus.settings import check_seed
 
 from .heads import Heads
-from .resnet18 import from_words, normalised_convolution
+from .layers import normalised_convolution
+from .resnet18 import from_words
 from .seeds import seeded
 
 # Convolutions of each stage, and their channels over those of the first.

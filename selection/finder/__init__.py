@@ -10,7 +10,7 @@ from .batches import training_prior as training_prior
 from .maps import FinderMaps as FinderMaps
 from .maps import FinderSettings as FinderSettings
 from .maps import Found as Found
-from .maps import Seen as Seen
+from .maps import SeenPeaks as SeenPeaks
 from .maps import find_clusters as find_clusters
 from .maps import finder_maps as finder_maps
 from .maps import posteriors_at as posteriors_at

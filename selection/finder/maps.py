@@ -162,7 +162,7 @@ def finder_maps(
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Seen:
+class SeenPeaks:
     """All peaks of a mosaic's map, the highest first, whether they count as clusters or not.
 
     **Arguments:**
@@ -184,13 +184,13 @@ class Seen:
     probability: Float[np.ndarray, "n"]
     visibility: Float[np.ndarray, "n"]
 
-    def take(self, kept: np.ndarray) -> "Seen":
+    def take(self, kept: np.ndarray) -> "SeenPeaks":
         """Those of a mask."""
         parts = (self.x, self.y, self.probability, self.visibility)
-        return Seen(self.peaks.take(kept), *(part[kept] for part in parts))
+        return SeenPeaks(self.peaks.take(kept), *(part[kept] for part in parts))
 
 
-def see_peaks(maps: FinderMaps, settings: FinderSettings | None = None) -> Seen:
+def see_peaks(maps: FinderMaps, settings: FinderSettings | None = None) -> SeenPeaks:
     """The peaks of maps, with what the network says about each.
 
     ```python
@@ -204,7 +204,7 @@ def see_peaks(maps: FinderMaps, settings: FinderSettings | None = None) -> Seen:
         maps.origin_pix + maps.stride * (peaks.weight * at).sum(axis=1)
         for at in (peaks.columns, peaks.rows)
     )
-    return Seen(peaks, x, y, peaks.mean(maps.probability), peaks.mean(maps.visibility))
+    return SeenPeaks(peaks, x, y, peaks.mean(maps.probability), peaks.mean(maps.visibility))
 
 
 def find_clusters(

@@ -25,7 +25,7 @@ from ..finder import (
 )
 from ._base import PIPELINES, Field
 from .detections import Detections
-from .legus import aperture_corrections
+from .legus import all_corrections
 from .photometry import APERTURE_PIX, SKY_PIX, aperture_photometry, magnitudes
 
 _SHIPPED = "m83"
@@ -164,21 +164,8 @@ class CnnPipeline:
             else folder / settings.own_network
         )
         conv, arrays, about = read_network(path)
-        given = dict(settings.aperture_correction)
-        if unknown := [band for band in given if band not in frame.bands]:
-            raise ValueError(
-                f"aperture_correction: no band {', '.join(unknown)}; there are "
-                f"{', '.join(frame.bands)}"
-            )
-        rest = {band: psfs[band] for band in frame.bands if band not in given}
-        made = aperture_corrections(
-            rest,
-            frame.pc_per_pixel,
-            eta=eta,
-            aperture_pix=settings.aperture_pix,
-            sky_pix=settings.sky_pix,
-        )
-        settings = dataclasses.replace(settings, aperture_correction=made | given)
+        corrections = all_corrections(settings, frame, psfs, eta)
+        settings = dataclasses.replace(settings, aperture_correction=corrections)
         pipeline = cls(settings, ConvNetwork(conv, arrays), about, checksum(path))
         pipeline.see(frame)
         return pipeline

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -143,26 +143,8 @@ class LegusPipeline:
         pipeline = LegusPipeline.for_field(frame, default_psfs(frame.bands))
         ```
         """
-        given = dict(settings.aperture_correction)
-        if unknown := [band for band in given if band not in frame.bands]:
-            raise ValueError(
-                f"aperture_correction: no band {', '.join(unknown)}; there are "
-                f"{', '.join(frame.bands)}"
-            )
-        rest = [band for band in frame.bands if band not in given]
-        if missing := [band for band in rest if band not in psfs]:
-            raise ValueError(
-                f"no PSF of {', '.join(missing)}, nor an aperture correction; got "
-                f"{', '.join(psfs) or 'none'}. `default_psfs(frame.bands)` makes them"
-            )
-        made = aperture_corrections(
-            {band: psfs[band] for band in rest},
-            frame.pc_per_pixel,
-            eta=eta,
-            aperture_pix=settings.aperture_pix,
-            sky_pix=settings.sky_pix,
-        )
-        return cls(dataclasses.replace(settings, aperture_correction=made | given))
+        corrections = all_corrections(settings, frame, psfs, eta)
+        return cls(dataclasses.replace(settings, aperture_correction=corrections))
 
     @classmethod
     def for_survey(cls, settings: LegusSettings, field: Field) -> "LegusPipeline":
@@ -384,3 +366,53 @@ def aperture_corrections(
         flux = aperture_photometry(image, middle, middle, (aperture_pix,), sky_pix).flux[0, 0]
         out[band] = float(2.5 * np.log10(flux))
     return out
+
+
+@runtime_checkable
+class _Photometry(Protocol):
+    """Settings that say how apertures are measured."""
+
+    @property
+    def aperture_correction(self) -> Mapping[str, float]: ...
+    @property
+    def aperture_pix(self) -> float: ...
+    @property
+    def sky_pix(self) -> tuple[float, float]: ...
+
+
+def all_corrections(
+    settings: _Photometry, frame: Frame, psfs: Mapping[str, PSF], eta: float
+) -> dict[str, float]:
+    """An aperture correction for each band of a frame: those that settings give, the rest of PSFs.
+
+    **Arguments:**
+
+    - `settings`: of the pipeline. `psfs`: of the bands that have no correction.
+    - `eta`: slope of the isolated model cluster, see `aperture_corrections`.
+
+    Raises `ValueError` for a correction of a band that the frame lacks, and for a band with
+    neither a correction nor a PSF.
+
+    ```python
+    all_corrections(LegusSettings(), frame, psfs, eta=1.5)["ACS_F555W"]
+    ```
+    """
+    given = dict(settings.aperture_correction)
+    if unknown := [band for band in given if band not in frame.bands]:
+        raise ValueError(
+            f"aperture_correction: no band {', '.join(unknown)}; there are {', '.join(frame.bands)}"
+        )
+    rest = [band for band in frame.bands if band not in given]
+    if missing := [band for band in rest if band not in psfs]:
+        raise ValueError(
+            f"no PSF of {', '.join(missing)}, nor an aperture correction; got "
+            f"{', '.join(psfs) or 'none'}. `default_psfs(frame.bands)` makes them"
+        )
+    made = aperture_corrections(
+        {band: psfs[band] for band in rest},
+        frame.pc_per_pixel,
+        eta=eta,
+        aperture_pix=settings.aperture_pix,
+        sky_pix=settings.sky_pix,
+    )
+    return made | given
