@@ -14,8 +14,8 @@ FIND_PYTHON = for candidate in "$(PYTHON)" python3.12 python3.13 python3.14 pyth
     "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 12))' >/dev/null 2>&1 \
       && { echo "$$candidate"; exit 0; }; done
 
-# Files of tests that need Torch.
-TORCH_TESTS = $(shell grep -rl --include='test_*.py' 'importorskip("torch"' tests)
+# Files of tests that need Torch (a dot for the bracket, which make would count).
+TORCH_TESTS = $(shell grep -rl --include='test_*.py' 'importorskip."torch"' tests)
 
 .PHONY: quickstart test test-cnn durations test-slow lint docs format lock clean
 
