@@ -10,6 +10,7 @@ from typing import Any
 from starcensus.bands import wavelength_order
 from starcensus.experiments.jobs._own import Own
 from starcensus.experiments.jobs._psfs import make_psfs, psf_inputs
+from starcensus.experiments.jobs._stars import grid_input, grid_path
 from starcensus.experiments.schema._base import ConfigError, changed, parse
 from starcensus.experiments.schema.images import ImagesTable
 from starcensus.experiments.schema.paths import Sources
@@ -29,9 +30,12 @@ from starcensus.simulate import (
     ClusterLibrary,
     Frame,
     ReadOptions,
+    StellarPopulation,
     Templates,
+    load_grid,
     read_frame,
 )
+from starcensus.simulate.images.resolved import StarByStar
 
 _SUFFIXES = (".fits", ".fits.gz", ".fits.fz", ".fit")
 
@@ -91,9 +95,19 @@ class Survey:
         if self.file.library is None:
             raise ConfigError("[library] is missing; expected the path of a cluster library (.h5)")
         path = self.sources.file(self.file.library.path, "library")
-        library = ClusterLibrary.load(path, self.frame.bands)
+        library = ClusterLibrary.load(path)
         plan = self.file.injection_plan()
-        return Injector(self.frame, library, self.templates, self.pipeline, plan)
+        return Injector(
+            self.frame, library, self.templates, self.pipeline, plan, self._star_by_star(library)
+        )
+
+    def _star_by_star(self, library: ClusterLibrary) -> StarByStar | None:
+        """What renders clusters star by star, where the file has [stars]."""
+        table = self.file.stars
+        if table is None:
+            return None
+        grid = load_grid(grid_path(table.grid, self.sources)).select(library.bands)
+        return StarByStar(StellarPopulation(grid, table.imf), self.templates, table.draw)
 
     def inputs(self) -> dict[str, Input]:
         """Files that the survey is made of."""
@@ -102,6 +116,8 @@ class Survey:
         found |= psf_inputs(self.file.psf, self.sources)
         for name in sorted(self._weights()):
             found[f"weights.{name}"] = Input.of(self.sources.file(name, "weight"))
+        if self.file.stars is not None:
+            found |= grid_input(self.file.stars.grid, self.sources)
         if self.file.library is not None:
             found["library"] = Input.of(self.sources.file(self.file.library.path, "library"))
         if (source := pipeline_source(self.file.pipeline.kind)) is not None:

@@ -72,7 +72,9 @@ class GalaxyJob(Job[GalaxyFile]):
         clusters = self._clusters(stars)
         templates = Templates(psfs, settings.pc_per_pixel, file.profile)
         show.stage("the galaxy")
-        galaxy = make_galaxy(settings, stars, psfs, file.seed, clusters, templates, file.resolved)
+        galaxy = make_galaxy(
+            settings, stars, psfs, file.seed, clusters, templates, file.resolved, file.draw
+        )
         if file.field:
             show.stage("the galaxy without its clusters")
             field = make_galaxy(settings, stars, psfs, file.seed)

@@ -40,7 +40,8 @@ class DetectJob(Job[SurveyFile]):
     @functools.cached_property
     def survey(self) -> Survey:
         """The survey without what injections need."""
-        return Survey(self.file.model_copy(update={"library": None}), self.sources, self.own)
+        bare = self.file.model_copy(update={"library": None, "stars": None})
+        return Survey(bare, self.sources, self.own)
 
     def inputs(self) -> dict[str, Input]:
         found = self.survey.inputs()
@@ -49,7 +50,8 @@ class DetectJob(Job[SurveyFile]):
         return found
 
     def settings(self) -> dict[str, Any]:
-        return {k: v for k, v in super().settings().items() if k not in ("library", "plan")}
+        of_injections = "library", "plan", "stars"
+        return {k: v for k, v in super().settings().items() if k not in of_injections}
 
     def results(self) -> tuple[str, ...]:
         settings = self.file.pipeline.settings

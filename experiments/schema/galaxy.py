@@ -51,8 +51,6 @@ class GalaxyFile(BandsFile):
             raise ValueError(f"exposures have {', '.join(names)}; expected each band once")
         if unknown := [band for band in self.psf if band not in names]:
             raise ValueError(f"psf: no band {', '.join(unknown)}; there are {', '.join(names)}")
-        if self.resolved and self.draw != DrawSettings():
-            raise ValueError("resolved clusters are drawn by the default rules; leave out [draw]")
         return self
 
     def galaxy_settings(self) -> GalaxySettings:

@@ -7,10 +7,12 @@ import pydantic
 
 from starcensus.experiments.schema._base import FILES, BandsFile, Strict
 from starcensus.experiments.schema._kinds import Kinds, Without, fields_of
+from starcensus.experiments.schema.clusters import ImfTable
 from starcensus.experiments.schema.images import ImagesTable, PsfTable
 from starcensus.experiments.schema.selection import Triple
 from starcensus.selection.injection import InjectionPlan
 from starcensus.selection.pipeline import PIPELINES, pipeline_settings
+from starcensus.simulate import DrawSettings, Kroupa
 from starcensus.simulate.images.templates import ProfileSettings
 
 
@@ -70,6 +72,20 @@ def _own_radii(value: object) -> object:
     return value
 
 
+class StarsTable(Strict):
+    """Stars of injected clusters: those that their library was drawn from.
+
+    **Arguments:**
+
+    - `grid`: stellar grid; `default` is the one that the package carries.
+    - `imf`: of their masses. `draw`: rules of drawing clusters, and their gas.
+    """
+
+    grid: str = "default"
+    imf: ImfTable = Kroupa()
+    draw: DrawSettings = DrawSettings()
+
+
 @FILES.register("survey")
 class SurveyFile(BandsFile):
     """A survey: `starcensus detect` makes its catalogue, `starcensus inject` tests it.
@@ -82,6 +98,7 @@ class SurveyFile(BandsFile):
     - `profile`: of injected clusters, and of those from which LEGUS's aperture corrections follow.
     - `pipeline`: the survey's.
     - `library`: the clusters to inject. `plan`: which, how often, and where.
+    - `stars`: inject clusters star by star instead of as smooth profiles.
     - `known`: for images of a synthetic galaxy.
     """
 
@@ -93,6 +110,7 @@ class SurveyFile(BandsFile):
     plan: Annotated[InjectionPlan, Without(("seed",)), pydantic.BeforeValidator(_own_radii)] = (
         InjectionPlan()
     )
+    stars: StarsTable | None = None
     known: KnownTable | None = None
 
     def injection_plan(self) -> InjectionPlan:

@@ -15,6 +15,7 @@ from starcensus.runs import Input, Run
 
 from ...simulate.images.frame import Frame
 from ...simulate.images.render import add_sources, photon_noise
+from ...simulate.images.resolved import StarByStar
 from ...simulate.images.templates import Templates
 from ...simulate.images.white import placement_density
 from ...simulate.library.library import ClusterLibrary
@@ -47,9 +48,10 @@ class Injector:
     - `templates`: templates of the bands.
     - `pipeline`: the survey.
     - `plan`: the plan of the test.
+    - `stars`: renders clusters star by star; None for smooth profiles.
 
-    Raises `ValueError` for a library that lacks a band, is too short for the plan, or has no radii
-    where the plan takes them from it.
+    Raises `ValueError` for a library that lacks a band, is too short for the plan, has no radii
+    where the plan takes them from it, or that `stars` do not make.
 
     ```python
     injector = Injector(frame, library, templates, pipeline, plan)
@@ -62,6 +64,7 @@ class Injector:
     templates: Templates
     pipeline: Pipeline
     plan: InjectionPlan
+    stars: StarByStar | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "library", self.library.select(self.frame.bands))
@@ -84,6 +87,8 @@ class Injector:
             raise ValueError(
                 "radii_pc is None and the library has no r_eff_pc; draw it with a [radius]"
             )
+        if self.stars is not None:
+            self.stars.check(self.library)
 
     @property
     def reference(self) -> str:
@@ -150,6 +155,7 @@ class Injector:
             "plan": self.plan.describe(),
             "pipeline": describe_pipeline(self.pipeline),
             "templates": self.templates.describe(),
+            **({} if self.stars is None else {"stars": self.stars.describe()}),
             "bands": list(self.frame.bands),
             "distance_modulus": self.frame.distance_modulus,
             "pixel_scale_arcsec": self.frame.pixel_scale_arcsec,
@@ -194,25 +200,57 @@ class Injector:
         return self._inject(number, x, y, radii)
 
     def _inject(self, number: int, x: np.ndarray, y: np.ndarray, radii: np.ndarray) -> Frame:
-        mags = self.library.take(self.rows(number)).apparent(self.frame.distance_modulus)
-        groups = [(r, np.flatnonzero(radii == r)) for r in np.unique(radii)]
+        resolved = None if self.stars is None else self._resolved(number, x, y, radii)
         data = {}
         for band, image in enumerate(self.frame):
-            rate = image.rate(mags[:, band])
-            expected = np.zeros(image.shape, np.float32)
-            for radius, rows in groups:
-                add_sources(
-                    expected,
-                    self.templates.get(image.band, float(radius)),
-                    x[rows],
-                    y[rows],
-                    rate[rows],
-                    _NEGLIGIBLE * self._noise[band],
-                )
+            expected = (
+                self._smooth(number, band, x, y, radii) if resolved is None else resolved[band]
+            )
             light = photon_noise(expected, image.exposure_s, self.plan.rng(number, 1 + band))
             light += image.data
             data[image.band] = light
         return self.frame.with_data(data)
+
+    def _smooth(
+        self, number: int, band: int, x: np.ndarray, y: np.ndarray, radii: np.ndarray
+    ) -> Float[np.ndarray, "row col"]:
+        """Light of the clusters of a frame in one band, as profiles."""
+        image = self.frame.images[band]
+        clusters = self.library.take(self.rows(number))
+        rate = image.rate(clusters.apparent(self.frame.distance_modulus)[:, band])
+        expected = np.zeros(image.shape, np.float32)
+        for radius in np.unique(radii):
+            rows = np.flatnonzero(radii == radius)
+            add_sources(
+                expected,
+                self.templates.get(image.band, float(radius)),
+                x[rows],
+                y[rows],
+                rate[rows],
+                _NEGLIGIBLE * self._noise[band],
+            )
+        return expected
+
+    def _resolved(
+        self, number: int, x: np.ndarray, y: np.ndarray, radii: np.ndarray
+    ) -> Float[np.ndarray, "band row col"]:
+        """The same in all bands, star by star."""
+        assert self.stars is not None
+        frame = self.frame
+        expected = np.zeros((len(frame.bands), *frame.shape), np.float32)
+        absolute = np.array([frame.distance_modulus])
+        unit = np.concatenate([image.rate(absolute) for image in frame])
+        self.stars.add(
+            expected,
+            self.library.take(self.rows(number)),
+            x,
+            y,
+            radii,
+            unit,
+            frame.distance_modulus,
+            frame.pixel_scale_arcsec,
+        )
+        return expected
 
     def run(self, number: int, clock: Clock = lambda stage, seconds: None) -> InjectionTable:
         """Inject, catalogue and match the clusters of one frame.

@@ -16,13 +16,14 @@ from scipy import ndimage
 from starcensus.bands import BANDS, filter_of, find_band, full_name
 
 from ..clusters.bins import StellarPopulation
-from ..clusters.resolved import resolve
+from ..clusters.cluster import DrawSettings
 from ..library.library import ClusterLibrary
 from ..sky import pc_per_pixel
 from ..stars.dust import extinction_curve
 from .frame import BandImage, Frame, check_size
 from .psf import PSF
 from .render import add_sources, add_stars, convolve, photon_noise
+from .resolved import STAR_LIMIT_M_V, StarByStar
 from .templates import Templates
 from .white import draw_positions, placement_density
 
@@ -123,7 +124,7 @@ class GalaxySettings:
     clumping_dex: float = 0.25
     lane_a_v: float = 1.2
     behind: float = 0.5
-    star_limit_m_v: float = -2.2
+    star_limit_m_v: float = STAR_LIMIT_M_V
     galaxies_per_arcmin2: float = 25.0
     noise_correlation_pix: float = 0.0
     margin_pix: int = 12
@@ -185,6 +186,7 @@ def make_galaxy(
     clusters: ClusterLibrary | None = None,
     templates: Templates | None = None,
     resolved: bool = False,
+    draw: DrawSettings = DrawSettings(),
 ) -> Galaxy:
     """Draw the galaxy; the same arguments give the same images.
 
@@ -203,9 +205,10 @@ def make_galaxy(
     - `clusters`: absolute magnitudes in the bands, with `r_eff_pc` and, if `resolved`, `seed`.
     - `templates`: templates of the clusters; by default those of `psfs`.
     - `resolved`: render each cluster star by star from its seed. Else smooth EFF profiles.
+    - `draw`: how the clusters were drawn, and their gas; read where they are resolved.
 
-    Raises `ValueError` for a band without PSF, clusters without radii, or more pixels than memory
-    holds.
+    Raises `ValueError` for a band without PSF, clusters without radii, resolved ones that these
+    stars do not make, or more pixels than memory holds.
 
     ```python
     galaxy = make_galaxy(settings, stars, psfs, seed=2, clusters=library.take(slice(0, 10)))
@@ -240,7 +243,9 @@ def make_galaxy(
     x, y = draw_positions(density, len(clusters), np.random.default_rng(streams[4]))
     templates = templates or Templates(psfs, settings.pc_per_pixel)
     light = np.zeros_like(expected)
-    clusters = _add_clusters(settings, population, light, clusters, x, y, templates, resolved)
+    clusters = _add_clusters(
+        settings, population, light, clusters, x, y, templates, draw if resolved else None
+    )
     for plane, own, exposure, stream in zip(
         field, light, settings.exposures, streams[5].spawn(len(light)), strict=True
     ):
@@ -445,15 +450,24 @@ def _add_clusters(
     x: np.ndarray,
     y: np.ndarray,
     templates: Templates,
-    resolved: bool,
+    draw: DrawSettings | None,
 ) -> ClusterLibrary:
     if clusters.r_eff_pc is None:
         raise ValueError("the clusters have no r_eff_pc; draw the library with a [radius]")
     clusters = clusters.select(settings.bands)
     r_eff = np.array([templates.radius(float(r)) for r in clusters.column("r_eff_pc")])
     clusters = dataclasses.replace(clusters, r_eff_pc=r_eff)
-    if resolved:
-        _add_resolved(settings, population, expected, clusters, x, y, templates)
+    if draw is not None:
+        StarByStar(population, templates, draw, settings.star_limit_m_v).add(
+            expected,
+            clusters,
+            x,
+            y,
+            r_eff,
+            settings.rate_of_flux,
+            settings.distance_modulus,
+            settings.pixel_scale_arcsec,
+        )
         return clusters
     rates = 10.0 ** (-0.4 * clusters.abs_mags) * settings.rate_of_flux
     for band, exposure in enumerate(settings.exposures):
@@ -463,48 +477,3 @@ def _add_clusters(
             template = templates.get(exposure.band, float(radius))
             add_sources(expected[band], template, x[rows], y[rows], rate[rows])
     return clusters
-
-
-def _add_resolved(
-    settings: GalaxySettings,
-    population: StellarPopulation,
-    expected: np.ndarray,
-    clusters: ClusterLibrary,
-    x: np.ndarray,
-    y: np.ndarray,
-    templates: Templates,
-) -> None:
-    """Stars above the field's limit one by one, the rest as the profile."""
-    if clusters.seed is None:
-        raise ValueError("the clusters have no seed; star by star needs the library's seeds")
-    radii = clusters.column("r_eff_pc")
-    columns = [population.bands.index(band) for band in settings.bands]
-    v = find_band(population.bands, "V")
-    stars_x, stars_y, stars_rate = [], [], []
-    to_rate = settings.rate_of_flux
-    for k in range(len(clusters)):
-        cluster = resolve(
-            population,
-            float(clusters.log_mass[k]),
-            float(clusters.log_age[k]),
-            float(clusters.a_v[k]),
-            templates.profile_of(settings.bands[0], float(radii[k])),
-            int(clusters.seed[k]),
-            faint_limit_mag=settings.star_limit_m_v,
-            faint_limit_band=v,
-        )
-        places = cluster.pixel_positions(
-            settings.distance_modulus, settings.pixel_scale_arcsec, (x[k], y[k])
-        )
-        stars_x.append(places[:, 0])
-        stars_y.append(places[:, 1])
-        stars_rate.append(cluster.flux[:, columns] * to_rate)
-        smooth = cluster.smooth_flux[columns] * to_rate
-        for band, exposure in enumerate(settings.exposures):
-            template = templates.get(exposure.band, float(radii[k]))
-            at = slice(k, k + 1)
-            add_sources(expected[band], template, x[at], y[at], smooth[band : band + 1])
-    xs, ys, rate = np.concatenate(stars_x), np.concatenate(stars_y), np.concatenate(stars_rate)
-    for band, exposure in enumerate(settings.exposures):
-        add_stars(expected[band], templates.psfs[exposure.band], xs, ys, rate[:, band])
-    np.maximum(expected, 0.0, out=expected)

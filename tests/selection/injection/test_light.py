@@ -1,5 +1,7 @@
 """The light that an injector puts into frames: how much, where, and with which noise."""
 
+import functools
+
 import numpy as np
 import pytest
 
@@ -16,6 +18,11 @@ N, FRAMES = 16, 40
 HALF = 6
 
 
+@functools.cache
+def templates_of(bands: tuple[str, ...], pc_per_pixel: float) -> Templates:
+    return Templates(default_psfs(bands), pc_per_pixel)
+
+
 def frames_of(exposure: float) -> tuple[Frame, list]:
     """V = 22 clusters of 3 pc in five bands of an empty frame; exposure times `exposure` times."""
     bands = tuple(e.band for e in NGC628C)
@@ -27,7 +34,7 @@ def frames_of(exposure: float) -> tuple[Frame, list]:
     # So that the boxes are inside.
     some = {"repeats": FRAMES, "margin_pix": 12}
     plan = InjectionPlan(per_frame=N, min_per_frame=N, radii_pc=(3.0,), **some)
-    templates = Templates(default_psfs(bands), frame.pc_per_pixel)
+    templates = templates_of(bands, frame.pc_per_pixel)
     injector = Injector(frame, library, templates, ToySurvey(1.0), plan)
     return frame, [(injector.positions(k), injector.injected(k)) for k in range(FRAMES)]
 
@@ -110,7 +117,7 @@ def aperture_sums(r_eff: float, offset: float, angle: float, templates: Template
 
 @pytest.mark.parametrize("r_eff", [0.0, 1.0, 3.0, 10.0])
 def test_light_in_an_aperture_is_what_is_drawn(r_eff: float):
-    templates = Templates(default_psfs((BAND,)), 1.9)
+    templates = templates_of((BAND,), 1.9)
     light = ApertureLight(templates, BAND)
     for offset in (0.0, 0.6, 1.7, 3.0):
         drawn = [aperture_sums(r_eff, offset, angle, templates) for angle in (0.4, 2.5, 4.6)]

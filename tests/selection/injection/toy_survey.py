@@ -82,7 +82,7 @@ class Toy:
 class WatchedInjector(Injector):
     """An injector that leaves its process's number, and kills the process once, at one frame."""
 
-    watch: "Watched"
+    watch: "Watched" = dataclasses.field(kw_only=True)
 
     def run(self, number: int, clock: Clock = lambda stage, seconds: None) -> InjectionTable:
         (self.watch.pids / str(os.getpid())).touch()

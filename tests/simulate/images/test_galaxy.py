@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 from scipy import ndimage, stats
 
-from starcensus.simulate import ClusterLibrary, StellarGrid, StellarPopulation, draw_clusters
+from starcensus.simulate import (
+    ClusterLibrary,
+    DrawSettings,
+    StellarGrid,
+    StellarPopulation,
+    draw_clusters,
+)
 from starcensus.simulate.images.galaxy import NGC628C, GalaxySettings, make_galaxy
 from starcensus.simulate.images.psf import PSF, default_psfs
 from starcensus.simulate.images.white import placement_density
@@ -228,6 +234,31 @@ def test_clusters_star_by_star_have_their_light_where_they_are(parts, log_age: f
         assert (weight * y[near]).sum() == pytest.approx(stars.y[0], abs=0.5)
         if log_age < 8:  # Stars, not the profile.
             assert np.abs(own - profile).max() > 0.02 * profile.max()
+
+
+def test_clusters_of_other_stars_are_refused(parts):
+    """Their magnitudes would not be those of their light."""
+    population, _ = parts
+    theta = np.full(3, 3.5), np.full(3, 6.6), np.zeros(3)
+    seeds = np.arange(3, dtype=np.uint64)
+    gas = draw_clusters(population, *theta, seeds=seeds)
+    bare = draw_clusters(population, *theta, seeds=seeds, settings=DrawSettings(nebular=False))
+    assert (gas.abs_mags < bare.abs_mags).any()
+
+    def made(mags: np.ndarray, seed: np.ndarray | None, draw: DrawSettings) -> None:
+        radii = np.full(3, 3.0)
+        library = ClusterLibrary(
+            *theta, population.bands, mags, np.zeros(3), seed=seed, r_eff_pc=radii
+        )
+        make_galaxy(SETTINGS, *parts, seed=8, clusters=library, resolved=True, draw=draw)
+
+    made(bare.abs_mags, seeds, DrawSettings(nebular=False))
+    with pytest.raises(ValueError, match="expected a library of the same grid"):
+        made(bare.abs_mags, seeds, DrawSettings())
+    with pytest.raises(ValueError, match="expected a library of the same grid"):
+        made(gas.abs_mags, seeds + np.uint64(1), DrawSettings())
+    with pytest.raises(ValueError, match="the clusters have no seed"):
+        made(gas.abs_mags, None, DrawSettings())
 
 
 def test_a_band_without_a_psf_is_named(parts):
