@@ -8,6 +8,9 @@ import sys
 
 # Commands that are run in this session keep no compiled programs.
 os.environ["STARCENSUS_CACHE"] = "off"
+# A worker has a core: libraries that take all of them wait for each other's threads. Workers are
+# told by the process that starts them, before they import NumPy.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["XLA_FLAGS"] = (
     os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=2"
 )
@@ -43,7 +46,11 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 GROUPS = {
     "inference/test_closed_form.py": "fits",
     "inference/test_fit.py": "fits",
+    "inference/test_importance.py": "fits",
+    "inference/test_laid.py": "fits",
     "inference/test_likelihood.py": "fits",
+    "inference/test_posteriors.py": "fits",
+    "inference/test_programs.py": "fits",
     "inference/test_sampling.py": "fits",
 }
 # Seconds of each file, which `make durations` writes.

@@ -40,15 +40,48 @@ def test_a_survey_of_ones_own_is_injected_into(tmp_path: pathlib.Path, monkeypat
     assert mine.catalogued.any() and mine.measured_mags[mine.catalogued, v].max() < 23
 
 
+SIZES = "(1024, 1024), 3.5, 20_000, 500, 20, 20"
+
+
 def test_completeness_from_python_alone(tmp_path: pathlib.Path, monkeypatch):
-    """docs/tutorials/completeness.md in fewer than 80 lines, with few injections and draws."""
+    """docs/tutorials/completeness.md in fewer than 80 lines, up to the draws of its fit."""
     pytest.importorskip("galsim")
     whole = python_of("tutorials/completeness.md")
     assert whole.count("\n") < 80
-    sizes = "(1024, 1024), 3.5, 20_000, 500, 20, 20"
+    few = python_of(
+        "tutorials/completeness.md",
+        (SIZES, "(400, 400), 2.4, 500, 25, 4, 2"),
+        ("FlatRadius(1.0, 10.0", "FlatRadius(2.0, 4.0"),
+    )
+    module = importlib.import_module("starcensus.inference.fit")
+
+    class Ready(Exception):
+        pass
+
+    def sampled(given, model, *_):
+        module._check_start(model, given.samples, given.objects)
+        assert given.selection.acts_on == "truth"
+        raise Ready
+
+    monkeypatch.setattr(module, "_sampled", sampled)
+    monkeypatch.chdir(tmp_path)
+    names: dict = {"__name__": "example"}
+    with pytest.raises(Ready):
+        exec(compile(few, "completeness.md", "exec"), names)
+    # The guard of the commands is that of the library: own training rows are refused.
+    with pytest.raises(ValueError, match="trained on"):
+        names["evaluate"](names["learned"], names["training"])
+    assert names["held_out"].repeat.max() == 3 and len(names["held_out"]) == 100
+    assert (tmp_path / "operator.h5").is_file()
+
+
+@pytest.mark.slow
+def test_completeness_and_its_fit_from_python_alone(tmp_path: pathlib.Path, monkeypatch):
+    """docs/tutorials/completeness.md with few injections and draws."""
+    pytest.importorskip("galsim")
     code = python_of(
         "tutorials/completeness.md",
-        (sizes, "(400, 400), 2.7, 1_500, 60, 12, 3"),
+        (SIZES, "(400, 400), 2.7, 1_500, 60, 12, 3"),
         (
             "import PopulationModel, fit",
             "import FitSettings, PopulationModel, SamplerSettings, fit",
@@ -62,10 +95,7 @@ def test_completeness_from_python_alone(tmp_path: pathlib.Path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names: dict = {"__name__": "example"}
     exec(compile(code, "completeness.md", "exec"), names)
-    learned, held_out = names["learned"], names["held_out"]
-    # The guard of the commands is that of the library: own training rows are refused.
-    with pytest.raises(ValueError, match="trained on"):
-        names["evaluate"](learned, names["training"])
+    held_out = names["held_out"]
     assert held_out.repeat.max() == 11 and len(held_out) == 720
     assert names["result"].summary["n_clusters"] == len(names["catalogue"])
     assert (tmp_path / "completeness" / "posterior.nc").is_file()

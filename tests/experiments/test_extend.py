@@ -1,5 +1,6 @@
 """Every part of docs/how-to/extend.md, written out and used as the page says."""
 
+import importlib
 import pathlib
 import re
 import sys
@@ -68,6 +69,29 @@ def test_a_mass_function_and_an_operator_make_a_mock(monkeypatch):
     assert abs(catalogue.theta[:, 0].mean() - expected) < 4 * spread + 0.02
 
 
+def test_a_prior_of_ones_own_comes_to_the_sampler(monkeypatch):
+    """With the mass function and the operator: everything of a fit but its draws."""
+    module = importlib.import_module("starcensus.inference.fit")
+
+    class Ready(Exception):
+        pass
+
+    def sampled(given, model, *_):
+        module._check_start(model, given.samples, given.objects)
+        assert type(model.priors["log_m_peak"]).__name__ == "Student"
+        assert type(model.population.mass_age.mass).__name__ == "LogNormalMass"
+        assert type(given.selection).__name__ == "FadingLine"
+        raise Ready
+
+    monkeypatch.setattr(module, "_sampled", sampled)
+    own = allow("my_laws.py", "my_operator.py", "my_prior.py")
+    with pytest.raises(Ready):
+        run(monkeypatch, "run", "fit.toml", "--out", "ready", *own)
+    provenance = (pathlib.Path("ready") / "provenance.json").read_text()
+    assert all(name in provenance for name in ("my_laws", "my_operator", "my_prior"))
+
+
+@pytest.mark.slow
 def test_a_prior_of_ones_own_stands_in_a_fit(monkeypatch):
     with pathlib.Path("fit.toml").open("a") as file:
         file.write("\n[sampler]\nn_chains = 2\nn_warmup = 60\nn_samples = 60\n")

@@ -171,8 +171,8 @@ def test_exact_values_are_cut_by_bounds_as_by_limits():
 
 
 def test_draws_and_grids_are_checked_alike():
-    rng, n = np.random.default_rng(3), 400
-    catalogue = drawn(0.1, n=n)
+    rng, n = np.random.default_rng(3), 150
+    catalogue = drawn(0.1, n=400).keep(np.arange(400) < n, "fewer", "as many as are enough")
     draws = [rng.normal(theta, 0.1, (200, 3)) for theta in catalogue.theta]
     objects = PosteriorDraws.from_arrays(catalogue.ids, draws, [np.zeros(200)] * n)
     assert len(objects.inside(WHOLE)) == n

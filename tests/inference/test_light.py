@@ -1,7 +1,9 @@
 """Objects with measured light: sums against brute force, and nodes against rows."""
 
 import dataclasses
+import importlib
 
+import equinox as eqx
 import jax
 import numpy as np
 import pytest
@@ -91,6 +93,9 @@ def objects(survey, pool, data) -> LightObjects:
     return LightObjects(data, survey, pool, WHOLE)
 
 
+total = eqx.filter_jit(sum_of_object_terms)
+
+
 def terms(drawn: Population, samples) -> np.ndarray:
     return np.asarray(judged(drawn, samples)[0])
 
@@ -109,7 +114,8 @@ def brute_force(
     data, pool, survey = objects.data, objects.pool, objects.observation
     assert isinstance(survey, GaussianObservation)
     flux = 10.0 ** (-0.4 * (pool.abs_mags[rows].astype(float) + MODULUS))
-    log_p = np.asarray(drawn.log_prob(*pool.theta[rows].T), float) + pool.log_weight[rows]
+    # Of the whole pool: other numbers of rows would be other programs.
+    log_p = (np.asarray(drawn.log_prob(*pool.theta.T), float) + pool.log_weight)[rows]
     found = []
     for value, error in zip(data.flux, data.flux_error, strict=True):
         variance = error**2 + (0.4 * np.log(10.0) * survey.floor * flux) ** 2
@@ -147,14 +153,19 @@ def test_rows_are_the_brute_force_sum(objects):
     np.testing.assert_allclose(terms(drawn, objects.rows(BOX))[:12], whole, rtol=0, atol=1e-5)
 
 
+@pytest.fixture(scope="module")
+def in_forms(objects) -> tuple:
+    """Rows, nodes, and nodes on panels of half the width."""
+    rows = objects.rows(BOX)
+    return rows, *(deposit(rows, rules_of_box(BOX, (width,) * 3)) for width in (0.2, 0.1))
+
+
 @pytest.mark.parametrize("values", [{}, {"alpha_m": -2.3}, {"alpha_t": -0.2}, {"sigma_av": 0.3}])
-def test_nodes_are_the_rows(objects, values):
-    rows, drawn = objects.rows(BOX), population(**values)
-    nodes = deposit(rows, rules_of_box(BOX, (0.2, 0.2, 0.2)))
-    exact, found = (terms(drawn, each) for each in (rows, nodes))
+def test_nodes_are_the_rows(in_forms, values):
+    rows, nodes, _ = in_forms
+    drawn = population(**values)
+    exact, found, again = (terms(drawn, each) for each in in_forms)
     assert abs((found - exact).sum()) < 0.1 and np.abs(found - exact).max() < 0.1
-    finer = deposit(rows, rules_of_box(BOX, (0.1, 0.1, 0.1)))
-    again = terms(drawn, finer)
     assert np.abs(again - exact).max() < 0.5 * np.abs(found - exact).max()
     of_rows, of_nodes = (effective(drawn, x) for x in (rows, nodes))
     np.testing.assert_allclose(of_nodes, of_rows, rtol=0.25)
@@ -173,18 +184,27 @@ def test_deposit_is_exact_for_what_it_should_be_exact_for():
         lagrange(rules[1], np.array([8.6]))
 
 
-def test_gradients_of_rows_and_nodes_agree(objects):
-    rows = objects.rows(BOX)
-    nodes = deposit(rows, rules_of_box(BOX, (0.1, 0.1, 0.1)))
+def test_gradients_of_rows_and_nodes_agree(objects, in_forms):
+    rows, _, nodes = in_forms
     names = ("alpha_m", "log_m_break", "alpha_t")
     values = {name: population().values()[name] for name in names}
 
-    def slope(samples):
-        return jax.grad(lambda v: sum_of_object_terms(population().with_values(v), samples))(values)
+    @jax.jit
+    @jax.grad
+    def slope(v, samples):
+        return sum_of_object_terms(population().with_values(v), samples)
 
-    found = {name: (float(slope(rows)[name]), float(slope(nodes)[name])) for name in names}
-    for of_rows, of_nodes in found.values():
-        assert of_nodes == pytest.approx(of_rows, abs=0.02 * len(objects) ** 0.5)
+    of_rows, of_nodes = slope(values, rows), slope(values, nodes)
+    for name in names:
+        error = float(of_nodes[name]) - float(of_rows[name])
+        assert abs(error) < 0.02 * len(objects) ** 0.5, name
+
+
+@eqx.filter_jit
+@jax.grad
+def _slope_of_kink(at, drawn, samples):
+    """A program for all kinks, whose places are an argument."""
+    return sum_of_object_terms(drawn.with_values({"log_t_mid": at}), samples)
 
 
 @pytest.mark.parametrize("log_t_mid", [7.1, 7.3, 7.4, 7.7])
@@ -192,17 +212,14 @@ def test_nodes_know_where_a_law_has_its_kink(objects, log_t_mid):
     """Wherever T_mid lies in a panel, the slope in it is that of the rows.
 
     With the density's values at the nodes it would be off by 4 to 6 here."""
-    age = MassIndependentDisruption(BOX.log_age, alpha_t=-1.0, log_t_mid=log_t_mid)
+    age = MassIndependentDisruption(BOX.log_age, alpha_t=-1.0)
     drawn = Population(Separable(Schechter(BOX.log_mass), age), HalfNormal(BOX.a_v), 2.8)
     rows = objects.rows(BOX)
     nodes = deposit(rows, rules_of_box(BOX, (0.3, 0.3, 0.3)))
 
     def slope(samples):
-        def total(at):
-            return sum_of_object_terms(drawn.with_values({"log_t_mid": at}), samples)
-
         with double_precision():
-            return float(jax.grad(total)(log_t_mid))
+            return float(_slope_of_kink(np.asarray(log_t_mid), drawn, samples))
 
     assert slope(nodes) == pytest.approx(slope(rows), abs=1.5)
 
@@ -236,11 +253,13 @@ def test_what_a_population_cannot_produce_is_nothing_and_has_a_gradient(objects)
         found = terms(drawn, each)
         assert np.isneginf(found[0]) and np.isfinite(found[1:]).mean() > 0.9
 
-    def total(alpha_m):
+    @jax.jit
+    @jax.grad
+    def slope(alpha_m):
         return sum_of_object_terms(drawn.with_values({"alpha_m": alpha_m}), nodes)
 
     with double_precision():
-        assert np.isfinite(jax.grad(total)(-1.9))
+        assert np.isfinite(slope(-1.9))
 
 
 def test_padding_changes_no_term(objects):
@@ -249,9 +268,7 @@ def test_padding_changes_no_term(objects):
     padded = nodes.padded(size, n + 3)
     assert padded.n_objects == n and len(padded.mask) == n + 3
     np.testing.assert_array_equal(terms(drawn, padded)[:n], terms(drawn, nodes))
-    assert float(sum_of_object_terms(drawn, padded)) == pytest.approx(
-        float(sum_of_object_terms(drawn, nodes)), rel=1e-12
-    )
+    assert float(total(drawn, padded)) == pytest.approx(float(total(drawn, nodes)), rel=1e-12)
     for sizes in ((size, n), (nodes.n_values, n + 3)):
         with pytest.raises(ValueError, match="cannot pad"):
             nodes.padded(*sizes)
@@ -376,6 +393,35 @@ def test_a_fit_of_light_gives_back_its_truth(objects):
     assert result.diagnostics.integral_error < 0.1
     assert 0 < result.summary["node_error"] < 0.1
     assert set(result.diagnostics.object_shift) >= {"alpha_m", "log_n"}
+
+
+def test_nodes_are_made_finer_until_they_are_fine_enough(objects, monkeypatch):
+    """What is sampled, without the sampling: a test of `slow` has the chains."""
+    few = dataclasses.replace(objects, settings=LightSettings(panels=(0.4, 0.4, 0.4)))
+    module = importlib.import_module("starcensus.inference.fit")
+    seen = []
+    said: list[str] = []
+
+    class Enough(Exception):
+        pass
+
+    def sampled(given, *_):
+        seen.append(given)
+        error = {1: 0.5, 2: 0.11}.get(len(seen), 0.09)
+        return module._Sampled(None, {}, error)
+
+    def judge(*_):
+        raise Enough
+
+    monkeypatch.setattr(module, "_sampled", sampled)
+    monkeypatch.setattr(module, "flatten", judge)
+    with pytest.raises(Enough):
+        fit(few, None, PopulationModel(population()), progress=said.append)
+    assert said.count("sampling again, with finer nodes") == 2
+    for times, given in enumerate(seen):
+        np.testing.assert_allclose(given.objects.settings.panels, [0.4 * 0.7**times] * 3)
+    edges = [len(given.samples.rules[0][0]) for given in seen]
+    assert edges == sorted(set(edges))
 
 
 @pytest.mark.slow

@@ -4,13 +4,17 @@ Clusters of luminosity L have dN/dL ∝ L^slope, so that with M ∝ L the mass f
 too; age and dust are of no effect on the light.
 """
 
+import functools
+
+import jax
 import numpy as np
 import pytest
 from scipy.special import expit, log_ndtr, logit, ndtr
 
 from starcensus.forward import HalfNormal, Population, PowerLaw, PowerLawAge, Separable
-from starcensus.inference.likelihood import judged
-from starcensus.inference.objects import LightObjects, LightSettings
+from starcensus.inference.identity import Rules, grid_of, rules_of
+from starcensus.inference.likelihood import log_likelihood
+from starcensus.inference.objects import LightObjects, LightSettings, NodeSamples
 from starcensus.selection import Box
 from starcensus.selection.catalogue.photometry import Photometry
 from starcensus.selection.observation import (
@@ -110,19 +114,27 @@ def draw_masses(slope: float, n: int, seed: int) -> np.ndarray:
     return np.log10(low + u * (high - low)) / k
 
 
+@functools.partial(jax.jit, static_argnums=0)
+def _profile(rules: Rules, p_sel: jax.Array, samples: NodeSamples, slopes: jax.Array) -> jax.Array:
+    mass_age = Separable(PowerLaw(BOX.log_mass), PowerLawAge(BOX.log_age))
+    family, grid = Population(mass_age, HalfNormal(BOX.a_v)), grid_of(rules, p_sel)
+
+    def at(slope: jax.Array) -> jax.Array:
+        return log_likelihood(family.with_values({"alpha_m": slope}), samples, grid, "conditional")
+
+    return jax.lax.map(at, slopes)
+
+
 def estimate(observation: AbstractObservation, data: Photometry, pool: Pool) -> tuple[float, float]:
     """Slope of the mass function and its error, by the conditional likelihood on a fine line."""
     made = LightObjects(data, observation, pool, LightSettings(panels=(0.05, 0.2, 0.1)))
     samples, grid = made.samples(BOX), made.pool_grid(BOX).grid
+    assert isinstance(samples, NodeSamples)
+    # One program serves every catalogue of a size.
+    padded = samples.padded(1 << samples.n_values.bit_length(), len(data) + 1)
     slopes = np.linspace(-2.6, -1.4, 25)
-    ln_l = []
-    for slope in slopes:
-        family = Population(
-            Separable(PowerLaw(BOX.log_mass), PowerLawAge(BOX.log_age)), HalfNormal(BOX.a_v)
-        ).with_values({"alpha_m": slope})
-        terms = np.asarray(judged(family, samples)[0])
-        ln_l.append(terms.sum() - len(data) * np.log(float(grid.detected_fraction(family))))
-    weight = np.exp(np.array(ln_l) - max(ln_l))
+    ln_l = np.asarray(_profile(rules_of(grid), np.asarray(grid.p_sel), padded, slopes))
+    weight = np.exp(ln_l - ln_l.max())
     weight /= weight.sum()
     mean = weight @ slopes
     return float(mean), float(np.sqrt(weight @ (slopes - mean) ** 2))

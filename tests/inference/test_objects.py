@@ -23,7 +23,6 @@ from starcensus.forward import (
     PowerLawAge,
     Schechter,
     Separable,
-    selection_grid,
 )
 from starcensus.forward.mock import mock_catalogue
 from starcensus.inference import (
@@ -32,7 +31,6 @@ from starcensus.inference import (
     ObjectSamples,
     PublishedValues,
     effective_sample_sizes,
-    log_likelihood,
     log_object_terms,
     object_samples,
 )
@@ -292,15 +290,16 @@ def test_every_object_has_points_of_its_own():
 
 
 def test_default_sample_size_moves_no_parameter(survey):
-    """32 samples per object against 4096: a Newton step of less than 0.1 posterior sd."""
+    """32 samples per object against 1024: a Newton step of less than 0.1 posterior sd.
+
+    What is expected is the same for both, and is no part of the difference."""
     population = Population(
         Separable(Schechter((3.0, 6.5), -2.0, 5.0), MassIndependentDisruption((6.0, 9.0))),
         NodesExtinction((0.0, 0.5, 1.0, 2.0), np.array([0.3, 0.4, 0.2, 0.1])),
-        4.1,
+        3.8,
     )
     mock = mock_catalogue(jax.random.key(2), population, survey)
-    assert 700 < len(mock.catalogue) < 1500
-    grid = selection_grid(survey, population)
+    assert 350 < len(mock.catalogue) < 750
     # The simplex is opened by its first three shares.
     values = population.values()
     flat, unravel = ravel_pytree({**values, "p_av": values["p_av"][:3]})
@@ -315,16 +314,16 @@ def test_default_sample_size_moves_no_parameter(survey):
         kept = in_bounds(mock.catalogue, population.box, settings)
         return object_samples(kept, population.box, settings)
 
-    few, many = samples(32), samples(4096)
-    scores = [
-        jax.jit(jax.grad(lambda x, o=o: log_likelihood(at(x), o, grid)))(flat) for o in (few, many)
-    ]
+    def log_rates(x: jax.Array, objects: ObjectSamples) -> jax.Array:
+        terms = log_object_terms(at(x), objects) + jnp.log(10.0) * at(x).log_n
+        return jnp.where(objects.mask, terms, 0.0)
+
+    few, many = samples(32), samples(1024)
+    each = np.asarray(jax.jit(jax.jacfwd(log_rates))(flat, few))
+    score = jax.jit(jax.grad(lambda x, o: log_rates(x, o).sum()))(flat, many)
     # Fisher information of a Poisson process: Σ_i of the outer products of ∇ ln λ_i.
-    each = jax.jit(
-        jax.jacfwd(lambda x: log_object_terms(at(x), few) + jnp.log(10.0) * at(x).log_n)
-    )(flat)[few.mask]
-    covariance = np.linalg.inv(np.asarray(each).T @ np.asarray(each))
-    shift = covariance @ np.asarray(scores[0] - scores[1])
+    covariance = np.linalg.inv(each.T @ each)
+    shift = covariance @ (each.sum(axis=0) - np.asarray(score))
     in_sigma = np.abs(shift) / np.sqrt(np.diag(covariance))
     assert in_sigma.max() < 0.1, in_sigma
 

@@ -11,7 +11,7 @@ from starcensus.inference import BinSettings, PublishedValues
 from starcensus.inference.predictive import AXES, bin_edges, binned, predict
 from starcensus.selection import MagnitudeLimit, complete
 
-REPEATS = 400
+REPEATS = 200
 SIGMA = (0.1, 0.1, 0.1)
 FALSE_ALARM = 1e-3
 

@@ -20,7 +20,7 @@ from starcensus.inference import (
 )
 from starcensus.inference.identity import fingerprint, grid_of, model_digest, rules_of
 from starcensus.inference.objects import padded_size
-from starcensus.selection import MagnitudeLimit, RecordedSelection, with_outside
+from starcensus.selection import MagnitudeLimit, RecordedSelection, complete, with_outside
 
 
 def test_another_catalogue_of_the_same_padded_size_compiles_nothing(simple_fit):
@@ -65,10 +65,11 @@ def test_grids_are_rebuilt_from_their_rules(simple_fit):
     assert fingerprint(grid_of(rules_of(grid), grid.p_sel)) == fingerprint(grid)
 
 
-def test_a_sampler_of_another_model_is_refused(simple_fit, survey):
+def test_a_sampler_of_another_model_is_refused(simple_fit):
     model, population = simple_fit.model, simple_fit.model.population
     settings = SamplerSettings()
-    coarse = selection_grid(survey, population, QuadratureSettings(mass_panel_dex=1.0))
+    everything = complete(population.box)
+    coarse = selection_grid(everything, population, QuadratureSettings(mass_panel_dex=1.0))
     sampler = Sampler(model, simple_fit.grid, settings)
     sampler.check(model, simple_fit.grid, dataclasses.replace(settings, seed=9))
     for arguments in (

@@ -196,7 +196,9 @@ def test_same_seed_same_draws_and_one_compilation(simple_fit):
 
 def test_sampler_refuses_another_quadrature(simple_fit):
     f = simple_fit
-    coarse = selection_grid(f.selection, f.model.population, QuadratureSettings(mass_order=6))
+    population = f.model.population
+    everything = complete(population.box)
+    coarse = selection_grid(everything, population, QuadratureSettings(mass_order=6))
     with pytest.raises(ValueError, match="another mass_rule"):
         f.sampler.run(f.objects, coarse, jax.random.key(0))
 

@@ -24,7 +24,7 @@ from starcensus.selection.learning import (
 )
 from starcensus.simulate import FlatRadius
 
-TRAIN = TrainSettings(widths=(48, 48), n_members=2, epochs=60, batch_size=1024)
+TRAIN = TrainSettings(widths=(48, 48), n_members=2, epochs=30, batch_size=1024)
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,7 @@ def test_labels_of_other_rows_would_be_seen(table):
     separable = dataclasses.replace(rows, catalogued=p > 0.5)
     shifted = dataclasses.replace(rows, catalogued=np.roll(p > 0.5, 1))
     inputs = Inputs(r_eff=True)
-    train = dataclasses.replace(TRAIN, n_members=1, epochs=150)
+    train = dataclasses.replace(TRAIN, n_members=1, epochs=75)
 
     def agreement(given):
         learned = learn(given, LearnSettings(inputs, train))
