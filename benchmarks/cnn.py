@@ -12,21 +12,18 @@ import numpy as np
 
 from starcensus.inference.calibration.ranks import ecdf_band
 from starcensus.networks import ConvNetwork, ConvSettings, read_network, shipped_network
-from starcensus.networks.cnn.decoding import softmax
 from starcensus.networks.cnn.targets import Grid
 from starcensus.selection.finder.accuracy import judge_accuracy
 from starcensus.selection.finder.coverage import judge_coverage
+from starcensus.selection.finder.mocks import answer_mocks
 from starcensus.shards import Work
 from starcensus.simulate import StellarPopulation, load_grid
 from starcensus.simulate.clusters.cluster import DrawSettings
 from starcensus.simulate.images.galaxy import Exposure, Galaxy, GalaxySettings, make_galaxy
 from starcensus.simulate.stamps import (
-    Backgrounds,
     BackgroundSettings,
-    ComposeSettings,
     StampBank,
     StampSettings,
-    compose,
     cut_backgrounds,
     run_stamps,
     stamp_psfs,
@@ -129,32 +126,32 @@ def bench_cnn(
         drawn = time.perf_counter() - drawing
         bank = StampBank.load(bank_path)
     say("posteriors")
-    told = evaluate(ConvNetwork(conv, arrays), bank, backgrounds, seed, jitter)
-    grid, truths = Grid.from_dict(about["grid"]), told["truths"]
+    grid = Grid.from_dict(about["grid"])
+    told = answer_mocks(ConvNetwork(conv, arrays), grid, bank, backgrounds, seed, jitter)
+    truths = told.true
     if figure is not None:
         # Loads Matplotlib.
         from starcensus.experiments.report.finder import predicted_figure
         from starcensus.experiments.report.style import save_figure
 
-        some = {name: values[:_SHOWN] for name, values in truths.items()}
-        parts = told["joint"][:_SHOWN], told["size"][:_SHOWN]
-        save_figure(figure, lambda: predicted_figure(*parts, some, grid))
+        first = np.arange(min(_SHOWN, len(told.said)))
+        some = {name: values[first] for name, values in truths.items()}
+        save_figure(figure, lambda: predicted_figure(told.said.answers.take(first), some))
     found: dict[str, Any] = {"seed": seed, "jitter": jitter, "mocks_per_s": n / drawn}
     for point in ("mean", "median", "decode"):
-        judged = judge_accuracy(told["joint"], told["size"], grid, truths, point=point)
+        answers = told.said.binned if point == "decode" else told.said.answers
+        judged = judge_accuracy(answers, truths, point=point)
         prefix = "" if point == "mean" else f"{point}."
         found |= {f"{prefix}{k}": v for k, v in judged.describe().items()}
     lattice = {"log_age": settings.log_age_step, "a_v": settings.a_v_step}
     say("calibration")
-    for name, rows in _subsets(told["visibility"]).items():
+    for name, rows in _subsets(told.visibility).items():
         found[f"{name}.n"] = int(rows.sum())
         if rows.sum() < FEW:
             continue
         some = {k: v[rows] for k, v in truths.items()}
         judged = judge_coverage(
-            told["joint"][rows],
-            told["size"][rows],
-            grid,
+            told.said.answers.take(rows),
             some,
             ecdf_band,
             seed=seed,
@@ -162,31 +159,6 @@ def bench_cnn(
         )
         found |= {f"{name}.{k}": v for k, v in judged.describe().items()}
     return {**found, "wall_s": time.perf_counter() - started}
-
-
-def evaluate(
-    network: ConvNetwork,
-    bank: StampBank,
-    backgrounds: Backgrounds,
-    seed: int,
-    jitter: float = 0.0,
-) -> dict[str, Any]:
-    """Posteriors of all mocks of a bank, each on one background, with their truths."""
-    n = len(bank) // _BATCH * _BATCH or len(bank)
-    sizes = ComposeSettings(0, min(_BATCH, n), jitter=jitter)
-    parts: dict[str, list[np.ndarray]] = {"joint": [], "size": [], "visibility": [], "row": []}
-    for step in range(n // sizes.n_clusters):
-        batch = compose(bank, backgrounds, seed, step, sizes)
-        said = network(batch.images)
-        for name in ("joint", "size"):
-            parts[name].append(softmax(said[name]))
-        parts["visibility"].append(batch.visibility)
-        parts["row"].append(batch.cluster)
-    made: dict[str, Any] = {name: np.concatenate(values) for name, values in parts.items()}
-    rows = made["row"]
-    truths = {name: bank[name][rows] for name in ("log_age", "a_v", "log_mass")}
-    made["truths"] = truths | {"log_r_eff_pc": np.log10(bank["r_h_pc"][rows])}
-    return made
 
 
 def _subsets(visibility: np.ndarray) -> dict[str, np.ndarray]:

@@ -21,6 +21,7 @@ from starcensus.networks import ConvNetwork
 from starcensus.networks.cnn.targets import Grid
 from starcensus.selection.finder import (
     FinderSettings,
+    Said,
     finder_maps,
     posteriors_at,
     see_peaks,
@@ -43,13 +44,13 @@ NEAR_PIX, FAR_PIX = 3.0, 6.0
 class Rounds:
     """What became of the mocks of all rounds, and what was found where none is.
 
-    `columns`: of each mock; `false`: of each peak farther than 6 pixels from any mock.
+    `columns`: of each mock; `false`: of each peak farther than 6 pixels from any mock; `said`:
+    posteriors of the mocks with a peak within 6 pixels.
     """
 
     columns: dict[str, np.ndarray]
     false: dict[str, np.ndarray]
-    joint: Float[np.ndarray, "n bins"]
-    size: Float[np.ndarray, "n sizes"]
+    said: Said
     seconds: float
 
 
@@ -91,7 +92,7 @@ def bench_recall(
         "stride": stride,
         "megapixels_per_s": rounds * side**2 / made.seconds / 1e6,
         **recall_of(made, finder),
-        **_judged(made, grid, finder, lattice, seed),
+        **_judged(made, finder, lattice, seed),
     }
 
 
@@ -108,7 +109,7 @@ def run_rounds(
     """Put the mocks into the galaxy, `len(places)` at a time, and look for them."""
     columns: dict[str, list[np.ndarray]] = {}
     false: dict[str, list[np.ndarray]] = {}
-    joints, sizes, seconds = [], [], 0.0
+    saids, seconds = [], 0.0
     field = np.stack([image.data for image in galaxy.frame]).astype(np.float32)
     exposure = np.array([image.exposure_s for image in galaxy.frame])
     for first in range(0, len(bank) - len(places) + 1, len(places)):
@@ -145,14 +146,12 @@ def run_rounds(
                 into.setdefault(name, []).append(values)
         near = away <= FAR_PIX
         which = np.where(near, peak, 0)
-        joint, size = posteriors_at(network, mosaic, seen.peaks.take(which[near]), finder.stride)
-        joints.append(_spread(joint, near))
-        sizes.append(_spread(size, near))
+        some = seen.peaks.take(which[near])
+        saids.append(posteriors_at(network, grid, mosaic, some, finder.stride))
     return Rounds(
         {name: np.concatenate(each) for name, each in columns.items()},
         {name: np.concatenate(each) for name, each in false.items()},
-        np.concatenate(joints),
-        np.concatenate(sizes),
+        Said.concatenated(saids),
         seconds,
     )
 
@@ -197,17 +196,18 @@ def _table(made: Rounds) -> "Table":
 
 
 def _judged(
-    made: Rounds, grid: Grid, finder: FinderSettings, lattice: dict[str, float], seed: int
+    made: Rounds, finder: FinderSettings, lattice: dict[str, float], seed: int
 ) -> dict[str, Any]:
     """Posteriors as detected: of mocks that pass the cuts, at the peaks."""
     c = made.columns
-    rows = (c["distance_pix"] <= FAR_PIX) & finder.passing(c["p_cluster"], c["visibility"])
+    near = c["distance_pix"] <= FAR_PIX
+    rows = near & finder.passing(c["p_cluster"], c["visibility"])
     truths = {name: c[name][rows] for name in ("log_age", "a_v", "log_mass", "log_r_eff_pc")}
     if rows.sum() < FEW:
         return {"detected.n": int(rows.sum())}
-    joint, size = made.joint[rows], made.size[rows]
-    accuracy = judge_accuracy(joint, size, grid, truths, point="mean")
-    coverage = judge_coverage(joint, size, grid, truths, ecdf_band, seed=seed, lattice=lattice)
+    answers = made.said.take(rows[near]).answers
+    accuracy = judge_accuracy(answers, truths)
+    coverage = judge_coverage(answers, truths, ecdf_band, seed=seed, lattice=lattice)
     return {
         **{f"detected.{k}": v for k, v in accuracy.describe().items()},
         **{f"detected.{k}": v for k, v in coverage.describe().items()},
@@ -236,9 +236,3 @@ def _with_mocks(
     for stamp, (r, c) in zip(light, places, strict=True):
         mosaic[:, r : r + side, c : c + side] = stamp
     return mosaic, np.median(under[:, 0], axis=(1, 2)).astype(float)
-
-
-def _spread(values: Float[np.ndarray, "m k"], rows: np.ndarray) -> Float[np.ndarray, "n k"]:
-    made = np.zeros((len(rows), values.shape[1]), np.float32)
-    made[rows] = values
-    return made.astype(float)

@@ -21,32 +21,26 @@ from starcensus.experiments.schema.survey import PipelineTable, SurveyFile
 from starcensus.extras import need
 from starcensus.files import FileError, prepare_folder, read_json, replacing, write_json
 from starcensus.networks import ConvNetwork
-from starcensus.networks.cnn.decoding import softmax
-from starcensus.networks.cnn.targets import Grid
 from starcensus.runs import Input, RunError
 from starcensus.selection.catalogue.open_table import load
 from starcensus.selection.finder import grid_of
-from starcensus.selection.finder.accuracy import Accuracy, judge_accuracy
+from starcensus.selection.finder.accuracy import judge_accuracy
 from starcensus.selection.finder.learning import (
     LearnedFinder,
     curves_of,
     flux_scales,
     learn_finder,
 )
+from starcensus.selection.finder.mocks import AnsweredMocks, answer_mocks
 from starcensus.selection.pipeline.cnn import CnnSettings
 from starcensus.simulate import Exposure, Frame
 from starcensus.simulate.stamps import (
     Backgrounds,
-    ComposeSettings,
     StampBank,
     StampSettings,
-    compose,
     cut_backgrounds,
 )
 
-# Of the seed's random streams those below are training's, validation's and calibration's.
-_TEST = 3
-_CHUNK = 500
 # Relative, and mag: images beyond are not those of the bank.
 _SAME_SCALE, _SAME_ZERO, _SAME_MODULUS = 0.01, 0.02, 0.1
 _SAID = ("p95_", "median_error_", "null_p95_", "log_score")
@@ -133,7 +127,7 @@ class FinderJob(Job[FinderFile]):
                 report=_reporting(show, file.steps),
             )
 
-    def _write(self, learned: LearnedFinder, answers: "Answers") -> None:
+    def _write(self, learned: LearnedFinder, answers: AnsweredMocks) -> None:
         """Curves as a table, and the figures."""
         from astropy.table import Table
 
@@ -143,7 +137,7 @@ class FinderJob(Job[FinderFile]):
         units = {name: "nat" for name in columns if name != "step"}
         with replacing(self.out / "curves.ecsv") as temporary:
             Table(columns, units=units).write(temporary, format="ascii.ecsv", overwrite=True)
-        said = answers.joint, answers.size, answers.true, answers.grid
+        said = answers.said.answers, answers.true
         finder_figures(self.out, columns, *said, sharpened_from=self.file.loop.steps)
 
     def _facts(self, bank: StampBank, frame: Frame) -> dict[str, Any]:
@@ -202,42 +196,6 @@ class FinderJob(Job[FinderFile]):
             )
         write_json(prepare_folder(folder) / _RECORD, {"key": self.identity.key})
         return folder
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Answers:
-    """What a network says of mocks, and the truth.
-
-    **Arguments:**
-
-    - `joint`, `size`: `(n, bins)`, probabilities. `grid`: the bins.
-    - `true`: by parameter, `(n,)`.
-    """
-
-    joint: Float[np.ndarray, "n bins"]
-    size: Float[np.ndarray, "n sizes"]
-    true: Mapping[str, Float[np.ndarray, "n"]]
-    grid: Grid
-
-    def accuracy(self) -> Accuracy:
-        """How near their means are."""
-        return judge_accuracy(self.joint, self.size, self.grid, self.true, point="mean")
-
-
-def answer_mocks(
-    network: ConvNetwork, grid: Grid, bank: StampBank, backgrounds: Backgrounds, seed: int
-) -> Answers:
-    """Each mock of a bank once, on backgrounds, as a network sees it; in the bank's order."""
-    joint, size = (np.empty((len(bank), grid.heads()[name])) for name in ("joint", "size"))
-    for start in range(0, len(bank), _CHUNK):
-        part = bank.take(slice(start, start + _CHUNK))
-        (state,) = np.random.SeedSequence([seed, _TEST, start]).generate_state(1, np.uint64)
-        made = compose(part, backgrounds, int(state >> 2), 0, ComposeSettings(0, len(part)))
-        logits = network(made.images)
-        rows = start + made.cluster
-        joint[rows], size[rows] = softmax(logits["joint"]), softmax(logits["size"])
-    true = {name: bank[name] for name in ("log_age", "a_v", "log_mass")}
-    return Answers(joint, size, true | {"log_r_eff_pc": np.log10(bank["r_h_pc"])}, grid)
 
 
 def settings_of(bank: StampBank) -> StampSettings:
@@ -362,9 +320,9 @@ def _numbers(learned: LearnedFinder) -> Summary:
     }
 
 
-def _figures(answers: Answers) -> Summary:
+def _figures(answers: AnsweredMocks) -> Summary:
     """The first numbers of an accuracy."""
-    found = answers.accuracy().describe()
+    found = judge_accuracy(answers.said.answers, answers.true).describe()
     own = {k: v for k, v in found.items() if isinstance(v, float) and k.startswith(_SAID)}
     return {"point": found["point"], **own}
 

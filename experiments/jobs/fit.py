@@ -20,7 +20,7 @@ from starcensus.experiments.jobs._operators import (
 )
 from starcensus.experiments.schema._base import ConfigError
 from starcensus.experiments.schema.fit import (
-    GRIDS,
+    FINDER,
     POSTERIORS,
     CatalogueTable,
     FitFile,
@@ -230,8 +230,11 @@ def read(table: CatalogueTable, sources: Sources) -> Clusters:
     path, files = _catalogue_files(table, sources)
     if table.format == POSTERIORS:
         return read_posteriors(path)
-    if table.format == GRIDS:
-        return GridPosteriors.of_finder(FinderPosteriors.load(path), path.name)
+    if table.format == FINDER:
+        found = FinderPosteriors.load(path)
+        if found.draws is None:
+            return GridPosteriors.of_finder(found, path.name)
+        return PosteriorDraws.of_finder(found, path.name)
     options = {**table.options, **files}
     return apply_cuts(read_catalogue(path, table.format, **options), cuts_of(table.cuts))
 
@@ -253,5 +256,5 @@ def _catalogue_files(
         for name in FILE_OPTIONS
         if name in table.options
     }
-    beside = {} if table.format in (POSTERIORS, GRIDS) else files_beside(path, table.format)
+    beside = {} if table.format in (POSTERIORS, FINDER) else files_beside(path, table.format)
     return path, {**beside, **given}

@@ -18,9 +18,8 @@ from starcensus.experiments.report.style import (
     few_ticks,
     save_figure,
 )
-from starcensus.networks.cnn.decoding import quantiles
-from starcensus.networks.cnn.targets import Grid
-from starcensus.selection.finder.accuracy import PARAMETERS, answers, marginals
+from starcensus.selection.finder.answers import AbstractAnswers
+from starcensus.selection.finder.cells import PARAMETERS
 
 _LABELS = {**AXIS_LABELS, "log_r_eff_pc": r"$\log_{10}(r_{\rm h}\,/\,{\rm pc})$"}
 _UNITS = {"log_age": "dex", "a_v": "mag", "log_mass": "dex", "log_r_eff_pc": "dex"}
@@ -33,10 +32,8 @@ _FEW = 120
 def finder_figures(
     out: pathlib.Path,
     curves: Mapping[str, np.ndarray],
-    joint: Float[np.ndarray, "n bins"],
-    size: Float[np.ndarray, "n sizes"],
+    answers: AbstractAnswers,
     true: Mapping[str, Float[np.ndarray, "n"]],
-    grid: Grid,
     *,
     sharpened_from: int,
 ) -> list[pathlib.Path]:
@@ -45,12 +42,12 @@ def finder_figures(
     **Arguments:**
 
     - `curves`, `sharpened_from`: as of `curves_figure`.
-    - `joint`, `size`: `(n, bins)`, probabilities of mocks. `grid`: the bins.
+    - `answers`: posteriors of mocks.
     - `true`: their parameters, `(n,)` each.
     """
     return [
         save_figure(out / "curves.png", lambda: curves_figure(curves, sharpened_from)),
-        save_figure(out / "predicted.png", lambda: predicted_figure(joint, size, true, grid)),
+        save_figure(out / "predicted.png", lambda: predicted_figure(answers, true)),
     ]
 
 
@@ -88,21 +85,19 @@ def curves_figure(curves: Mapping[str, np.ndarray], sharpened_from: int) -> Figu
 
 
 def predicted_figure(
-    joint: Float[np.ndarray, "n bins"],
-    size: Float[np.ndarray, "n sizes"],
-    true: Mapping[str, Float[np.ndarray, "n"]],
-    grid: Grid,
+    answers: AbstractAnswers, true: Mapping[str, Float[np.ndarray, "n"]]
 ) -> Figure:
     """What a network says of mocks against what they are, with the central 68% of its posteriors.
 
     **Arguments:** as of `finder_figures`.
     """
     figure = Figure(figsize=(8.6, 8.2), layout="constrained")
-    points = answers(joint, size, grid, "mean")
-    shares = marginals(joint, size, grid)
-    panels = zip(figure.subplots(2, 2).flat, PARAMETERS, grid.continuous, points.T, strict=True)
-    for axes, name, axis, point in panels:
-        bars = quantiles(shares[name], axis, _LEVELS)
+    points, levels = answers.points(), answers.quantiles(_LEVELS)
+    panels = zip(
+        figure.subplots(2, 2).flat, PARAMETERS, answers.grid.continuous, points.T, strict=True
+    )
+    for k, (axes, name, axis, point) in enumerate(panels):
+        bars = levels[:, k]
         ends = axis.edges[0], axis.edges[-1]
         _panel(axes, true[name], point, bars, ends)
         p95 = np.percentile(np.abs(point - true[name]), 95)

@@ -10,6 +10,7 @@ from starcensus.experiments.schema._base import FILES, BandsFile
 from starcensus.experiments.schema._kinds import Without
 from starcensus.experiments.schema.images import ImagesTable
 from starcensus.experiments.schema.stamps import Like
+from starcensus.networks.cnn.mixture import mixture_outputs
 from starcensus.networks.cnn.schedules import LoopSettings
 from starcensus.networks.conv_settings import ConvSettings
 from starcensus.selection.finder.learning import LearningSettings
@@ -52,6 +53,8 @@ class FinderFile(BandsFile):
       background touches, as of known clusters.
     - `backgrounds`: how many are cut, and where.
     - `network`: the network; its window is the size of the stamps.
+    - `components`: Gaussians of the mixture by which the network says what a cluster's age,
+      extinction, mass and size are; with 0 it says so by bins alone.
     - `batches`: what is in a batch. `loop`: how the network is trained, by targets that are spread
       over bins. `sharpening`: how it is afterwards, by the bins of the truth alone.
     - `n_validation`: mocks that take no part in training: half of them choose the best step, half
@@ -68,6 +71,7 @@ class FinderFile(BandsFile):
     network: Annotated[ConvSettings, _Network(("bands", "flux_scale", "heads"))] = pydantic.Field(
         default_factory=lambda: ConvSettings(**_UNREAD)
     )
+    components: Annotated[int, pydantic.Field(ge=0)] = 12
     batches: Annotated[ComposeSettings, Like(_PLAN.batches)] = pydantic.Field(
         default_factory=lambda: _PLAN.batches
     )
@@ -116,6 +120,8 @@ class FinderFile(BandsFile):
         self, bands: tuple[str, ...], flux_scale: tuple[float, ...], heads: Mapping[str, int]
     ) -> ConvSettings:
         """The network, with what bank and images say of it."""
+        if self.components:
+            heads = {**heads, "mixture": mixture_outputs(self.components)}
         return dataclasses.replace(
             self.network, bands=bands, flux_scale=flux_scale, heads=tuple(heads.items())
         )

@@ -22,11 +22,11 @@ Name = Annotated[str, pydantic.Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
 Errors = Annotated[ErrorSettings, Without(("seed",))]
 # Formats of draws from each object's posterior, and of a network's grids, which are no catalogues.
 POSTERIORS = "posteriors"
-GRIDS = "grids"
+FINDER = "finder"
 
 
 def _formats() -> tuple[str, ...]:
-    return *READERS, POSTERIORS, GRIDS
+    return *READERS, POSTERIORS, FINDER
 
 
 class CatalogueTable(Strict):
@@ -45,7 +45,7 @@ class CatalogueTable(Strict):
     """
 
     path: str
-    format: Annotated[str, Named(lambda: (*READERS, POSTERIORS, GRIDS), READERS.what)] = (
+    format: Annotated[str, Named(lambda: (*READERS, POSTERIORS, FINDER), READERS.what)] = (
         "starcensus"
     )
     options: dict[str, Any] = pydantic.Field({})
@@ -53,7 +53,7 @@ class CatalogueTable(Strict):
 
     @pydantic.model_validator(mode="after")
     def _draws_are_as_they_are(self) -> "CatalogueTable":
-        if self.format in (POSTERIORS, GRIDS) and (self.options or self.cuts):
+        if self.format in (POSTERIORS, FINDER) and (self.options or self.cuts):
             raise ValueError("posteriors are read as they are; leave out options and cuts")
         return self
 

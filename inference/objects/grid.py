@@ -33,6 +33,7 @@ from ._base import (
     with_selection,
 )
 from .bounds import check_bounds
+from .taught import Taught
 
 type Edges = tuple[Float[np.ndarray, " m1"], Float[np.ndarray, " t1"], Float[np.ndarray, " a1"]]
 _MIN_SHARE_INSIDE = 1e-3
@@ -54,6 +55,7 @@ class GridPosteriors(AbstractObjects):
     - `neglected`: bins with the smallest likelihoods that hold together less than this share of it
       are left out.
     - `cuts`: what was cut on the way.
+    - `taught`: what a network was taught, against which an operator is checked.
 
     Raises `ObjectsError` for shapes that do not fit, edges that do not increase, probabilities that
     are negative or not finite, an object without any, and bins with posterior but without prior.
@@ -74,6 +76,7 @@ class GridPosteriors(AbstractObjects):
     nodes: tuple[int, int, int] = (2, 2, 2)
     neglected: float = 1e-6
     cuts: tuple[Step, ...] = ()
+    taught: Taught | None = None
 
     def __check_init__(self) -> None:
         check_ids(self.source, self.ids)
@@ -124,18 +127,21 @@ class GridPosteriors(AbstractObjects):
     ) -> "GridPosteriors":
         """What a network says of the clusters that it found, under its training clusters' prior.
 
+        Where it has densities, `PosteriorDraws.of_finder` says more.
+
         ```python
         from starcensus.networks.cnn import Grid
         from starcensus.selection.finder import FinderPosteriors
 
         n = Grid().heads()
         flat = np.full((2, n["joint"]), 1 / n["joint"]), np.full((2, n["size"]), 1 / n["size"])
-        found = FinderPosteriors(np.array([4, 7]), *flat, flat[0][0], Grid())
+        found = FinderPosteriors(np.array([4, 7]), *flat, flat[0][0], Grid(), np.ones(n["joint"]))
         GridPosteriors.of_finder(found, "a network").box
         ```
         """
         edges, posterior, prior = found.theta_grid()
-        return cls(source, np.asarray(found.ids).astype(str), edges, posterior, prior, nodes)
+        names, taught = np.asarray(found.ids).astype(str), Taught(*found.taught_grid())
+        return cls(source, names, edges, posterior, prior, nodes, taught=taught)
 
     @classmethod
     def independent(
@@ -197,6 +203,8 @@ class GridPosteriors(AbstractObjects):
     ) -> ObjectSamples:
         """Nodes in the bins of each object, or in what of them lies inside `box`."""
         self._check_covers(box)
+        if self.taught is not None and selection is not None:
+            self.taught.check(self.source, box, selection)
         likelihoods, volumes = self._likelihoods(), self._volumes(box)
         mass = (likelihoods * volumes).reshape(len(self), -1)
         if (none := np.flatnonzero(mass.sum(axis=1) <= 0)).size:

@@ -26,6 +26,7 @@ from starcensus.theta import AXES, AXIS_UNITS, Box
 
 from ...selection import AbstractSelection
 from ...selection.catalogue import Step
+from ...selection.finder import FinderPosteriors
 from ._base import (
     AbstractObjects,
     ObjectSamples,
@@ -38,6 +39,7 @@ from ._base import (
     with_selection,
 )
 from .bounds import check_bounds
+from .taught import Taught
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -68,6 +70,7 @@ class PosteriorDraws(AbstractObjects):
     - `support`: where that prior is not zero; a fit whose bounds reach further is refused. None:
       not known, and not checked.
     - `cuts`: what was cut on the way.
+    - `taught`: what a network was taught, against which an operator is checked.
 
     Raises `ObjectsError` for objects without draws, θ that is not finite or in other units, and
     π that is not finite and positive.
@@ -87,6 +90,7 @@ class PosteriorDraws(AbstractObjects):
     log_prior: Float[np.ndarray, " draw"]
     support: Box | None = None
     cuts: tuple[Step, ...] = ()
+    taught: Taught | None = None
 
     def __check_init__(self) -> None:
         check_ids(self.source, self.ids)
@@ -120,6 +124,36 @@ class PosteriorDraws(AbstractObjects):
                 f"{self.ids[self._owner()[first]]} at (log_mass, log_age, a_v) = "
                 f"({', '.join(f'{x:.4g}' for x in self.theta[first])})"
             )
+
+    @classmethod
+    def of_finder(cls, found: FinderPosteriors, source: str) -> "PosteriorDraws":
+        """What a network with densities says of the clusters that it found.
+
+        Raises `ValueError` for a network that has bins alone: see `GridPosteriors.of_finder`.
+
+        ```python
+        from starcensus.networks.cnn import Grid
+        from starcensus.selection.finder import FinderPosteriors
+
+        n = Grid().heads()
+        flat = np.full((1, n["joint"]), 1 / n["joint"]), np.full((1, n["size"]), 1 / n["size"])
+        drawn = np.random.default_rng(1).normal([7.0, 1.0, 4.0, 0.5], 0.1, (1, 100, 4))
+        ones = np.ones(n["joint"])
+        found = FinderPosteriors(np.array([4]), *flat, flat[0][0], Grid(), ones, drawn)
+        PosteriorDraws.of_finder(found, "a network").counts
+        ```
+        """
+        theta, log_prior = found.theta_draws()
+        names, axes = np.asarray(found.ids).astype(str), (getattr(found.grid, n) for n in AXES)
+        return cls(
+            source,
+            names,
+            np.full(len(names), theta.shape[1]),
+            theta.reshape(-1, len(AXES)),
+            log_prior.ravel(),
+            Box(*((axis.low, axis.high) for axis in axes)),
+            taught=Taught(*found.taught_grid()),
+        )
 
     @classmethod
     def from_arrays(
@@ -268,6 +302,8 @@ class PosteriorDraws(AbstractObjects):
     ) -> ObjectSamples:
         """Weights 1/(π S_i): draws outside `box` count among S_i and are left out, for λ is 0."""
         self._check_support(box)
+        if self.taught is not None and selection is not None:
+            self.taught.check(self.source, box, selection)
         owner, within = self._owner(), box.holds(self.theta)
         inside = np.bincount(owner[within], minlength=len(self.ids))
         if (none := np.flatnonzero(inside == 0)).size:

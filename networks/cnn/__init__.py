@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from .decoding import softmax as softmax
     from .heads import Heads as Heads
     from .heads import mixture_log_density as mixture_log_density
-    from .heads import mixture_outputs as mixture_outputs
     from .losses import head_losses as head_losses
+    from .mixture import Mixtures as Mixtures
+    from .mixture import mixture_outputs as mixture_outputs
     from .resnet import ResNet as ResNet
     from .resnet import ResNetSettings as ResNetSettings
     from .resnet18 import ResNet18 as ResNet18
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from .train import train_network as train_network
     from .vgg19 import VGG19 as VGG19
     from .vgg19 import VGG19Settings as VGG19Settings
+    from .widening import Widening as Widening
+    from .widening import fit_widening as fit_widening
 
 _HOMES = {
     "Classifier": "classify",
@@ -58,7 +61,8 @@ _HOMES = {
     "softmax": "decoding",
     "Heads": "heads",
     "mixture_log_density": "heads",
-    "mixture_outputs": "heads",
+    "mixture_outputs": "mixture",
+    "Mixtures": "mixture",
     "head_losses": "losses",
     "ResNet": "resnet",
     "ResNetSettings": "resnet",
@@ -72,6 +76,8 @@ _HOMES = {
     "TrainedNetwork": "train",
     "logits_of": "train",
     "train_network": "train",
+    "Widening": "widening",
+    "fit_widening": "widening",
 }
 _OF_TORCH = {"classify", "compact", "heads", "losses", "resnet", "resnet18", "train", "vgg19"}
 

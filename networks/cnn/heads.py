@@ -8,21 +8,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .mixture import (
+    LEAST_SHARE,
+    MIDDLE_LOG_D,
+    N_CONTINUOUS,
+    PER_COMPONENT,
+    REACH_LOG_D,
+)
 from .targets import Grid
-
-N_CONTINUOUS = 4
-# Of a component: its weight, mean, and the triangle of its precision.
-PER_COMPONENT = 1 + N_CONTINUOUS + N_CONTINUOUS * (N_CONTINUOUS + 1) // 2
-
-
-def mixture_outputs(n_components: int = 8) -> int:
-    """Outputs of a head "mixture" of so many Gaussians.
-
-    ```python
-    mixture_outputs(8)  # 120
-    ```
-    """
-    return n_components * PER_COMPONENT
 
 
 class Heads(nn.Module):
@@ -73,25 +66,19 @@ def _begin_mixture(layer: nn.Linear) -> None:
     layer.weight.mul_(0.1)
     parts = layer.bias.reshape(-1, PER_COMPONENT)
     parts.zero_()
-    parts[:, 1 : 1 + N_CONTINUOUS].uniform_(-0.7, 0.7)
+    parts[:, 1 : 1 + N_CONTINUOUS].uniform_(-2.0, 2.0)
 
 
 def mixture_log_density(
     outputs: Float[Tensor, "n output"], parameters: Float[Tensor, "n 4"], grid: Grid
 ) -> Float[Tensor, "n"]:
-    """Log density of a mixture of Gaussians of full covariance at parameters.
-
-    Each parameter is first brought to −1 to 1 over the range of its axis. A component with the mean
-    m has the precision UᵀD²U, U a triangle with ones on its diagonal and D diagonal, so that its
-    determinant is that of D², whatever U is. The scales 1/D lie between 0.007 and 20 half-ranges.
+    """Log density of mixtures at parameters: `Mixtures.log_density` for training.
 
     **Arguments:**
 
     - `outputs`: `(n, output)`, those of a head "mixture", of `mixture_outputs(k)` numbers.
     - `parameters`: `(n, 4)`, (log_age, a_v, log_mass, log_r_eff_pc).
     - `grid`: gives the ranges.
-
-    Per unit of the parameters themselves (dex, mag, dex, dex), as `log_density` of bins.
 
     ```python
     outputs, theta = torch.zeros(1, mixture_outputs(1)), torch.tensor([[8.35, 1.5, 4.5, 0.44]])
@@ -102,19 +89,20 @@ def mixture_log_density(
         torch.tensor([getattr(axis, end) for axis in grid.continuous], device=parameters.device)
         for end in ("low", "high")
     )
-    half = (high - low) / 2
-    x = (parameters - (low + high) / 2) / half
+    share = ((parameters - low) / (high - low)).clamp(LEAST_SHARE, 1 - LEAST_SHARE)
+    x = share.log() - (-share).log1p()
     parts = outputs.float().reshape(len(outputs), -1, PER_COMPONENT)
     log_weight = parts[..., 0].log_softmax(-1)
     mean = parts[..., 1 : 1 + N_CONTINUOUS]
-    # Bounded softly: a component never collapses upon one object.
-    log_d = 1 + 4 * torch.tanh(parts[..., 1 + N_CONTINUOUS : 1 + 2 * N_CONTINUOUS] / 4)
-    rows, columns = torch.tril_indices(N_CONTINUOUS, N_CONTINUOUS, -1).to(parameters.device)
+    raw = parts[..., 1 + N_CONTINUOUS : 1 + 2 * N_CONTINUOUS]
+    log_d = MIDDLE_LOG_D + REACH_LOG_D * torch.tanh(raw / REACH_LOG_D)
+    rows, columns = torch.tril_indices(N_CONTINUOUS, N_CONTINUOUS, -1).tolist()
     away = x[:, None] - mean
     z = list(away.unbind(-1))
-    for k, (i, j) in enumerate(zip(rows.tolist(), columns.tolist(), strict=True)):
+    for k, (i, j) in enumerate(zip(rows, columns, strict=True)):
         z[i] = z[i] + parts[..., 1 + 2 * N_CONTINUOUS + k] * away[..., j]
     scaled = torch.stack(z, -1) * log_d.exp()
     log_normal = log_d.sum(-1) - 0.5 * (scaled**2).sum(-1)
-    constant = 0.5 * N_CONTINUOUS * math.log(2 * math.pi) + half.log().sum()
-    return torch.logsumexp(log_weight + log_normal, -1) - constant
+    to_parameters = (share * (1 - share) * (high - low)).log().sum(-1)
+    constant = 0.5 * N_CONTINUOUS * math.log(2 * math.pi)
+    return torch.logsumexp(log_weight + log_normal, -1) - constant - to_parameters

@@ -13,15 +13,14 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from ...networks.cnn.decoding import decode, log_density, marginal, quantiles
-from ...networks.cnn.targets import JOINT, Axis, Grid
+from ...networks.cnn.decoding import quantiles
+from ...networks.cnn.targets import Axis
+from .answers import AbstractAnswers
+from .cells import PARAMETERS
 
-# Columns of the parameters, in the order of `Grid.continuous`.
-PARAMETERS: tuple[str, ...] = (*JOINT, "log_r_eff_pc")
 # From here on the colours leave age and extinction open (thesis, section 3.4).
 OLD_LOG_AGE = 8.0
 AGE_EDGES = (6.5, 7.0, 7.5, 8.0, 8.5, 9.0, 9.5, 10.0, 10.5)
-POINTS = ("decode", "mean", "median")
 # Fewer errors have no median whose own error can be told.
 _LEAST_IN_BIN = 10
 # Ages on a lattice are off its values by rounding.
@@ -56,11 +55,12 @@ class Accuracy:
 
     ```python
     from starcensus.networks.cnn import Grid
+    from starcensus.selection.finder.answers import Binned
 
-    flat = np.full((20, 2800), 1 / 2800), np.full((20, 14), 1 / 14)
+    flat = Binned(np.full((20, 2800), 1 / 2800), np.full((20, 14), 1 / 14), Grid())
     values = {"log_age": 7.0, "a_v": 1.0, "log_mass": 4.0, "log_r_eff_pc": 0.5}
     truths = {name: np.full(20, value) for name, value in values.items()}
-    judge_accuracy(*flat, Grid(), truths, point="mean").p95["log_age"]  # 1.35
+    judge_accuracy(flat, truths).p95["log_age"]  # 1.35
     ```
     """
 
@@ -119,24 +119,21 @@ class Accuracy:
 
 
 def judge_accuracy(
-    joint: Float[np.ndarray, "n bins"],
-    size: Float[np.ndarray, "n sizes"],
-    grid: Grid,
+    answers: AbstractAnswers,
     truths: Mapping[str, Float[np.ndarray, "n"]],
     *,
-    point: str = "decode",
+    point: str = "mean",
     age_edges: tuple[float, ...] = AGE_EDGES,
 ) -> Accuracy:
     """Errors of the answers that posteriors give, with their biases and correlations.
 
     **Arguments:**
 
-    - `joint`, `size`: `(n, bins)`, probabilities of the two heads.
-    - `grid`: the bins.
+    - `answers`: the posteriors.
     - `truths`: `(n,)` each, `log_age` (log10 yr), `a_v` (mag), `log_mass` (log10 M_sun) and
       `log_r_eff_pc`.
-    - `point`: the answer: `decode`, the mean about the most probable bin, as the thesis has it;
-      `mean` or `median` of each parameter's marginal.
+    - `point`: the answer: `mean` or `median` of each parameter's marginal; of bins also `decode`,
+      the mean about the most probable one, as the thesis has it.
     - `age_edges`: edges of bins of the true log age, in which biases are found.
 
     The standard error of a median is half the distance between the order statistics half a root of
@@ -149,6 +146,7 @@ def judge_accuracy(
 
     ```python
     from starcensus.networks.cnn import Grid
+    from starcensus.selection.finder.answers import Binned
 
     grid, rng = Grid(), np.random.default_rng(1)
     axes = (*grid.joint, grid.log_r_eff_pc)
@@ -156,22 +154,22 @@ def judge_accuracy(
     truths = {k: rng.uniform(a.low, a.high, 50) for k, a in zip(names, axes)}
     age, a_v, mass, size = (a.encode(truths[k], 0.5) for k, a in zip(names, axes))
     joint = np.einsum("ni,nj,nk->nijk", age, a_v, mass).reshape(50, -1)
-    judge_accuracy(joint, size, grid, truths).describe()["p95_age_dex"]  # 0.0004
+    judge_accuracy(Binned(joint, size, grid), truths, point="decode").describe()["p95_age_dex"]
     ```
     """
-    true = check_posteriors(joint, size, grid, truths)
+    true = answers.check(truths)
     edges = np.asarray(age_edges, float)
     if len(edges) < 2 or not (np.diff(edges) > 0).all():
         raise ValueError(f"age_edges are {age_edges}; expected two or more that rise")
-    errors = answers(joint, size, grid, point) - true
+    errors = answers.points(point) - true
     absolute = np.abs(errors)
     at = np.searchsorted(edges, true[:, 0] + _ROUNDING, side="right") - 1
     bins = [at == k for k in range(len(edges) - 1)]
     old = true[:, 0] >= OLD_LOG_AGE - _ROUNDING
     by_bin = np.array([[_median(column[some]) for some in bins] for column in errors.T])
     young = np.array([_median(column[~old]) for column in errors.T])
-    score = log_density(joint, size, true, grid)
-    bimodal, extended = mode_shares(marginals(joint, size, grid)["log_age"], grid.log_age)
+    score = answers.log_score(true)
+    bimodal, extended = mode_shares(answers.age_shares(), answers.grid.log_age)
     return Accuracy(
         len(true),
         point,
@@ -194,40 +192,6 @@ def judge_accuracy(
         bimodal,
         extended,
     )
-
-
-def answers(
-    joint: Float[np.ndarray, "n bins"],
-    size: Float[np.ndarray, "n sizes"],
-    grid: Grid,
-    point: str = "decode",
-) -> Float[np.ndarray, "n 4"]:
-    """One value of each parameter for each object, in the order of `PARAMETERS`.
-
-    **Arguments:** as of `judge_accuracy`.
-
-    Raises `ValueError` for another `point`.
-
-    ```python
-    from starcensus.networks.cnn import Grid
-
-    flat = np.full((1, 2800), 1 / 2800), np.full((1, 14), 1 / 14)
-    answers(*flat, Grid(), "mean")  # 8.35, 1.5, 4.5, 0.44
-    ```
-    """
-    if point not in POINTS:
-        raise ValueError(f"point is {point!r}; expected one of {', '.join(POINTS)}")
-    if point == "decode":
-        return np.concatenate(
-            [decode(joint, grid.joint), decode(size, (grid.log_r_eff_pc,))], axis=1
-        )
-    found = marginals(joint, size, grid)
-    axes = dict(zip(PARAMETERS, grid.continuous, strict=True))
-    if point == "mean":
-        each = [share @ axes[name].centres for name, share in found.items()]
-    else:
-        each = [quantiles(share, axes[name], (0.5,))[:, 0] for name, share in found.items()]
-    return np.stack(each, axis=1)
 
 
 def mode_shares(age: Float[np.ndarray, "n bin"], axis: Axis) -> tuple[float, float]:
@@ -257,72 +221,6 @@ def mode_shares(age: Float[np.ndarray, "n bin"], axis: Axis) -> tuple[float, flo
     bimodal = (valley & (lesser >= _LEAST_MODE * below[:, -1:])).any(axis=1)
     length = np.diff(quantiles(age, axis, (0.16, 0.84)), axis=1)[:, 0]
     return float(bimodal.mean()), float((~bimodal & (length > _EXTENDED_DEX)).mean())
-
-
-def marginals(
-    joint: Float[np.ndarray, "n bins"], size: Float[np.ndarray, "n sizes"], grid: Grid
-) -> dict[str, Float[np.ndarray, "n _"]]:
-    """Probabilities of the bins of each parameter, in double precision; rows sum to 1.
-
-    ```python
-    from starcensus.networks.cnn import Grid
-
-    marginals(np.full((1, 2800), 1 / 2800), np.full((1, 14), 1 / 14), Grid())["a_v"]  # 0.1 each
-    ```
-    """
-    each = {name: marginal(joint, grid, name).astype(float) for name in JOINT}
-    each["log_r_eff_pc"] = size.astype(float)
-    return {name: share / share.sum(axis=1, keepdims=True) for name, share in each.items()}
-
-
-def check_posteriors(
-    joint: Float[np.ndarray, "n bins"],
-    size: Float[np.ndarray, "n sizes"],
-    grid: Grid,
-    truths: Mapping[str, Float[np.ndarray, "n"]],
-) -> Float[np.ndarray, "n 4"]:
-    """Truths as columns in the order of `PARAMETERS`, once all of it is what it should be.
-
-    **Arguments:** as of `judge_accuracy`.
-
-    Raises `ValueError` for fewer than two objects, numbers of bins that are not those of the grid,
-    rows that are no probabilities, or truths that are missing or lie beyond the bins.
-
-    ```python
-    from starcensus.networks.cnn import Grid
-
-    flat = np.full((2, 2800), 1 / 2800), np.full((2, 14), 1 / 14)
-    names = ("log_age", "a_v", "log_mass", "log_r_eff_pc")
-    truths = {k: np.full(2, value) for k, value in zip(names, (7.0, 1.0, 4.0, 0.5))}
-    check_posteriors(*flat, Grid(), truths).shape  # (2, 4)
-    ```
-    """
-    if len(joint) < 2:
-        raise ValueError(f"there are {len(joint)} objects; expected two or more")
-    heads = grid.heads()
-    for name, given in (("joint", joint), ("size", size)):
-        if given.shape[1] != heads[name]:
-            raise ValueError(f"{name} has {given.shape[1]} bins; the grid has {heads[name]}")
-        total = given.sum(axis=1, dtype=float)
-        if not ((np.abs(total - 1) < 1e-3).all() and given.min() >= 0):
-            raise ValueError(
-                f"rows of {name} sum to {total.min():.4g} to {total.max():.4g}, with the least "
-                f"value {given.min():.4g}; expected probabilities (`softmax` of logits)"
-            )
-    missing = [name for name in PARAMETERS if name not in truths]
-    if missing:
-        raise ValueError(f"truths lack {', '.join(missing)}; they have {', '.join(truths)}")
-    for name, axis in zip(PARAMETERS, grid.continuous, strict=True):
-        column = truths[name]
-        low, high = axis.edges[0], axis.edges[-1]
-        if len(column) != len(joint):
-            raise ValueError(f"{len(column)} truths of {name} for {len(joint)} objects")
-        if not ((column >= low) & (column <= high)).all():
-            raise ValueError(
-                f"true {name} goes from {column.min():.4g} to {column.max():.4g}; the bins go "
-                f"from {low:.4g} to {high:.4g}"
-            )
-    return np.stack([truths[name].astype(float) for name in PARAMETERS], axis=1)
 
 
 def finite_or_none(value: float) -> float | None:

@@ -10,6 +10,12 @@ from starcensus.settings import check_seed
 
 from ...networks.cnn.targets import JOINT, SIGMA_JOINT, Axis, Grid, make_targets
 from ...simulate.stamps import Backgrounds, ComposeSettings, StampBank, StampSettings, compose
+from .cells import PARAMETERS, in_cells
+
+# Of all random numbers of a batch's seed, those of places within cells.
+_CELLS = 3
+# Points of a range without a lattice.
+_EVENLY = 2000
 
 type Batch = tuple[np.ndarray, dict[str, np.ndarray]]
 
@@ -105,6 +111,11 @@ class StampBatches:
             visibility=made.visibility,
             cells=self.cells,
         )
+        # A density learns of the cells that mocks of a lattice stand for, not of their middles.
+        told = np.stack([parameters[name] for name in PARAMETERS], axis=1)[made.has_cluster]
+        rng = np.random.default_rng([self.seed, _CELLS, step])
+        moved = in_cells(told, self.bank.lattice, rng, self.grid)
+        targets["continuous"][made.has_cluster] = moved
         return made.images, targets
 
     def _truths(self) -> dict[str, np.ndarray]:
@@ -115,8 +126,12 @@ class StampBatches:
 def training_prior(
     bank: StampBank, grid: Grid, cells: Mapping[str, float] | None = None
 ) -> Float[np.ndarray, "bins"]:
-    """Share of the mocks in each bin of the joint head, as its targets spread them: the prior
-    of what a network says.
+    """Share of the mocks in each bin of the joint head, as its targets spread them, *before* the
+    cut by magnitude: the prior of what a network says of clusters that pass it.
+
+    Of mocks that passed, P(θ | image, passed) ∝ π(θ) p(image | θ) for every image of a cluster that
+    passed, where π is the density of the mocks as they were drawn. Divided by the density of those
+    that passed it would be the likelihood of the image *among* these: too large where few pass.
 
     **Arguments:**
 
@@ -128,11 +143,45 @@ def training_prior(
     training_prior(StampBank.load("bank.h5"), grid_of(small)).sum()  # 1
     ```
     """
-    ages, a_vs, masses = (
-        axis.encode(bank[name], SIGMA_JOINT)
-        if cells is None
-        else axis.encode_cells(bank[name], cells.get(name, 0.0))
-        for axis, name in zip(grid.joint, JOINT, strict=True)
+    facts = bank.meta["settings"]
+    shares = []
+    for axis, name in zip(grid.joint, JOINT, strict=True):
+        low, high = facts[name]
+        step = facts.get(f"{name}_step", 0.0)
+        if step > 0:
+            values = low + step * np.arange(round((high - low) / step) + 1)
+        else:
+            values = low + (high - low) * (np.arange(_EVENLY) + 0.5) / _EVENLY
+        shares.append(_spread(axis, name, values, cells).mean(axis=0))
+    return np.einsum("i,j,k->ijk", *shares).ravel()
+
+
+def taught_share(
+    bank: StampBank, grid: Grid, cells: Mapping[str, float] | None = None
+) -> Float[np.ndarray, "bins"]:
+    """Share of the mocks of each bin that passed the cut by magnitude, so that they were taught.
+
+    One more counts as drawn and as passed in each bin: a share is never 0.
+
+    **Arguments:** as of `training_prior`.
+
+    ```python
+    small = StampSettings(faintest_mags=None, size_pix=16, psf_radius_pix=24)
+    run_stamps(small, 4, 1, "bank.h5")
+    taught_share(StampBank.load("bank.h5"), grid_of(small)).max()  # 1
+    ```
+    """
+    each = (
+        _spread(axis, name, bank[name], cells) for axis, name in zip(grid.joint, JOINT, strict=True)
     )
-    total = np.einsum("ni,nj,nk->ijk", ages, a_vs, masses, optimize=True)
-    return (total / total.sum()).ravel()
+    passed = np.einsum("ni,nj,nk->ijk", *each, optimize=True).ravel()
+    drawn = float(bank["n_drawn"].sum()) * training_prior(bank, grid, cells)
+    return np.minimum((passed + 1) / (drawn + 1), 1.0)
+
+
+def _spread(
+    axis: Axis, name: str, values: Float[np.ndarray, "n"], cells: Mapping[str, float] | None
+) -> Float[np.ndarray, "n bin"]:
+    if cells is None:
+        return axis.encode(values, SIGMA_JOINT)
+    return axis.encode_cells(values, cells.get(name, 0.0))

@@ -28,8 +28,10 @@ from scipy.special import ndtr, ndtri
 
 from starcensus.settings import check_seed
 
-from ...networks.cnn.targets import Axis, Grid
-from .accuracy import PARAMETERS, check_posteriors, finite_or_none, marginals
+from ...networks.cnn.targets import Grid
+from .accuracy import finite_or_none
+from .answers import AbstractAnswers
+from .cells import PARAMETERS
 
 LEVELS = (0.5, 0.68, 0.9, 0.95)
 # Least and greatest counts of n ranks from 0 to `n_ranked` that are not above 0, 1, …, which they
@@ -139,11 +141,12 @@ class Coverage:
     ```python
     from starcensus.inference.calibration import ecdf_band
     from starcensus.networks.cnn import Grid
+    from starcensus.selection.finder.answers import Binned
 
-    flat = np.full((50, 2800), 1 / 2800), np.full((50, 14), 1 / 14)
+    flat = Binned(np.full((50, 2800), 1 / 2800), np.full((50, 14), 1 / 14), Grid())
     values = {"log_age": 7.0, "a_v": 1.0, "log_mass": 4.0, "log_r_eff_pc": 0.5}
     truths = {name: np.full(50, value) for name, value in values.items()}
-    judge_coverage(*flat, Grid(), truths, ecdf_band, seed=1).describe()["log_age_accepted"]  # False
+    judge_coverage(flat, truths, ecdf_band, seed=1).describe()["log_age_accepted"]  # False
     ```
     """
 
@@ -196,9 +199,7 @@ class Coverage:
 
 
 def judge_coverage(
-    joint: Float[np.ndarray, "n bins"],
-    size: Float[np.ndarray, "n sizes"],
-    grid: Grid,
+    answers: AbstractAnswers,
     truths: Mapping[str, Float[np.ndarray, "n"]],
     band: Band,
     *,
@@ -210,12 +211,9 @@ def judge_coverage(
 ) -> Coverage:
     """Marginal ranks, TARP and interval coverage of posteriors whose truths are known.
 
-    Densities are flat inside bins, and the size is independent of the rest.
-
     **Arguments:**
 
-    - `joint`, `size`: `(n, bins)`, probabilities of the two heads.
-    - `grid`: the bins.
+    - `answers`: the posteriors.
     - `truths`: `(n,)` each, `log_age`, `a_v`, `log_mass` and `log_r_eff_pc`.
     - `band`: simultaneous band of an ECDF: `starcensus.inference.calibration.ecdf_band`.
     - `seed`: of all draws.
@@ -243,13 +241,14 @@ def judge_coverage(
     ```python
     from starcensus.inference.calibration import ecdf_band
     from starcensus.networks.cnn import Grid
-    from starcensus.selection.finder.coverage import draw_parameters
+    from starcensus.selection.finder.answers import Binned
 
-    grid, rng = Grid(), np.random.default_rng(1)
-    joint, size = rng.dirichlet(np.ones(2800), 100), rng.dirichlet(np.ones(14), 100)
-    drawn = draw_parameters(joint, size, grid, 1, rng)[:, 0]
+    rng = np.random.default_rng(1)
+    shares = rng.dirichlet(np.ones(2800), 100), rng.dirichlet(np.ones(14), 100)
+    some = Binned(*shares, Grid())
+    drawn = some.draw(1, rng)[:, 0]
     truths = dict(zip(("log_age", "a_v", "log_mass", "log_r_eff_pc"), drawn.T))
-    judge_coverage(joint, size, grid, truths, ecdf_band, seed=1).accepted  # True
+    judge_coverage(some, truths, ecdf_band, seed=1).accepted  # True
     ```
     """
     check_seed(seed)
@@ -257,15 +256,15 @@ def judge_coverage(
         raise ValueError(f"n_samples is {n_samples}; expected 99, 199, 299, …")
     if not 0 < false_alarm < 1:
         raise ValueError(f"false_alarm is {false_alarm}; expected a rate between 0 and 1")
-    true = check_posteriors(joint, size, grid, truths)
+    true = answers.check(truths)
     if scalar is not None and not (len(scalar) == len(true) and np.isfinite(scalar).all()):
         raise ValueError(
             f"scalar has {len(scalar)} numbers, {int(np.isfinite(scalar).sum())} of them finite; "
             f"expected one for each of {len(true)} objects"
         )
     of_cells, of_points, of_samples = np.random.default_rng(seed).spawn(3)
-    true = in_cells(true, lattice or {}, of_cells)
-    shares = pit_values(joint, size, grid, true)
+    true = answers.spread_truths(true, lattice or {}, of_cells)
+    shares, grid = answers.below(true), answers.grid
     ranks = {name: _places(share) for name, share in shares.items()}
     looks = {
         "tarp": (reference_points(grid, len(true), of_points), PARAMETERS),
@@ -275,7 +274,7 @@ def judge_coverage(
         points = reference_points(grid, len(true), of_points, scalar)
         looks["tarp_of_data"] = points, PARAMETERS
     for name, (points, over) in looks.items():
-        nearer = tarp_ranks(joint, size, grid, true, points, n_samples, of_samples, over)
+        nearer = tarp_ranks(answers, true, points, n_samples, of_samples, over)
         ranks[name] = nearer * (_N_RANKED + 1) // (n_samples + 1)
     return Coverage(
         len(true),
@@ -291,97 +290,6 @@ def judge_coverage(
         },
         np.array([math.sqrt(level * (1 - level) / len(true)) for level in LEVELS]),
         least_caught(len(true), band, false_alarm=false_alarm),
-    )
-
-
-def pit_values(
-    joint: Float[np.ndarray, "n bins"],
-    size: Float[np.ndarray, "n sizes"],
-    grid: Grid,
-    parameters: Float[np.ndarray, "n 4"],
-) -> dict[str, Float[np.ndarray, "n"]]:
-    """Probability of values below the given ones, by parameter, with densities flat in bins.
-
-    **Arguments:**
-
-    - `joint`, `size`, `grid`: as of `judge_coverage`.
-    - `parameters`: `(n, 4)`, in the order of `Grid.continuous`. Below all bins it is 0, above 1.
-
-    ```python
-    from starcensus.networks.cnn import Grid
-
-    flat = np.full((1, 2800), 1 / 2800), np.full((1, 14), 1 / 14)
-    pit_values(*flat, Grid(), np.array([[8.35, 0.0, 4.5, 0.4409]]))  # 0.5, 0.1, 0.5, 0.5
-    ```
-    """
-    found = marginals(joint, size, grid)
-    return {
-        name: _below(found[name], axis, column)
-        for name, axis, column in zip(PARAMETERS, grid.continuous, parameters.T, strict=True)
-    }
-
-
-def in_cells(
-    parameters: Float[np.ndarray, "n 4"],
-    lattice: Mapping[str, float],
-    rng: np.random.Generator,
-) -> Float[np.ndarray, "n 4"]:
-    """Parameters moved evenly within half a step of the lattices that they lie on.
-
-    **Arguments:**
-
-    - `parameters`: `(n, 4)`, in the order of `Grid.continuous`.
-    - `lattice`: steps by parameter. `rng`: of the places.
-
-    Raises `ValueError` for another parameter or a step that is not above 0.
-
-    ```python
-    truth = np.array([[7.0, 1.0, 4.0, 0.5]])
-    in_cells(truth, {"log_age": 0.05}, np.random.default_rng(1))  # a log age of 6.975 to 7.025
-    ```
-    """
-    moved = parameters.copy()
-    for name, step in lattice.items():
-        if name not in PARAMETERS or not (math.isfinite(step) and step > 0):
-            raise ValueError(
-                f"lattice has {name!r} in steps of {step}; expected one of "
-                f"{', '.join(PARAMETERS)} and a step above 0"
-            )
-        moved[:, PARAMETERS.index(name)] += rng.uniform(-step / 2, step / 2, len(moved))
-    return moved
-
-
-def draw_parameters(
-    joint: Float[np.ndarray, "n bins"],
-    size: Float[np.ndarray, "n sizes"],
-    grid: Grid,
-    n_samples: int,
-    rng: np.random.Generator,
-) -> Float[np.ndarray, "n sample 4"]:
-    """Draws of posteriors: a bin by its probability, a place in it by chance.
-
-    **Arguments:**
-
-    - `joint`, `size`, `grid`: as of `judge_coverage`.
-    - `n_samples`: of each object. `rng`: of all draws.
-
-    ```python
-    from starcensus.networks.cnn import Grid
-
-    flat = np.full((1, 2800), 1 / 2800), np.full((1, 14), 1 / 14)
-    draw_parameters(*flat, Grid(), 5, np.random.default_rng(1)).shape  # (1, 5, 4)
-    ```
-    """
-    bins = (
-        *np.unravel_index(_draw_bins(joint, n_samples, rng), grid.joint_shape),
-        _draw_bins(size, n_samples, rng),
-    )
-    return np.stack(
-        [
-            axis.edges[0] + axis.width * (some + rng.random(some.shape))
-            for axis, some in zip(grid.continuous, bins, strict=True)
-        ],
-        axis=2,
     )
 
 
@@ -440,9 +348,7 @@ def degeneracy_points(grid: Grid, n: int, rng: np.random.Generator) -> Float[np.
 
 
 def tarp_ranks(
-    joint: Float[np.ndarray, "n bins"],
-    size: Float[np.ndarray, "n sizes"],
-    grid: Grid,
+    answers: AbstractAnswers,
     parameters: Float[np.ndarray, "n 4"],
     points: Float[np.ndarray, "n 4"],
     n_samples: int,
@@ -457,24 +363,25 @@ def tarp_ranks(
 
     **Arguments:**
 
-    - `joint`, `size`, `grid`: as of `judge_coverage`.
+    - `answers`: the posteriors.
     - `parameters`, `points`: `(n, 4)`, truths and reference points.
     - `n_samples`, `rng`: draws of each posterior, and their generator.
     - `over`: parameters that count in distances.
 
     ```python
     from starcensus.networks.cnn import Grid
+    from starcensus.selection.finder.answers import Binned
 
-    flat = np.full((1, 2800), 1 / 2800), np.full((1, 14), 1 / 14)
+    flat = Binned(np.full((1, 2800), 1 / 2800), np.full((1, 14), 1 / 14), Grid())
     one, rng = np.array([[7.0, 1.0, 4.0, 0.5]]), np.random.default_rng(1)
-    tarp_ranks(*flat, Grid(), one, one, 99, rng)  # 0: the truth is the point
+    tarp_ranks(flat, one, one, 99, rng)  # 0: the truth is the point
     ```
     """
-    scale = np.isin(PARAMETERS, over) / _ranges(grid)
-    found = np.empty(len(joint), int)
-    for first in range(0, len(joint), _CHUNK):
-        part = slice(first, first + _CHUNK)
-        drawn = draw_parameters(joint[part], size[part], grid, n_samples, rng)
+    scale = np.isin(PARAMETERS, over) / _ranges(answers.grid)
+    found = np.empty(len(answers), int)
+    for first in range(0, len(answers), _CHUNK):
+        part = np.arange(first, min(first + _CHUNK, len(answers)))
+        drawn = answers.take(part).draw(n_samples, rng)
         apart = (((drawn - points[part, None]) * scale) ** 2).sum(axis=2)
         of_truth = (((parameters[part] - points[part]) * scale) ** 2).sum(axis=1)
         found[part] = (apart < of_truth[:, None]).sum(axis=1)
@@ -544,30 +451,6 @@ def least_caught(n: int, band: Band, *, false_alarm: float = 0.05) -> Caught:
     return Caught(
         search(of_bias, 0.0, 5.0), search(of_width, 1.0, 0.02), search(of_width, 1.0, 20.0)
     )
-
-
-def _draw_bins(
-    probability: Float[np.ndarray, "n bins"], n_samples: int, rng: np.random.Generator
-) -> Int[np.ndarray, "n sample"]:
-    below = probability.cumsum(axis=1, dtype=float)
-    below /= below[:, -1:]
-    rows = np.arange(len(below))[:, None]
-    # Rows one after the other in one rising list, so that one search finds the bins of all.
-    found = np.searchsorted(
-        (below + rows).ravel(), rng.random((len(below), n_samples)) + rows, side="right"
-    )
-    return np.clip(found - rows * below.shape[1], 0, below.shape[1] - 1)
-
-
-def _below(
-    probability: Float[np.ndarray, "n bin"], axis: Axis, values: Float[np.ndarray, "n"]
-) -> Float[np.ndarray, "n"]:
-    at = np.clip((values - axis.edges[0]) / axis.width, 0, axis.n_bins)
-    whole = np.minimum(at.astype(int), axis.n_bins - 1)
-    rows = np.arange(len(values))
-    below = probability.cumsum(axis=1)
-    own = probability[rows, whole]
-    return np.clip(below[rows, whole] - own + own * (at - whole), 0, 1)
 
 
 def _places(share: Float[np.ndarray, "n"]) -> Int[np.ndarray, "n"]:

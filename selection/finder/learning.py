@@ -16,11 +16,12 @@ from starcensus.settings import check_seed
 from ...networks import cnn
 from ...networks.cnn.schedules import SHARPENING, LoopSettings
 from ...networks.cnn.targets import Grid
+from ...networks.cnn.widening import Widening, fit_widening
 from ...networks.conv_files import save_network
 from ...networks.conv_settings import ConvSettings
 from ...networks.temperature import fit_temperature, tempered
 from ...simulate.stamps import Backgrounds, ComposeSettings, StampBank
-from .batches import Batch, StampBatches, training_prior
+from .batches import Batch, StampBatches, taught_share, training_prior
 
 # Random streams of validation, calibration and sharpening, apart from that of training.
 _VALIDATION, _CALIBRATION, _SHARPENING = 1, 2, 4
@@ -184,17 +185,27 @@ def learn_finder(
     rest = bank.take(slice(half, len(bank)))
     calibration = _held_out(rest, *held_out, _seed_of(seed, _CALIBRATION), cells)
     temperatures = _temperatures(network, calibration)
-    prior = training_prior(bank.take(slice(0, n_train)), grid, cells)
+    taught = bank.take(slice(0, n_train))
     about = {
         "grid": grid.as_dict(),
-        # Four digits are more than so many mocks say.
-        "prior": [float(f"{share:.4g}") for share in prior],
+        "prior": _numbers(training_prior(taught, grid, cells)),
+        "taught": _numbers(taught_share(taught, grid, cells)),
+        "lattice": cells,
         "temperatures": temperatures,
         "steps": int(trained.best_step),
         **dict(facts or {}),
     }
     arrays = tempered(conv, network.to_arrays(), temperatures)
+    if "mixture" in dict(conv.heads):
+        widening = _widening(network, calibration, grid)
+        arrays = widening.absorbed(arrays)
+        about["widening"] = dataclasses.asdict(widening)
     return LearnedFinder(conv, grid, arrays, temperatures, trained, about)
+
+
+def _numbers(shares: Float[np.ndarray, "bins"]) -> list[float]:
+    """Four digits are more than so many mocks say."""
+    return [float(f"{share:.4g}") for share in shares]
 
 
 def _seed_of(seed: int, stream: int) -> int:
@@ -243,19 +254,29 @@ def _composed_ahead(batches: Iterator[Batch], ahead: int) -> Iterator[Batch]:
             yield batch
 
 
+def _widening(network: "cnn.CompactNetwork", batches: Sequence[Batch], grid: Grid) -> Widening:
+    outputs, truths = [], []
+    for images, told in batches:
+        rows = told["is_cluster"]
+        outputs.append(cnn.logits_of(network, images)["mixture"][rows])
+        truths.append(told["continuous"][rows].astype(float))
+    return fit_widening(np.concatenate(outputs), np.concatenate(truths), grid)
+
+
 def _temperatures(network: "cnn.CompactNetwork", batches: Sequence[Batch]) -> dict[str, float]:
     """Of each head that is a softmax."""
     logits: dict[str, list[np.ndarray]] = {}
     targets: dict[str, list[np.ndarray]] = {}
     for images, told in batches:
         for name, values in cnn.logits_of(network, images).items():
+            if name not in told:
+                continue
             rows = told["is_cluster"] if name in _OF_CLUSTERS else slice(None)
             logits.setdefault(name, []).append(values[rows])
             targets.setdefault(name, []).append(told[name][rows])
     return {
         name: round(fit_temperature(np.concatenate(each), np.concatenate(targets[name])), 4)
         for name, each in logits.items()
-        if name not in ("mixture", "regression")
     }
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -9,9 +10,12 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from ...networks import ConvNetwork
-from ...networks.cnn.decoding import decode, marginal, quantiles, softmax
-from ...networks.cnn.targets import JOINT, Axis, Grid
+from ...networks.cnn.decoding import softmax
+from ...networks.cnn.mixture import Mixtures
+from ...networks.cnn.targets import Axis, Grid
 from ...networks.conv_maps import Reduce
+from .answers import AbstractAnswers, Binned, Mixed
+from .cells import PARAMETERS
 from .peaks import Peaks, PeakSettings, find_peaks
 
 _RADIUS_BINS = 3
@@ -81,6 +85,66 @@ class FinderMaps:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
+class Said:
+    """What a network says of clusters, under the training clusters' distribution.
+
+    **Arguments:**
+
+    - `joint`: `(n, bins)`, of age, extinction and mass; `size`: `(n, sizes)`, of the radius.
+    - `mixtures`: of all four; None of a network without this head.
+    - `grid`: the bins.
+    """
+
+    joint: Float[np.ndarray, "n bins"]
+    size: Float[np.ndarray, "n sizes"]
+    mixtures: Mixtures | None
+    grid: Grid
+
+    def __len__(self) -> int:
+        return len(self.joint)
+
+    @property
+    def binned(self) -> Binned:
+        """The answers in bins."""
+        return Binned(self.joint, self.size, self.grid)
+
+    @functools.cached_property
+    def answers(self) -> AbstractAnswers:
+        """The finest answers: mixtures, or bins where there are none."""
+        return self.binned if self.mixtures is None else Mixed(self.mixtures, self.grid)
+
+    def take(self, rows: np.ndarray) -> "Said":
+        """Those of some clusters."""
+        mixtures = None if self.mixtures is None else self.mixtures.take(rows)
+        return Said(self.joint[rows], self.size[rows], mixtures, self.grid)
+
+    @classmethod
+    def of_logits(cls, logits: Mapping[str, Float[np.ndarray, "n _"]], grid: Grid) -> "Said":
+        """What the heads of `ConvNetwork` say of stamps.
+
+        ```python
+        from starcensus.networks.cnn import Grid
+
+        logits = {name: np.zeros((2, n)) for name, n in Grid().heads().items()}
+        Said.of_logits(logits, Grid()).answers.points()
+        ```
+        """
+        mixtures = Mixtures.of_outputs(logits["mixture"], grid) if "mixture" in logits else None
+        return cls(softmax(logits["joint"]), softmax(logits["size"]), mixtures, grid)
+
+    @classmethod
+    def concatenated(cls, parts: Sequence["Said"]) -> "Said":
+        """Clusters of several, one after another."""
+        mixtures = [part.mixtures for part in parts if part.mixtures is not None]
+        return cls(
+            np.concatenate([part.joint for part in parts]),
+            np.concatenate([part.size for part in parts]),
+            Mixtures.concatenated(mixtures) if mixtures else None,
+            parts[0].grid,
+        )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class Found:
     """Clusters that a network finds.
 
@@ -88,37 +152,26 @@ class Found:
 
     - `x`, `y`: `(n,)`, places in the mosaic, pixels from 0.
     - `probability`, `visibility`: `(n,)`, averaged about the peak.
-    - `joint`: `(n, bins)`, the posterior of age, extinction and mass under the training clusters'
-      distribution; `size`: `(n, bins)`, that of the radius.
-    - `grid`: the bins.
+    - `said`: their posteriors.
     """
 
     x: Float[np.ndarray, "n"]
     y: Float[np.ndarray, "n"]
     probability: Float[np.ndarray, "n"]
     visibility: Float[np.ndarray, "n"]
-    joint: Float[np.ndarray, "n bins"]
-    size: Float[np.ndarray, "n sizes"]
-    grid: Grid
+    said: Said
 
     def __len__(self) -> int:
         return len(self.x)
 
     def points(self) -> dict[str, Float[np.ndarray, "n"]]:
-        """`log_age`, `a_v`, `log_mass` and `log_r_eff_pc` of each, by `decode`."""
-        joint = decode(self.joint, self.grid.joint)
-        named = {name: joint[:, k] for k, name in enumerate(JOINT)}
-        return named | {"log_r_eff_pc": decode(self.size, (self.grid.log_r_eff_pc,))[:, 0]}
+        """Means of `log_age`, `a_v`, `log_mass` and `log_r_eff_pc` of each."""
+        return dict(zip(PARAMETERS, self.said.answers.points().T, strict=True))
 
     def intervals(self) -> dict[str, Float[np.ndarray, "n level"]]:
         """2.5, 16, 50, 84 and 97.5% of each parameter."""
-        each = {
-            name: quantiles(
-                marginal(self.joint, self.grid, name), getattr(self.grid, name), _LEVELS
-            )
-            for name in JOINT
-        }
-        return each | {"log_r_eff_pc": quantiles(self.size, self.grid.log_r_eff_pc, _LEVELS)}
+        levels = self.said.answers.quantiles(_LEVELS)
+        return {name: levels[:, k] for k, name in enumerate(PARAMETERS)}
 
 
 def finder_maps(
@@ -228,36 +281,51 @@ def find_clusters(
     settings = settings or FinderSettings()
     seen = see_peaks(finder_maps(network, grid, mosaic, settings), settings)
     seen = seen.take(settings.passing(seen.probability, seen.visibility))
-    joint, size = posteriors_at(network, mosaic, seen.peaks, settings.stride)
-    return Found(seen.x, seen.y, seen.probability, seen.visibility, joint, size, grid)
+    said = posteriors_at(network, grid, mosaic, seen.peaks, settings.stride)
+    return Found(seen.x, seen.y, seen.probability, seen.visibility, said)
 
 
 def posteriors_at(
-    network: ConvNetwork, mosaic: Float[np.ndarray, "band y x"], peaks: Peaks, stride: int = 1
-) -> tuple[Float[np.ndarray, "n bins"], Float[np.ndarray, "n sizes"]]:
-    """Joint posteriors and those of the size: averages over the windows about each peak.
+    network: ConvNetwork,
+    grid: Grid,
+    mosaic: Float[np.ndarray, "band y x"],
+    peaks: Peaks,
+    stride: int = 1,
+) -> Said:
+    """Posteriors: averages over the windows about each peak.
 
     The weights are those of `Peaks`. Raises `ValueError` for peaks of another mosaic's map.
 
     ```python
+    from starcensus.networks.cnn import Grid
+
     conv = ConvSettings(("V",), (0.02,), stages=(((3, 4),), ((3, 8),)), box_pix=5)
     network = ConvNetwork(conv, {n: np.zeros(s) for n, s in conv.shapes().items()})
     peaks = find_peaks(np.pad([[1.0]], 10))
-    posteriors_at(network, np.zeros((1, 40, 40)), peaks)[1]  # 1/14 in each bin
+    posteriors_at(network, Grid(), np.zeros((1, 40, 40)), peaks).size  # 1/14 in each bin
     ```
     """
     sizes = dict(network.settings.heads)
     joint, size = (np.zeros((len(peaks), sizes[name])) for name in ("joint", "size"))
+    heads = tuple(name for name in ("joint", "size", "mixture") if name in sizes)
+    mixtures = []
     reach = round((peaks.rows.shape[1] ** 0.5 - 1) / 2)
-    parts = network.around(mosaic, peaks.y, peaks.x, reach, ("joint", "size"), stride)
-    for part, said in parts:
+    for part, said in network.around(mosaic, peaks.y, peaks.x, reach, heads, stride):
         weight = peaks.weight[part]
-        for name, into in (("joint", joint), ("size", size)):
+        used = {}
+        for name in heads:
             logits = said[name].reshape(len(weight), sizes[name], -1).swapaxes(1, 2)
-            used = np.where(weight[..., None] > 0, logits, 0.0)
-            shares = softmax(used.reshape(-1, sizes[name])).reshape(used.shape)
+            used[name] = np.where(weight[..., None] > 0, logits, 0.0).reshape(-1, sizes[name])
+        for name, into in (("joint", joint), ("size", size)):
+            shares = softmax(used[name]).reshape(*weight.shape, -1)
             into[part] = np.einsum("nw,nwb->nb", weight, shares)
-    return joint, size
+        if "mixture" in heads:
+            mixtures.append(Mixtures.of_outputs(used["mixture"], grid).blended(weight))
+    if "mixture" not in heads:
+        return Said(joint, size, None, grid)
+    if not mixtures:
+        mixtures = [Mixtures.of_outputs(np.zeros((0, sizes["mixture"])), grid)]
+    return Said(joint, size, Mixtures.concatenated(mixtures), grid)
 
 
 # One function for each axis, so that what is compiled with it is compiled once.

@@ -100,8 +100,8 @@ class CnnPipeline:
 
     Every peak is a source. Cuts: `class` and `visibility`, means about the peak. Columns:
     `p_cluster`, `visibility`, and of those that pass, where `posteriors` are evaluated, the points
-    `log_age`, `a_v`, `log_mass`, `log_r_eff_pc` (of the largest mode; NaN of others) and quantiles
-    of their posteriors under the training clusters' distribution, `log_age_16` and so on.
+    `log_age`, `a_v`, `log_mass`, `log_r_eff_pc` (means; NaN of others) and quantiles of their
+    posteriors under the training clusters' distribution, `log_age_16` and so on.
     Magnitudes are those of apertures at the peak, as LEGUS takes them; CI is of V, or of the band
     nearest to it.
 
@@ -122,7 +122,7 @@ class CnnPipeline:
     Settings: ClassVar[type] = CnnSettings
 
     def __post_init__(self) -> None:
-        for name in ("grid", "prior", "stamps"):
+        for name in ("grid", "prior", "taught", "lattice", "stamps"):
             if name not in self.about:
                 raise ValueError(
                     f"the network's file says nothing of its {name}; expected one that "
@@ -247,15 +247,14 @@ class CnnPipeline:
         }
         kept = cuts["class"] & cuts["visibility"]
         some = seen.take(kept if self.settings.posteriors else np.zeros(len(kept), bool))
-        joint, size = posteriors_at(self.network, mosaic, some.peaks, finder.stride)
-        found = Found(some.x, some.y, some.probability, some.visibility, joint, size, grid)
+        said = posteriors_at(self.network, grid, mosaic, some.peaks, finder.stride)
+        found = Found(some.x, some.y, some.probability, some.visibility, said)
         columns = {"p_cluster": seen.probability, "visibility": seen.visibility}
         if self.settings.posteriors:
             columns |= _spread(found, kept)
         detections = self._measured(frame, seen.x, seen.y, cuts, columns)
         ids = detections.ids[kept] if self.settings.posteriors else detections.ids[:0]
-        prior = np.array(self.about["prior"], float)
-        return detections, FinderPosteriors(ids, joint, size, prior, grid, self.describe())
+        return detections, FinderPosteriors.of_said(ids, said, self.about, self.describe())
 
     def _measured(
         self,

@@ -20,9 +20,9 @@ from starcensus.hdf5 import Format, read_array, read_json_attribute
 from .mocks import COLUMNS
 
 FORMAT = Format(
-    "starcensus.StampBank", 1, "bank of cluster stamps", "`run_stamps` writes a bank of stamps"
+    "starcensus.StampBank", 2, "bank of cluster stamps", "`run_stamps` writes a bank of stamps"
 )
-_DTYPE = {"seed": "uint64", "n_stars": "int64"}
+_DTYPE = {"seed": "uint64", "n_stars": "int64", "n_drawn": "int64"}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -39,7 +39,7 @@ class StampBank:
       stars; `half_light_arcsec`, of the drawn stars before any PSF, in each band;
       `observed_arcsec` and `core_rate`, of `observed_radius`, in each band; `mags`, apparent Vega
       magnitudes; `x`, `y`, the centre in the stamp, pixels; `birth_mass` (M_sun), `n_stars`,
-      `seed`, as of `draw_clusters`.
+      `seed`, as of `draw_clusters`; `n_drawn`, clusters drawn until one passed the cut.
     - `exposure_s`, `zero_point`: of each band, with which the stamps were made.
     - `pixel_scale_arcsec`, `distance_modulus`: of the stamps.
     - `meta`: the settings, the engine and whom to cite; JSON.

@@ -49,6 +49,7 @@ COLUMNS: Mapping[str, tuple[str, bool]] = {
     "y": ("pixel", False),
     "birth_mass": ("M_sun", False),
     "n_stars": ("", False),
+    "n_drawn": ("", False),
     "seed": ("", False),
 }
 
@@ -143,6 +144,7 @@ def _draw_clusters(
         "a_v": np.empty(n),
         "birth_mass": np.empty(n),
         "n_stars": np.empty(n, np.int64),
+        "n_drawn": np.zeros(n, np.int64),
         "seed": np.empty(n, np.uint64),
         "mags": np.empty((n, len(settings.bands))),
     }
@@ -169,6 +171,7 @@ def _draw_clusters(
         found["log_mass"][rows], found["log_age"][rows], found["a_v"][rows] = theta[passed].T
         found["birth_mass"][rows] = drawn.birth_mass[passed]
         found["n_stars"][rows] = drawn.n_stars[passed]
+        found["n_drawn"][waiting] += 1
         found["seed"][rows], found["mags"][rows] = seeds[passed], mags[passed]
         waiting = waiting[~passed]
     raise ValueError(

@@ -9,7 +9,7 @@ from benchmarks.cnn import bench_cnn, known_network, mocks_of
 from benchmarks.recall import Rounds, bench_recall, recall_of
 
 from starcensus.networks import ConvSettings, save_network
-from starcensus.selection.finder import FinderSettings, grid_of
+from starcensus.selection.finder import FinderSettings, Said, grid_of
 from starcensus.simulate.stamps import StampSettings
 
 SETTINGS = StampSettings(log_mass=(4.5, 5.5), log_age=(6.6, 7.6), a_v=(0.0, 0.5))
@@ -97,8 +97,10 @@ def test_shares_are_counted_as_they_are_said():
         "a_v": np.zeros(4),
         "log_mass": np.full(4, 4.0),
     }
+    heads = GRID.heads()
+    nothing = Said(*(np.full((4, heads[n]), 1 / heads[n]) for n in ("joint", "size")), None, GRID)
     false = {"p_cluster": np.array([0.99, 0.2]), "visibility": np.array([5.0, 5.0])}
-    made = Rounds(columns, false, np.zeros((4, 1)), np.zeros((4, 1)), 1.0)
+    made = Rounds(columns, false, nothing, 1.0)
     found = recall_of(made, FinderSettings())
     assert found["recall_3_pix"] == 0.5 and found["recall_6_pix"] == 0.75
     assert found["recall_after_cuts"] == 0.5

@@ -28,7 +28,8 @@ from starcensus.files import FileError
 from starcensus.networks import ConvNetwork
 from starcensus.networks.cnn.decoding import softmax
 from starcensus.networks.conv_settings import ConvSettings
-from starcensus.selection.finder import grid_of
+from starcensus.selection.finder import grid_of, mocks
+from starcensus.selection.finder.answers import Binned
 from starcensus.selection.finder.learning import LearningSettings
 from starcensus.simulate.stamps import (
     Backgrounds,
@@ -73,7 +74,10 @@ def test_what_a_file_leaves_out_is_the_librarys():
     assert few.loop == dataclasses.replace(LearningSettings().loop, steps=7)
     heads = {"joint": 6, "class": 2}
     made = bare.conv_settings(("V", "I"), (0.1, 0.2), heads)
-    assert made == ConvSettings(("V", "I"), (0.1, 0.2), heads=(("joint", 6), ("class", 2)))
+    alone = ConvSettings(("V", "I"), (0.1, 0.2), heads=(("joint", 6), ("class", 2)))
+    assert made == dataclasses.replace(alone, heads=(*alone.heads, ("mixture", 12 * 15)))
+    bins = parsed('kind = "finder"\nbank = "b.h5"\ncomponents = 0\nimages.paths = "x"\n')
+    assert bins.conv_settings(("V", "I"), (0.1, 0.2), heads) == alone
     assert "flux_scale" not in bare.settings()["network"]
 
 
@@ -245,7 +249,7 @@ def network(bank: StampBank, scale: float = 0.3) -> ConvNetwork:
 
 def test_each_mock_is_answered_once_and_in_its_place(bank, monkeypatch):
     """In an exposure without end there is no noise: what is seen is the mock."""
-    monkeypatch.setattr(jobs, "_CHUNK", 20)
+    monkeypatch.setattr(mocks, "_CHUNK", 20)
     nowhere = np.zeros(4, int)
     dark = Backgrounds(
         BANDS,
@@ -258,13 +262,14 @@ def test_each_mock_is_answered_once_and_in_its_place(bank, monkeypatch):
         bank.pixel_scale_arcsec,
     )
     seen, grid = network(bank), grid_of(jobs.settings_of(bank))
-    found = jobs.answer_mocks(seen, grid, bank, dark, seed=1)
+    found = mocks.answer_mocks(seen, grid, bank, dark, seed=1)
+    said = found.said
     parts = [seen(bank.images[k : k + 20]) for k in (0, 20, 40)]
     logits = {name: np.concatenate([part[name] for part in parts]) for name in ("joint", "size")}
-    for name, values in (("joint", found.joint), ("size", found.size)):
+    for name, values in (("joint", said.joint), ("size", said.size)):
         np.testing.assert_allclose(values, softmax(logits[name]), rtol=0.01, atol=1e-6)
     # Rows differ by more than that, but for mocks of no light.
-    ratio = (found.joint[1:] / found.joint[:-1]).max(axis=1)
+    ratio = (said.joint[1:] / said.joint[:-1]).max(axis=1)
     assert np.percentile(ratio, 10) > 1.2
     np.testing.assert_array_equal(found.true["log_age"], bank["log_age"])
     np.testing.assert_allclose(10 ** found.true["log_r_eff_pc"], bank["r_h_pc"])
@@ -278,7 +283,7 @@ def test_answers_depend_on_the_seed_and_on_nothing_else(bank):
     backgrounds = Backgrounds(BANDS, sky, nowhere, nowhere, nowhere, *fields)
     grid, seen = grid_of(jobs.settings_of(bank)), network(bank)
     first, again, other = (
-        jobs.answer_mocks(seen, grid, bank.take(slice(0, 20)), backgrounds, seed=seed).joint
+        mocks.answer_mocks(seen, grid, bank.take(slice(0, 20)), backgrounds, seed=seed).said.joint
         for seed in (0, 0, 5)
     )
     assert (first == again).all() and not (first == other).all()
@@ -310,7 +315,7 @@ def test_figures_are_drawn(bank, tmp_path):
     for head in ("total", "joint", "size", "class", "visibility"):
         curves[f"train.{head}"] = 1 + 1 / curves["step"]
         curves[f"validation.{head}"] = np.where(curves["step"] % 25, np.nan, 1.05)
-    paths = finder_figures(tmp_path, curves, joint, size, true, grid, sharpened_from=80)
+    paths = finder_figures(tmp_path, curves, Binned(joint, size, grid), true, sharpened_from=80)
     assert [path.name for path in paths] == ["curves.png", "predicted.png"]
     assert all(path.stat().st_size > 10_000 for path in paths)
 

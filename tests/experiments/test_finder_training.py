@@ -19,7 +19,7 @@ from starcensus.experiments.jobs._job import SILENT, Show, open_job
 from starcensus.files import checksum
 from starcensus.networks import ConvNetwork, read_network
 from starcensus.networks.cnn.targets import Grid
-from starcensus.selection.finder.accuracy import answers
+from starcensus.selection.finder.mocks import answer_mocks
 from starcensus.selection.pipeline import run_pipeline
 from starcensus.selection.pipeline.cnn import CnnPipeline, CnnSettings
 from starcensus.simulate import read_frame, write_frame
@@ -90,8 +90,8 @@ def test_its_numbers_are_those_of_the_last_mocks_of_the_bank(project):
     frame = read_frame(sorted((project / "images").glob("*.fits"))).select(BANDS)
     test = cut_backgrounds(frame, choice, 4, circles).of("test")
     grid = Grid.from_dict(read_network(out / "network.json")[2]["grid"])
-    said = jobs.answer_mocks(ConvNetwork.load(out / "network.json"), grid, bank, test, 4)
-    points = answers(said.joint, said.size, grid, "mean")
+    said = answer_mocks(ConvNetwork.load(out / "network.json"), grid, bank, test, 4)
+    points = said.said.answers.points()
     true = [bank["log_age"], bank["a_v"], bank["log_mass"], np.log10(bank["r_h_pc"])]
     for name, point, truth in zip(
         ("age_dex", "a_v_mag", "mass_dex", "size_dex"), points.T, true, strict=True

@@ -244,7 +244,7 @@ def test_a_fit_takes_the_grids_of_a_network(tmp_path, monkeypatch):
     rng, heads = np.random.default_rng(1), Grid().heads()
     joint, size = (rng.dirichlet(np.ones(heads[name]), 20) for name in ("joint", "size"))
     prior = rng.dirichlet(np.full(heads["joint"], 9.0))
-    made = FinderPosteriors(np.arange(20), joint, size, prior, Grid())
+    made = FinderPosteriors(np.arange(20), joint, size, prior, Grid(), np.ones(heads["joint"]))
     made.save(tmp_path / "posteriors.h5")
     monkeypatch.chdir(tmp_path)
     seen = {}
@@ -254,7 +254,7 @@ def test_a_fit_takes_the_grids_of_a_network(tmp_path, monkeypatch):
         raise Stop
 
     monkeypatch.setattr(jobs_fit, "fit", stop)
-    tables = {**FIT, "catalogue": {"path": "posteriors.h5", "format": "grids"}}
+    tables = {**FIT, "catalogue": {"path": "posteriors.h5", "format": "finder"}}
     with pytest.raises(Stop):
         job_from("fit", tables, tmp_path / "out", "tables").perform()
     objects = seen["objects"]
@@ -263,7 +263,7 @@ def test_a_fit_takes_the_grids_of_a_network(tmp_path, monkeypatch):
     np.testing.assert_allclose(objects.prior, made.theta_grid()[2])
     with pytest.raises(FileError, match=r"draws\.h5"):
         write_draws(tmp_path)
-        other = {**FIT, "catalogue": {"path": "draws.h5", "format": "grids"}}
+        other = {**FIT, "catalogue": {"path": "draws.h5", "format": "finder"}}
         job_from("fit", other, tmp_path / "out", "tables").perform()
 
 

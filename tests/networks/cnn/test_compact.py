@@ -10,7 +10,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from starcensus.networks.cnn.compact import CompactNetwork
-from starcensus.networks.cnn.heads import mixture_outputs
+from starcensus.networks.cnn.mixture import mixture_outputs
 from starcensus.networks.cnn.targets import Grid
 from starcensus.networks.conv import ConvNetwork
 from starcensus.networks.conv_files import read_network

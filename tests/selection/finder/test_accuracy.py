@@ -7,13 +7,9 @@ import pytest
 from scipy import stats
 
 from starcensus.networks.cnn import Axis, Grid
-from starcensus.selection.finder.accuracy import (
-    PARAMETERS,
-    answers,
-    check_posteriors,
-    judge_accuracy,
-    mode_shares,
-)
+from starcensus.selection.finder.accuracy import judge_accuracy, mode_shares
+from starcensus.selection.finder.answers import Binned
+from starcensus.selection.finder.cells import PARAMETERS
 
 GRID = Grid(Axis(6.6, 10.1, 12), Axis(0.0, 3.0, 8), Axis(3.5, 5.5, 7), Axis(0.0, 1.0, 9))
 
@@ -59,9 +55,9 @@ def test_answers_are_those_that_loops_over_all_bins_give():
         mean[i, 3] = radius @ centres[3]
         some = np.abs(np.arange(9) - radius.argmax()) <= 3
         near[i, 3] = radius[some] @ centres[3][some] / radius[some].sum()
-    np.testing.assert_allclose(answers(joint, size, GRID, "mean"), mean, rtol=1e-12)
-    np.testing.assert_allclose(answers(joint, size, GRID, "decode"), near, rtol=1e-12)
-    ages = answers(joint, size, GRID, "median")[:, 0]
+    np.testing.assert_allclose(Binned(joint, size, GRID).points("mean"), mean, rtol=1e-12)
+    np.testing.assert_allclose(Binned(joint, size, GRID).points("decode"), near, rtol=1e-12)
+    ages = Binned(joint, size, GRID).points("median")[:, 0]
     places = np.linspace(*GRID.log_age.edges[[0, -1]], 12_001)[1:]
     for value, row in zip(ages, joint.reshape(6, 12, -1).sum(axis=2), strict=True):
         below = np.repeat(row / 1000, 1000).cumsum()
@@ -72,8 +68,8 @@ def test_answers_are_those_that_loops_over_all_bins_give():
 def test_percentiles_and_medians_are_those_of_numpy(point: str):
     rng = np.random.default_rng(2)
     true, (joint, size) = inside(137, rng), anything(137, rng)
-    found = judge_accuracy(joint, size, GRID, columns(true), point=point)
-    error = np.abs(answers(joint, size, GRID, point) - true)
+    found = judge_accuracy(Binned(joint, size, GRID), columns(true), point=point)
+    error = np.abs(Binned(joint, size, GRID).points(point) - true)
     assert found.n == 137 and found.point == point
     for k, name in enumerate(PARAMETERS):
         assert found.p95[name] == pytest.approx(np.percentile(error[:, k], 95), rel=1e-12)
@@ -86,7 +82,7 @@ def test_no_single_answer_beats_the_null():
     true = inside(301, rng)
     # Two clumps: the middle of half of them is far from the median.
     true[:, 0] = np.where(rng.random(301) < 0.55, rng.normal(7.0, 0.1, 301), 9.5)
-    found = judge_accuracy(*about(true), GRID, columns(true))
+    found = judge_accuracy(Binned(*about(true), GRID), columns(true), point="decode")
     for k, (name, axis) in enumerate(zip(PARAMETERS, GRID.continuous, strict=True)):
         tried = np.linspace(axis.low, axis.high, 1001)
         error = np.abs(true[:, k] - tried[:, None])
@@ -107,7 +103,12 @@ def test_a_bias_is_found_in_its_bin_of_age_with_its_error():
     told[:, 0] += rng.normal(0, 0.15, 4000) + np.where(
         (true[:, 0] > 8.5) & (true[:, 0] < 9), -0.3, 0
     )
-    found = judge_accuracy(*about(told), GRID, columns(true), age_edges=(7.0, 7.5, 8.5, 9.0, 12.0))
+    found = judge_accuracy(
+        Binned(*about(told), GRID),
+        columns(true),
+        age_edges=(7.0, 7.5, 8.5, 9.0, 12.0),
+        point="decode",
+    )
     np.testing.assert_array_equal(found.n_in_bin, np.histogram(true[:, 0], found.age_edges)[0])
     bias, error = found.bias["log_age"], found.bias_error["log_age"]
     assert bias[2] == pytest.approx(-0.3, abs=0.05)
@@ -118,7 +119,9 @@ def test_a_bias_is_found_in_its_bin_of_age_with_its_error():
     # Lattice ages at an edge, off by rounding, are in the bin above.
     lattice = inside(20, rng)
     lattice[:, 0] = 7.5 - 1e-12
-    edges = judge_accuracy(*about(lattice), GRID, columns(lattice), age_edges=(7.0, 7.5, 8.0))
+    edges = judge_accuracy(
+        Binned(*about(lattice), GRID), columns(lattice), age_edges=(7.0, 7.5, 8.0), point="decode"
+    )
     assert edges.n_in_bin.tolist() == [0, 20]
     assert np.isnan(edges.bias["a_v"][0]) and np.isfinite(edges.bias["a_v"][1])
 
@@ -131,7 +134,7 @@ def test_errors_of_a_median_are_its_scatter():
     for _ in range(60):
         told = true.copy()
         told[:, 0] += np.clip(0.1 * rng.standard_t(2, 60), -0.8, 0.8)
-        found = judge_accuracy(*about(told), GRID, columns(true), point="mean")
+        found = judge_accuracy(Binned(*about(told), GRID), columns(true), point="mean")
         medians.append(found.young_bias["log_age"])
         errors.append(found.young_bias_error["log_age"])
     assert np.mean(errors) == pytest.approx(np.std(medians), rel=0.3)
@@ -148,8 +151,8 @@ def test_errors_along_the_degeneracy_have_the_signs_of_the_thesis():
     noise = rng.normal(0, 0.05, (3000, 4))
     told = true + along[:, None] * np.array([1.0, -0.8, 0.3, 0.0]) + noise
     joint, size = about(told)
-    found = judge_accuracy(joint, size, GRID, columns(true))
-    error = answers(joint, size, GRID) - true
+    found = judge_accuracy(Binned(joint, size, GRID), columns(true), point="decode")
+    error = Binned(joint, size, GRID).points("decode") - true
     assert found.n_old == old.sum()
     for some, held in ((slice(None), found.correlation), (old, found.correlation_old)):
         x = error[some] - error[some].mean(axis=0)
@@ -168,12 +171,12 @@ def test_the_log_score_is_that_of_a_density_over_the_bins():
     true = inside(400, rng)
     heads = GRID.heads()
     flat = np.full((400, heads["joint"]), 1 / heads["joint"]), np.full((400, 9), 1 / 9)
-    found = judge_accuracy(*flat, GRID, columns(true))
+    found = judge_accuracy(Binned(*flat, GRID), columns(true), point="decode")
     volume = np.prod([axis.edges[-1] - axis.edges[0] for axis in GRID.continuous])
     assert found.log_score == pytest.approx(-np.log(volume), rel=1e-12)
     assert found.log_score_error == pytest.approx(0, abs=1e-12)
     told = true + 0.1 * (inside(400, rng) - true)
-    found = judge_accuracy(*about(told, 1.0), GRID, columns(true))
+    found = judge_accuracy(Binned(*about(told, 1.0), GRID), columns(true), point="decode")
     score = np.zeros(400)
     for axis, at, value in zip(GRID.continuous, told.T, true.T, strict=True):
         k = np.searchsorted(axis.edges, value)
@@ -189,7 +192,7 @@ def test_a_truth_that_has_no_probability_has_no_error_of_the_score():
     joint, size = about(true)
     size = np.where(size == size.max(axis=1, keepdims=True), 0.0, size)
     size /= size.sum(axis=1, keepdims=True)
-    found = judge_accuracy(joint, size, GRID, columns(true))
+    found = judge_accuracy(Binned(joint, size, GRID), columns(true), point="decode")
     assert found.log_score == -np.inf and np.isnan(found.log_score_error)
     made = found.describe()
     assert made["log_score"] is None and made["log_score_error"] is None
@@ -225,7 +228,11 @@ def test_the_numbers_go_into_json_under_the_names_of_the_bench():
     rng = np.random.default_rng(8)
     true = inside(30, rng)
     joint, size = about(true)
-    found = judge_accuracy(joint.astype(np.float32), size.astype(np.float32), GRID, columns(true))
+    found = judge_accuracy(
+        Binned(joint.astype(np.float32), size.astype(np.float32), GRID),
+        columns(true),
+        point="decode",
+    )
     made = json.loads(json.dumps(found.describe(), allow_nan=False))
     assert made["p95_age_dex"] == found.p95["log_age"]
     assert made["p95_a_v_mag"] == found.p95["a_v"]
@@ -243,23 +250,23 @@ def test_what_is_no_posterior_or_no_truth_is_refused():
     rng = np.random.default_rng(9)
     true = inside(5, rng)
     joint, size = about(true)
-    assert check_posteriors(joint, size, GRID, columns(true)).tolist() == true.tolist()
+    assert Binned(joint, size, GRID).check(columns(true)).tolist() == true.tolist()
     with pytest.raises(ValueError, match="expected probabilities"):
-        check_posteriors(np.log(joint + 1e-9), size, GRID, columns(true))
+        Binned(np.log(joint + 1e-9), size, GRID).check(columns(true))
     with pytest.raises(ValueError, match="size has 8 bins; the grid has 9"):
-        check_posteriors(joint, size[:, :-1], GRID, columns(true))
+        Binned(joint, size[:, :-1], GRID).check(columns(true))
     with pytest.raises(ValueError, match="expected two or more"):
-        check_posteriors(joint[:1], size[:1], GRID, columns(true[:1]))
+        Binned(joint[:1], size[:1], GRID).check(columns(true[:1]))
     with pytest.raises(ValueError, match="truths lack log_r_eff_pc"):
-        check_posteriors(
-            joint, size, GRID, {k: v for k, v in columns(true).items() if "r_" not in k}
-        )
+        Binned(joint, size, GRID).check({k: v for k, v in columns(true).items() if "r_" not in k})
     for wrong in (np.nan, 99.0):
         beyond = true.copy()
         beyond[2, 1] = wrong
         with pytest.raises(ValueError, match="true a_v goes from"):
-            check_posteriors(joint, size, GRID, columns(beyond))
+            Binned(joint, size, GRID).check(columns(beyond))
     with pytest.raises(ValueError, match="point is 'mode'"):
-        judge_accuracy(joint, size, GRID, columns(true), point="mode")
+        judge_accuracy(Binned(joint, size, GRID), columns(true), point="mode")
     with pytest.raises(ValueError, match="age_edges"):
-        judge_accuracy(joint, size, GRID, columns(true), age_edges=(8.0, 7.0))
+        judge_accuracy(
+            Binned(joint, size, GRID), columns(true), age_edges=(8.0, 7.0), point="decode"
+        )

@@ -8,8 +8,10 @@ from tests.simulate.stamps.test_compose import backgrounds
 from tests.simulate.stamps.toys import PSFS, toy_settings
 
 from starcensus.networks import ConvNetwork, ConvSettings, read_network
+from starcensus.networks.cnn.mixture import mixture_outputs
 from starcensus.networks.cnn.schedules import LoopSettings
 from starcensus.networks.cnn.targets import Grid
+from starcensus.networks.cnn.widening import Widening
 from starcensus.selection.finder import grid_of, training_prior
 from starcensus.selection.finder.learning import (
     LearningSettings,
@@ -52,7 +54,8 @@ def around(bank):
 @pytest.fixture(scope="module")
 def conv(bank, around) -> ConvSettings:
     stages = (((3, 6),), ((3, 8),))
-    return ConvSettings(bank.bands, flux_scales(around), stages=stages, box_pix=9)
+    heads = (*Grid().heads().items(), ("mixture", mixture_outputs(2)))
+    return ConvSettings(bank.bands, flux_scales(around), stages=stages, box_pix=9, heads=heads)
 
 
 def learned(conv, bank, around, settings, plan=PLAN, **options):
@@ -70,7 +73,9 @@ def test_files_say_what_was_learned(conv, bank, around, settings, tmp_path):
     # Of bins, and not of the Gaussians before.
     expected = training_prior(bank.take(slice(0, 28)), made.grid, bank.lattice)
     np.testing.assert_allclose(about["prior"], expected, rtol=1e-3, atol=1e-12)
-    assert (np.array(about["prior"]) > 0).sum() < 28 * 8
+    assert about["lattice"] == bank.lattice
+    taught = np.array(about["taught"])
+    assert taught.max() <= 1 and taught.min() > 0
     # The network in memory has logits; the file has them divided by the temperatures.
     said = ConvNetwork(found, arrays)(bank.images[:3])
     with torch.no_grad():
@@ -78,6 +83,8 @@ def test_files_say_what_was_learned(conv, bank, around, settings, tmp_path):
     for name in ("joint", "size", "visibility"):
         expected = own[name].flatten(1).numpy() / about["temperatures"][name]
         np.testing.assert_allclose(said[name], expected, rtol=1e-3, atol=1e-3)
+    widened = Widening(**about["widening"]).of_outputs(own["mixture"].flatten(1).numpy())
+    np.testing.assert_allclose(said["mixture"], widened, rtol=1e-3, atol=1e-3)
     curves = curves_of(made.trained)
     assert len(curves["train.total"]) == 10
     assert curves["validation_step"].tolist() == [3, 6, 8, 10]

@@ -1,10 +1,13 @@
 """What a network says at every pixel, and of the peaks: window by window."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from starcensus.networks import ConvNetwork, ConvSettings
 from starcensus.networks.cnn.decoding import decode, softmax
+from starcensus.networks.cnn.mixture import Mixtures, mixture_outputs
 from starcensus.networks.cnn.targets import Axis, Grid
 from starcensus.selection.finder import (
     FinderSettings,
@@ -76,14 +79,39 @@ def test_posteriors_are_means_of_those_about_a_peak(network, mosaic):
     for k in (0, len(peaks) - 1):
         some = peaks.weight[k] > 0
         said = network(windows(mosaic, peaks.rows[k][some], peaks.columns[k][some]))
-        for name, own in (("joint", found.joint[k]), ("size", found.size[k])):
+        for name, own in (("joint", found.said.joint[k]), ("size", found.said.size[k])):
             expected = peaks.weight[k][some] @ softmax(said[name])
             np.testing.assert_allclose(own, expected, atol=1e-5)
-    np.testing.assert_allclose(found.joint.sum(axis=1), 1.0, atol=1e-6)
+    np.testing.assert_allclose(found.said.joint.sum(axis=1), 1.0, atol=1e-6)
     points, ranges = found.points(), found.intervals()
     for name, axis in zip((*points,), GRID.continuous, strict=True):
         assert axis.edges[0] <= points[name].min() <= points[name].max() <= axis.edges[-1]
         assert (np.diff(ranges[name], axis=1) >= 0).all()
+
+
+def test_mixtures_are_blended_as_bins_are(mosaic):
+    """The density at a peak is the weighted sum of those of its windows."""
+    heads = (*GRID.heads().items(), ("mixture", mixture_outputs(2)))
+    conv = dataclasses.replace(CONV, heads=heads)
+    rng = np.random.default_rng(4)
+    arrays = {name: 0.3 * rng.normal(size=shape) for name, shape in conv.shapes().items()}
+    network = ConvNetwork(conv, arrays)
+    settings = FinderSettings(0.0, 0.0, PeakSettings(smoothing_pix=1.0))
+    found = find_clusters(network, GRID, mosaic, settings)
+    peaks = find_peaks(finder_maps(network, GRID, mosaic).probability, settings.peaks)
+    assert found.said.mixtures is not None
+    theta = np.array([[7.3, 1.1, 4.2, 0.4]])
+    for k in (0, len(peaks) - 1):
+        some = peaks.weight[k] > 0
+        said = network(windows(mosaic, peaks.rows[k][some], peaks.columns[k][some]))
+        each = Mixtures.of_outputs(said["mixture"], GRID)
+        density = np.exp(each.log_density(np.repeat(theta, some.sum(), axis=0)))
+        own = found.said.mixtures.take(np.array([k])).log_density(theta)
+        assert np.exp(own[0]) == pytest.approx(peaks.weight[k][some] @ density, rel=1e-3)
+    middle = found.said.answers.quantiles((0.5,))[:, 2, 0]
+    np.testing.assert_array_equal(found.intervals()["log_mass"][:, 2], middle)
+    nothing = find_clusters(network, GRID, mosaic, FinderSettings(0.999999, 1e9))
+    assert len(nothing) == 0 and nothing.points()["log_age"].shape == (0,)
 
 
 def test_a_higher_cut_leaves_some_of_what_a_lower_one_found(network, mosaic):

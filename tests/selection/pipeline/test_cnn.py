@@ -52,7 +52,13 @@ def eye() -> dict[str, np.ndarray]:
 def folder(tmp_path_factory):
     path = tmp_path_factory.mktemp("network")
     prior = np.full(GRID.heads()["joint"], 1 / GRID.heads()["joint"])
-    about = {"grid": GRID.as_dict(), "prior": prior.tolist(), "stamps": STAMPS.describe()}
+    about = {
+        "grid": GRID.as_dict(),
+        "prior": prior.tolist(),
+        "taught": [1.0] * len(prior),
+        "lattice": {"log_age": 0.05, "a_v": 0.1},
+        "stamps": STAMPS.describe(),
+    }
     save_network(path / "eye.json", CONV, eye(), about)
     return path
 
@@ -119,7 +125,7 @@ def test_what_is_catalogued_is_what_the_finder_finds(folder):
     alone = find_clusters(made.network, GRID, made.see(images), made.settings.finder)
     kept = found.catalogued
     np.testing.assert_allclose(found.x[kept], alone.x)
-    np.testing.assert_allclose(posteriors.joint, alone.joint)
+    np.testing.assert_allclose(posteriors.joint, alone.said.joint)
     assert posteriors.ids.tolist() == found.ids[kept].tolist()
     columns = found.columns
     np.testing.assert_allclose(columns["log_mass"][kept], alone.points()["log_mass"])
