@@ -77,6 +77,9 @@ class StellarGrid:
     nebular_a_v: Float[np.ndarray, "neb_knot"]
     nebular_flux: Float[np.ndarray, "band neb_knot"]
     provenance: dict[str, Any]
+    # Of the file's stored numbers, from which those above follow to all but the last digits, which
+    # differ from processor to processor. What is changed in memory has none.
+    _stored: str = dataclasses.field(init=False, repr=False, default="")
 
     def __post_init__(self) -> None:
         n, n_band = len(self.initial_mass), len(self.bands)
@@ -125,8 +128,13 @@ class StellarGrid:
 
     @functools.cached_property
     def digest(self) -> str:
-        """SHA-256 of all numbers, whichever file they came from."""
-        found = hashlib.sha256()
+        """SHA-256 of all numbers, as they are stored where they came from a file, whichever.
+
+        So it is the same on every machine.
+        """
+        found = hashlib.sha256(json.dumps([self._stored, self.bands]).encode())
+        if self._stored:
+            return found.hexdigest()
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if isinstance(value, np.ndarray):
@@ -145,12 +153,14 @@ class StellarGrid:
                 f"the grid has no band {', '.join(unknown)}; it has {', '.join(self.bands)}"
             )
         columns = [self.bands.index(band) for band in bands]
-        return dataclasses.replace(
+        selected = dataclasses.replace(
             self,
             bands=tuple(bands),
             flux=np.ascontiguousarray(self.flux[:, columns]),
             nebular_flux=self.nebular_flux[columns],
         )
+        object.__setattr__(selected, "_stored", self._stored)
+        return selected
 
     def save(self, path: Path, *, resolution: float = 0.0005) -> None:
         """Write the grid as compressed HDF5, in one step.
@@ -190,8 +200,9 @@ class StellarGrid:
                 for name in ("log_age", "start", "a_v", "nebular_a_v", "nebular_flux")
             }
             packed = {name: _unpack(file, name) for name in PER_POINT if name != "q_h"}
+            stored = _digest_of(file)
             try:
-                return cls(
+                made = cls(
                     bands=tuple(str(band) for band in file.attrs["bands"]),  # pyright: ignore[reportGeneralTypeIssues]
                     q_h=np.where(log_q_h > 0, 10**log_q_h, 0.0),
                     flux=(10 ** (-0.4 * mags)).astype(np.float32),
@@ -201,6 +212,8 @@ class StellarGrid:
                 )
             except ValueError as error:
                 raise FileError(f"{path}: is no whole stellar grid: {error}") from error
+        object.__setattr__(made, "_stored", stored)
+        return made
 
     @classmethod
     def default(cls) -> "StellarGrid":
@@ -211,6 +224,17 @@ class StellarGrid:
 @functools.cache
 def _default() -> StellarGrid:
     return StellarGrid.load(pathlib.Path(__file__).resolve().parents[1] / "data" / "solar.h5")
+
+
+def _digest_of(file: h5py.File) -> str:
+    """SHA-256 of a file's datasets."""
+    found = hashlib.sha256()
+    for name in sorted(file):
+        data: Any = file[name]
+        values = np.ascontiguousarray(data[()])
+        little = values.astype(values.dtype.newbyteorder("<"))
+        found.update(f"{name} {little.dtype} {data.attrs.get('step')}".encode() + little.tobytes())
+    return found.hexdigest()
 
 
 def _pack(file: h5py.File, name: str, values: np.ndarray, step: float) -> None:

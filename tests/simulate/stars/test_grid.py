@@ -106,3 +106,18 @@ def test_files_that_hold_no_grid_are_refused(tmp_path: pathlib.Path):
         file.attrs["format"] = "something else"
     with pytest.raises(ValueError, match="holds something else"):
         StellarGrid.load(tmp_path / "other.h5")
+
+
+def test_a_grid_is_known_by_what_is_stored_and_not_by_last_digits(tmp_path: pathlib.Path):
+    """Powers of ten differ in their last digits from processor to processor."""
+    make_grid().save(tmp_path / "one.h5")
+    one, again = (StellarGrid.load(tmp_path / "one.h5") for _ in range(2))
+    object.__setattr__(again, "flux", np.nextafter(again.flux, np.float32(np.inf)))
+    assert again.digest == one.digest
+    assert one.select(one.bands).digest == one.digest
+    assert one.select(one.bands[:1]).digest != one.digest
+    # What was changed in memory is another grid, however little.
+    changed = dataclasses.replace(one, flux=np.nextafter(one.flux, np.float32(np.inf)))
+    assert changed.digest != one.digest
+    make_grid().save(tmp_path / "coarse.h5", resolution=0.01)
+    assert StellarGrid.load(tmp_path / "coarse.h5").digest != one.digest
