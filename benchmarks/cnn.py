@@ -82,15 +82,20 @@ def known_network(
 def fresh_galaxy(settings: StampSettings, side: int, seed: int) -> Galaxy:
     """A galaxy without clusters, observed as the mocks are."""
     return make_galaxy(
-        GalaxySettings(
-            shape=(side, side),
-            exposures=settings.exposures,
-            distance_modulus=settings.distance_modulus,
-            pixel_scale_arcsec=settings.pixel_scale_arcsec,
-        ),
+        field_of(settings, side),
         StellarPopulation(load_grid(settings.grid), settings.imf),
         stamp_psfs(settings),
         seed,
+    )
+
+
+def field_of(settings: StampSettings, side: int) -> GalaxySettings:
+    """What that galaxy is made of."""
+    return GalaxySettings(
+        shape=(side, side),
+        exposures=settings.exposures,
+        distance_modulus=settings.distance_modulus,
+        pixel_scale_arcsec=settings.pixel_scale_arcsec,
     )
 
 

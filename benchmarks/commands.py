@@ -283,10 +283,14 @@ def bench_recall_command(
     stride: Annotated[int, typer.Option(help="Pixels between windows: 1, 2 or 4.")] = 1,
     workers: Annotated[int, typer.Option(help="Processes that draw mocks.", min=1)] = 2,
     out: Annotated[
-        pathlib.Path | None, typer.Option(help="A table (.ecsv) of what became of each mock.")
+        pathlib.Path | None,
+        typer.Option(
+            help="A folder for tables (.ecsv) of all mocks, the curve over the cut in class and "
+            "maps of the recall, and a picture of these."
+        ),
     ] = None,
 ) -> None:
-    """Which mocks a network finds in a galaxy, what else it finds, and its posteriors there."""
+    """Which mocks a network and LEGUS's pipeline find in a galaxy, and what else they find."""
     import json
 
     from benchmarks.recall import bench_recall

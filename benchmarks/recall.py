@@ -1,7 +1,8 @@
 """Artificial cluster test of a network: mocks on a grid of places in a galaxy without clusters.
 
 As in the thesis of J. Bialopetravičius, section 3.3.2, mocks of all parameters lie 64 pixels apart.
-Each round has other mocks; the galaxy is one that the network never saw.
+Each round has other mocks; the galaxy is one that the network never saw. LEGUS's pipeline goes
+through the same frames.
 """
 
 import dataclasses
@@ -9,13 +10,18 @@ import pathlib
 import tempfile
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Float32, Int
 from scipy.spatial import KDTree
 
-from benchmarks.cnn import FEW, fresh_galaxy, known_network, mocks_of
+from benchmarks.cnn import FEW, field_of, fresh_galaxy, known_network, mocks_of
+from benchmarks.recall_curves import Scores
+from benchmarks.recall_legus import Legus, beside
+from benchmarks.recall_maps import in_arms, maps_table, recall_figure, recall_maps
+from starcensus.extras import need
+from starcensus.files import prepare_folder
 from starcensus.inference.calibration.ranks import ecdf_band
 from starcensus.networks import ConvNetwork
 from starcensus.networks.cnn.targets import Grid
@@ -30,10 +36,13 @@ from starcensus.selection.finder.accuracy import judge_accuracy
 from starcensus.selection.finder.coverage import judge_coverage
 from starcensus.shards import Work
 from starcensus.simulate.images.galaxy import Galaxy
-from starcensus.simulate.stamps import StampBank, observe, run_stamps, stamp_psfs
-
-if TYPE_CHECKING:
-    from astropy.table import Table
+from starcensus.simulate.stamps import (
+    StampBank,
+    StampSettings,
+    observe,
+    run_stamps,
+    stamp_psfs,
+)
 
 type Say = Callable[[str], None]
 
@@ -44,12 +53,14 @@ NEAR_PIX, FAR_PIX = 3.0, 6.0
 class Rounds:
     """What became of the mocks of all rounds, and what was found where none is.
 
-    `columns`: of each mock; `false`: of each peak farther than 6 pixels from any mock; `said`:
-    posteriors of the mocks with a peak within 6 pixels.
+    `columns`: of each mock; `false`: of each peak farther than 6 pixels from any mock;
+    `legus_false`: of each of LEGUS's sources that far, the number of its cuts that it passes;
+    `said`: posteriors of the mocks with a peak within 6 pixels.
     """
 
     columns: dict[str, np.ndarray]
     false: dict[str, np.ndarray]
+    legus_false: Int[np.ndarray, "source"]
     said: Said
     seconds: float
 
@@ -66,25 +77,33 @@ def bench_recall(
 ) -> dict[str, Any]:
     """Shares of mocks that are found, false detections, and posteriors of what is found.
 
-    `out`: a table (.ecsv) for what became of each mock, and of each peak where none is.
+    `out`: a folder for `mocks.ecsv`, what became of each mock, and of each peak where none is;
+    `curve.ecsv`, completeness and purity at every cut in class probability; `maps.ecsv` and
+    `recall.png`, shares that are found in bins of two parameters.
     """
+    need("galsim", "sep", purpose="images")
+    folder = None if out is None else prepare_folder(out)
     conv, arrays, about = known_network(network, seed)
     # So that centres have any place within a pixel.
     settings = dataclasses.replace(mocks_of(about["stamps"]), offset_sd_pix=2.0)
     say("a galaxy")
-    galaxy = fresh_galaxy(settings, side, seed)
+    galaxy, psfs = fresh_galaxy(settings, side, seed), stamp_psfs(settings)
     places = _places(galaxy.frame.shape, settings.size_pix)
     n = rounds * len(places)
     say("mocks")
-    with tempfile.TemporaryDirectory() as folder:
-        path = pathlib.Path(folder) / "bank.h5"
-        run_stamps(settings, n, seed, path, Work(workers), psfs=stamp_psfs(settings))
+    with tempfile.TemporaryDirectory() as scratch:
+        path = pathlib.Path(scratch) / "bank.h5"
+        run_stamps(settings, n, seed, path, Work(workers), psfs=psfs)
         bank = StampBank.load(path)
     finder = FinderSettings(stride=stride)
     grid = Grid.from_dict(about["grid"])
-    made = run_rounds(ConvNetwork(conv, arrays), grid, galaxy, bank, places, finder, seed, say)
-    if out is not None:
-        _table(made).write(out, overwrite=True)
+    maps, legus = ConvNetwork(conv, arrays), Legus.for_field(galaxy.frame, psfs)
+    made = run_rounds(maps, grid, galaxy, bank, places, finder, legus, seed, say)
+    arms = field_of(settings, side).arms(made.columns["x"], made.columns["y"])
+    made = dataclasses.replace(made, columns={**made.columns, "arms": arms})
+    scores = Scores.of(made.columns, made.false, finder, FAR_PIX)
+    if folder is not None:
+        _write(folder, made, scores, finder, settings)
     lattice = {"log_age": settings.log_age_step, "a_v": settings.a_v_step}
     return {
         "seed": seed,
@@ -92,6 +111,8 @@ def bench_recall(
         "stride": stride,
         "megapixels_per_s": rounds * side**2 / made.seconds / 1e6,
         **recall_of(made, finder),
+        "curve": scores.rows(),
+        "legus": _with_legus(made, finder, legus, settings.distance_modulus),
         **_judged(made, finder, lattice, seed),
     }
 
@@ -103,13 +124,14 @@ def run_rounds(
     bank: StampBank,
     places: Int[np.ndarray, "place 2"],
     finder: FinderSettings,
+    legus: Legus,
     seed: int,
     say: Say = lambda text: None,
 ) -> Rounds:
     """Put the mocks into the galaxy, `len(places)` at a time, and look for them."""
     columns: dict[str, list[np.ndarray]] = {}
     false: dict[str, list[np.ndarray]] = {}
-    saids, seconds = [], 0.0
+    saids, others, seconds = [], [], 0.0
     field = np.stack([image.data for image in galaxy.frame]).astype(np.float32)
     exposure = np.array([image.exposure_s for image in galaxy.frame])
     for first in range(0, len(bank) - len(places) + 1, len(places)):
@@ -136,9 +158,14 @@ def run_rounds(
             "p_cluster": np.where(found, seen.probability[peak], 0.0),
             "visibility": np.where(found, seen.visibility[peak], 0.0),
             "sky": sky,
+            "x": x,
+            "y": y,
             "log_r_eff_pc": np.log10(mocks["r_h_pc"]),
             **{name: mocks[name] for name in ("log_age", "a_v", "log_mass")},
+            **{f"mag_{band}": mocks["mags"][:, k] for k, band in enumerate(mocks.bands)},
         }
+        said["legus_stage"], away_of_legus = legus.look(mosaic, x, y, NEAR_PIX, FAR_PIX)
+        others.append(away_of_legus)
         rest = distance > FAR_PIX
         lone = {"p_cluster": seen.probability[rest], "visibility": seen.visibility[rest]}
         for into, parts in ((columns, said), (false, lone)):
@@ -151,6 +178,7 @@ def run_rounds(
     return Rounds(
         {name: np.concatenate(each) for name, each in columns.items()},
         {name: np.concatenate(each) for name, each in false.items()},
+        np.concatenate(others),
         Said.concatenated(saids),
         seconds,
     )
@@ -163,7 +191,7 @@ def recall_of(made: Rounds, finder: FinderSettings) -> dict[str, Any]:
     passing = far & finder.passing(c["p_cluster"], c["visibility"])
     false = finder.passing(f["p_cluster"], f["visibility"])
     bright = (np.abs(c["log_age"] - 7) < 0.26) & (np.abs(c["log_mass"] - 4) < 0.25)
-    inner = c["sky"] > np.median(c["sky"])
+    inner, arms = c["sky"] > np.median(c["sky"]), in_arms(c)
     offsets = np.concatenate([c["dx_pix"][far & passing], c["dy_pix"][far & passing]])
     return {
         "n_mocks": len(far),
@@ -174,6 +202,9 @@ def recall_of(made: Rounds, finder: FinderSettings) -> dict[str, Any]:
         "n_log_age_7_log_mass_4": int(bright.sum()),
         "recall_bright_sky": float(passing[inner].mean()),
         "recall_faint_sky": float(passing[~inner].mean()),
+        "n_in_arms": int(arms.sum()),
+        "recall_in_arms": float(passing[arms].mean()) if arms.any() else None,
+        "recall_out_of_arms": float(passing[~arms].mean()) if (~arms).any() else None,
         "offset_sd_pix": float(np.sqrt((offsets**2).mean())) if len(offsets) else None,
         "offset_median_pix": float(np.median(c["distance_pix"][passing])) if len(offsets) else None,
         "n_raw_peaks_away": len(f["p_cluster"]),
@@ -182,17 +213,42 @@ def recall_of(made: Rounds, finder: FinderSettings) -> dict[str, Any]:
     }
 
 
-def _table(made: Rounds) -> "Table":
-    """A row for each mock, and one with NaN for all that it lacks for each peak away from mocks."""
+def _with_legus(
+    made: Rounds, finder: FinderSettings, legus: Legus, distance_modulus: float
+) -> dict[str, Any]:
+    """What LEGUS's pipeline is here, and how it does beside the network."""
+    limit = distance_modulus + legus.cuts["max_absolute_v"]
+    bright = made.columns[f"mag_{legus.reference}"] <= limit
+    found = beside(made.columns, made.false, made.legus_false, bright, finder, NEAR_PIX)
+    return {"reference_band": legus.reference, **legus.cuts, **found}
+
+
+def _write(
+    folder: pathlib.Path,
+    made: Rounds,
+    scores: Scores,
+    finder: FinderSettings,
+    settings: StampSettings,
+) -> None:
+    """The tables and the figure of a run."""
+    # Both load slowly.
     from astropy.table import Table
 
-    n = len(made.false["p_cluster"])
-    return Table(
-        {
-            name: np.concatenate([values, made.false.get(name, np.full(n, np.nan))])
-            for name, values in made.columns.items()
-        }
-    )
+    from starcensus.experiments.report.style import save_figure
+
+    c, n = made.columns, len(made.false["p_cluster"])
+    # A row for each mock, and one with NaN for all that it lacks for each peak away from mocks.
+    rows = {
+        name: np.concatenate([values, made.false.get(name, np.full(n, np.nan))])
+        for name, values in c.items()
+    }
+    passing = (c["distance_pix"] <= FAR_PIX) & finder.passing(c["p_cluster"], c["visibility"])
+    ranges = {name: getattr(settings, name) for name in ("log_age", "log_mass", "a_v")}
+    maps = recall_maps(c, passing, ranges)
+    tables = {"mocks": Table(rows), "curve": scores.table(), "maps": maps_table(maps)}
+    for name, table in tables.items():
+        table.write(folder / f"{name}.ecsv", overwrite=True)
+    save_figure(folder / "recall.png", lambda: recall_figure(maps))
 
 
 def _judged(

@@ -156,6 +156,24 @@ class GalaxySettings:
         zero = np.array([exposure.zero_point for exposure in self.exposures])
         return 10.0 ** (0.4 * (zero - self.distance_modulus))
 
+    def arms(
+        self, x: Float[np.ndarray, "*n"], y: Float[np.ndarray, "*n"]
+    ) -> Float[np.ndarray, "*n"]:
+        """Young stars of the arms over those of an arm's ridge, without clumps and the disc's fall.
+
+        1 on a ridge; less between arms, and towards the middle of the galaxy, where arms fade.
+
+        **Arguments:**
+
+        - `x`, `y`: positions, pixels.
+
+        ```python
+        GalaxySettings().arms(np.array([900.0]), np.array([1200.0]))
+        ```
+        """
+        r, turn = _spiral(self, x, y)
+        return _arms(turn, self.arm_width) * _outside_the_middle(r)
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Galaxy:
@@ -282,18 +300,11 @@ def _observe(
 
 def _maps(settings: GalaxySettings, rng: np.random.Generator) -> dict[str, np.ndarray]:
     """Relative surface densities of the components, and the extinction of the lanes."""
-    rows, cols = settings.shape
-    kpc = settings.pc_per_pixel / 1000
-    dx = (np.arange(cols, dtype=np.float32) - settings.centre[0] * cols) * np.float32(kpc)
-    dy = (np.arange(rows, dtype=np.float32) - settings.centre[1] * rows)[:, None] * np.float32(kpc)
-    r = np.hypot(dx, dy)
-    turn = np.arctan2(dy, dx) - np.log(np.maximum(r, 0.05)) / np.tan(np.deg2rad(settings.pitch_deg))
+    rows, cols = (np.arange(n, dtype=np.float32) for n in settings.shape)
+    r, turn = _spiral(settings, cols, rows[:, None])
     disc = np.exp(-r / settings.disc_scale_kpc)
     b_n = 2 * settings.bulge_n - 1 / 3
     bulge = np.exp(-b_n * ((r / settings.bulge_r_eff_kpc) ** (1 / settings.bulge_n) - 1))
-
-    def arms(shift: float, width: float) -> np.ndarray:
-        return np.exp((np.cos(2 * (turn - shift)) - 1) / width**2)
 
     def texture(scales_pc: tuple[float, ...], dex: float) -> np.ndarray:
         field = np.zeros(settings.shape, np.float32)
@@ -304,17 +315,39 @@ def _maps(settings: GalaxySettings, rng: np.random.Generator) -> dict[str, np.nd
         field /= np.float32(len(scales_pc) ** 0.5)
         return 10 ** (np.float32(dex) * field)
 
-    inner = 1 - np.exp(-((r / 0.6) ** 2))
-    young = disc * inner * (0.12 + arms(0.0, settings.arm_width))
+    inner = _outside_the_middle(r)
+    young = disc * inner * (0.12 + _arms(turn, settings.arm_width))
     young *= texture((40.0, 160.0), settings.clumping_dex)
     lanes = settings.lane_a_v * inner * np.exp(-r / (1.5 * settings.disc_scale_kpc))
-    lanes *= arms(-0.22, 0.45 * settings.arm_width) * texture((25.0, 90.0), 0.3)
+    lanes *= _arms(turn + 0.22, 0.45 * settings.arm_width) * texture((25.0, 90.0), 0.3)
     return {
         "disc": disc.astype(np.float32),
         "bulge": bulge.astype(np.float32),
         "young": young.astype(np.float32),
         "lanes": lanes.astype(np.float32),
     }
+
+
+def _spiral(
+    settings: GalaxySettings, x: np.ndarray, y: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Distance from the centre, kpc, and angle from the ridge of an arm at that distance."""
+    kpc = np.float32(settings.pc_per_pixel / 1000)
+    dx = (x - settings.centre[0] * settings.shape[1]) * kpc
+    dy = (y - settings.centre[1] * settings.shape[0]) * kpc
+    r = np.hypot(dx, dy)
+    wound = np.log(np.maximum(r, 0.05)) / np.tan(np.deg2rad(settings.pitch_deg))
+    return r, np.arctan2(dy, dx) - wound
+
+
+def _arms(turn: np.ndarray, width: float) -> np.ndarray:
+    """Profile of two arms: 1 on their ridges."""
+    return np.exp((np.cos(2 * turn) - 1) / width**2)
+
+
+def _outside_the_middle(r: np.ndarray) -> np.ndarray:
+    """Of young stars and dust the middle of the galaxy has few."""
+    return 1 - np.exp(-((r / 0.6) ** 2))
 
 
 def _smooth(noise: np.ndarray, sigma: float) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Benchmarks of networks, with one whose answers are known: fresh mocks, and mocks in a galaxy."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -69,19 +70,53 @@ def test_a_network_that_knows_nothing_is_as_good_as_its_prior(network):
     assert found["log_score"] == pytest.approx(-np.log(volume), abs=1e-4)
 
 
-def test_mocks_are_found_where_they_are(network, tmp_path):
-    path = tmp_path / "mocks.ecsv"
-    found = bench_recall(6, 1, network, side=512, stride=2, workers=1, out=path)
+@pytest.fixture(scope="module")
+def recalled(network, tmp_path_factory):
+    """What `bench_recall` returns, and its folder."""
+    pytest.importorskip("galsim")
+    pytest.importorskip("sep")
+    out = tmp_path_factory.mktemp("run") / "recall"
+    return bench_recall(6, 1, network, side=512, stride=2, workers=1, out=out), out
+
+
+def test_mocks_are_found_where_they_are(recalled):
+    found, out = recalled
+    json.dumps(found, allow_nan=False)
     assert found["n_mocks"] == 49
     assert found["recall_3_pix"] > 0.8 and found["recall_6_pix"] >= found["recall_3_pix"]
     assert found["offset_median_pix"] < 1.5
-    table = Table.read(path)
+    table = Table.read(out / "mocks.ecsv")
     mocks = np.isfinite(np.asarray(table["log_mass"]))
     assert mocks.sum() == 49
     assert (np.asarray(table["distance_pix"])[mocks] <= 3).mean() == found["recall_3_pix"]
     # Each light that the network takes for a cluster is brighter than what it passes over.
     away = ~mocks & (np.asarray(table["p_cluster"]) >= 0.95)
     assert away.sum() == found["n_false"]
+
+
+def test_the_curve_and_the_maps_are_of_the_same_mocks(recalled):
+    found, out = recalled
+    row = next(row for row in found["curve"] if row["min_class"] == 0.95)
+    assert row["recall"] == found["recall_after_cuts"] and row["n_false"] == found["n_false"]
+    curve, maps = Table.read(out / "curve.ecsv"), Table.read(out / "maps.ecsv")
+    assert (np.diff(np.asarray(curve["recall"])) <= 0).all()
+    of_all = np.asarray(maps["where"]) == "all"
+    assert maps["n"][of_all].sum() == 3 * 49
+    assert maps["found"][of_all].sum() == pytest.approx(3 * 49 * found["recall_after_cuts"])
+    assert (out / "recall.png").stat().st_size > 0
+
+
+def test_legus_looks_at_the_same_frames_with_the_band_nearest_to_v(recalled):
+    found = recalled[0]["legus"]
+    assert found["reference_band"] == "WFC3_UVIS_F438W" and found["min_bands"] == 3
+    # Mocks of 3e4 M_sun and more, of 4 to 40 Myr, are far above its limits.
+    assert found["mocks_left"]["detected"] > 40 and found["recall"] > 0.7
+    assert found["n_bright"] == 49
+    groups = ("both", "only_network", "only_legus", "neither")
+    assert sum(found[name]["n"] for name in groups) == 49
+    assert found["n_found"] == found["both"]["n"] + found["only_legus"]["n"]
+    left = list(found["mocks_left"].values())
+    assert left == sorted(left, reverse=True) and left[-1] == found["n_found"]
 
 
 def test_shares_are_counted_as_they_are_said():
@@ -96,15 +131,18 @@ def test_shares_are_counted_as_they_are_said():
         "log_age": np.array([7.0, 7.0, 9.0, 7.0]),
         "a_v": np.zeros(4),
         "log_mass": np.full(4, 4.0),
+        "arms": np.array([0.9, 0.1, 0.2, 0.6]),
     }
     heads = GRID.heads()
     nothing = Said(*(np.full((4, heads[n]), 1 / heads[n]) for n in ("joint", "size")), None, GRID)
     false = {"p_cluster": np.array([0.99, 0.2]), "visibility": np.array([5.0, 5.0])}
-    made = Rounds(columns, false, nothing, 1.0)
+    made = Rounds(columns, false, np.zeros(0, int), nothing, 1.0)
     found = recall_of(made, FinderSettings())
     assert found["recall_3_pix"] == 0.5 and found["recall_6_pix"] == 0.75
     assert found["recall_after_cuts"] == 0.5
     assert found["recall_log_age_7_log_mass_4"] == pytest.approx(2 / 3)
+    assert found["n_in_arms"] == 2
+    assert found["recall_in_arms"] == 0.5 and found["recall_out_of_arms"] == 0.5
     assert found["recall_faint_sky"] == 1.0 and found["recall_bright_sky"] == 0.0
     assert found["n_false"] == 1 and found["false_per_found"] == 0.5
     # Of the two that count: 0.3, 2, 0.4 and 0.

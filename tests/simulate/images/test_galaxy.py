@@ -153,6 +153,18 @@ def test_young_light_follows_the_arms_in_clumps(parts):
     assert scatter.std() == pytest.approx(0.25, abs=0.03)
 
 
+def test_arms_are_known_where_their_light_is():
+    on, between, r = crests(WHOLE)
+    y, x = np.mgrid[: WHOLE.shape[0], : WHOLE.shape[1]].astype(float)
+    share = WHOLE.arms(x, y)
+    # From 1.5 kpc on 0.002 are missing; phases whose cosine is 0.8 are 0.2 / 0.7² down.
+    assert share[on].max() == pytest.approx(1.0, abs=0.01)
+    assert share[on].min() == pytest.approx(np.exp(-0.2 / 0.49), abs=0.01)
+    assert share[between].max() == pytest.approx(np.exp(-1.8 / 0.49), abs=0.01)
+    assert share[r < 0.1].max() < 0.03
+    assert WHOLE.arms(x[3], y[3]) == pytest.approx(share[3])
+
+
 def test_lanes_dim_the_inner_side_of_the_arms(parts):
     settings = dataclasses.replace(WHOLE, young_mu_v=40.0)
     dusty = light(parts, settings)
