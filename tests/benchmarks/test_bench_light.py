@@ -14,7 +14,7 @@ def test_a_fit_of_light_is_timed_beside_kernel_sums(tmp_path: pathlib.Path):
     found = bench_light(
         tmp_path / "light.toml", tmp_path / "out", (), n_steps=120, workers=1, progress=said.append
     )
-    assert said == ["simulated clusters", "NUTS", "emcee"]
+    assert said == ["simulated clusters", "NUTS", "emcee", "steps of the recipe"]
     assert found["n_clusters"] > 50 and found["n_rows"] > found["n_clusters"]
     # Walkers that sum kernels at every step give fewer independent draws a second than NUTS.
     assert found["ratio_s"] == pytest.approx(
