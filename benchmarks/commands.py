@@ -104,6 +104,30 @@ def bench_detect_command(
     typer.echo(json.dumps(found))
 
 
+@bench_app.command("frame")
+def bench_frame_command(
+    survey: Annotated[pathlib.Path, typer.Argument(help="Survey file of a network's catalogue.")],
+    catalogue: Annotated[
+        pathlib.Path, typer.Option(help="catalogue.ecsv that `starcensus detect` wrote of it.")
+    ],
+    known: Annotated[
+        pathlib.Path, typer.Option(help="Known clusters: a table with columns x, y and radius.")
+    ],
+    data: Annotated[
+        list[pathlib.Path] | None, typer.Option(help="Folder of the images; may be repeated.")
+    ] = None,
+    figure: Annotated[
+        pathlib.Path | None, typer.Option(help="A picture (.png) of the frame and its sources.")
+    ] = None,
+) -> None:
+    """Which known clusters of a real frame a network's catalogue holds, and what else."""
+    import json
+
+    from benchmarks.frame import bench_frame
+
+    typer.echo(json.dumps(bench_frame(survey, catalogue, known, tuple(data or ()), figure)))
+
+
 @bench_app.command("light")
 def bench_light_command(
     file: Annotated[pathlib.Path, typer.Argument(help='File of kind = "light".')],

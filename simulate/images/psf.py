@@ -162,8 +162,8 @@ def optical_psf(
         there = [b.name for b in BANDS.values() if (b.camera, b.letter) in OPTICS]
         raise ValueError(
             f"there is no PSF model of {band}; there are {', '.join(there)}. Add the band to BANDS "
-            "with a letter of its camera (WFC3_UVIS or ACS), pass `optics`, or read a PSF with "
-            "`read_psf`"
+            f"(in a file: [bands.{band}]) with a letter of its camera (WFC3_UVIS or ACS), pass "
+            "`optics`, or read a PSF with `read_psf` (in a file: [psf])"
         )
     if optics is None:
         assert known is not None and known.letter is not None

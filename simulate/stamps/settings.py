@@ -261,7 +261,8 @@ class StampSettings:
             )
         if missing := [band for band in self.bands if band not in grid.bands]:
             raise RunError(
-                f"{name} has no band {', '.join(missing)}; it has {', '.join(grid.bands)}"
+                f"{name} has no band {', '.join(missing)}; it has {', '.join(grid.bands)}: build "
+                "one that has (`starcensus simulate grid`) and give its path as `grid`"
             )
         for axis, (least, most) in self.engine.limits().items():
             low, high = getattr(self, axis)

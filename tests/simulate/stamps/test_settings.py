@@ -84,7 +84,9 @@ def test_a_grid_without_what_is_drawn_is_refused(tmp_path):
     toy.check_grid()
     with pytest.raises(RunError, match=r"has z = None and the settings ask for z = 0.03"):
         dataclasses.replace(toy, z=0.03).check_grid()
-    with pytest.raises(RunError, match=r"has no band WFC3_UVIS_F336W, .* it has blue, green, red"):
+    with pytest.raises(
+        RunError, match=r"has no band WFC3_UVIS_F336W, .* it has blue, green, red: build"
+    ):
         dataclasses.replace(M83, grid=toy.grid, z=None).check_grid()
     with pytest.raises(RunError, match=r"log_age runs from 6.5 to 9.5; .* has 6.5 to 8.5"):
         dataclasses.replace(toy, log_age=(6.5, 9.5)).check_grid()
