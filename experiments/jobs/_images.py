@@ -95,7 +95,10 @@ class Survey:
         if self.file.library is None:
             raise ConfigError("[library] is missing; expected the path of a cluster library (.h5)")
         path = self.sources.file(self.file.library.path, "library")
-        library = ClusterLibrary.load(path)
+        library = ClusterLibrary.load(path, self.frame.bands)
+        if self.file.stars is not None:
+            # Star by star a cluster is that of all of the library's bands.
+            library = ClusterLibrary.load(path)
         plan = self.file.injection_plan()
         return Injector(
             self.frame, library, self.templates, self.pipeline, plan, self._star_by_star(library)

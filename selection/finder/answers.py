@@ -8,6 +8,8 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Float, Int
 
+from starcensus.settings import check_seed
+
 from ...networks.cnn.decoding import decode, log_density, marginal, quantiles
 from ...networks.cnn.mixture import Mixtures
 from ...networks.cnn.targets import JOINT, Axis, Grid
@@ -204,6 +206,8 @@ class Mixed(AbstractAnswers):
     - `mixtures`: of the objects. `grid`: gives the ranges, and bins for `age_shares`.
     - `n_samples`, `seed`: draws of each object, and what they follow from.
 
+    Raises `ValueError` for a seed that is none, and no draws.
+
     ```python
     from starcensus.networks.cnn import Grid
     from starcensus.networks.cnn.mixture import Mixtures
@@ -217,6 +221,11 @@ class Mixed(AbstractAnswers):
     grid: Grid
     n_samples: int = 999
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_seed(self.seed)
+        if self.n_samples < 1:
+            raise ValueError(f"n_samples is {self.n_samples}; expected 1 or more")
 
     def __len__(self) -> int:
         return len(self.mixtures)

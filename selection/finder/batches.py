@@ -14,8 +14,8 @@ from .cells import PARAMETERS, in_cells
 
 # Of all random numbers of a batch's seed, those of places within cells.
 _CELLS = 3
-# Points of a range without a lattice.
-_EVENLY = 2000
+# Points in a bin of a range without a lattice.
+_EVENLY = 200
 
 type Batch = tuple[np.ndarray, dict[str, np.ndarray]]
 
@@ -151,7 +151,8 @@ def training_prior(
         if step > 0:
             values = low + step * np.arange(round((high - low) / step) + 1)
         else:
-            values = low + (high - low) * (np.arange(_EVENLY) + 0.5) / _EVENLY
+            n = _EVENLY * (axis.n_bins - 2 * axis.padding)
+            values = low + (high - low) * (np.arange(n) + 0.5) / n
         shares.append(_spread(axis, name, values, cells).mean(axis=0))
     return np.einsum("i,j,k->ijk", *shares).ravel()
 

@@ -1,10 +1,8 @@
 """`simulate galaxy`, `detect` and `inject`: what they write, and what they say to mistakes."""
 
 import dataclasses
-import importlib
 import json
 import pathlib
-import pickle
 import re
 import shutil
 from collections.abc import Callable
@@ -22,7 +20,6 @@ from starcensus.experiments.schema.paths import Sources
 from starcensus.experiments.schema.survey import SurveyFile
 from starcensus.selection.injection import InjectionTable, Injector
 from starcensus.selection.pipeline import Detections, describe_pipeline
-from starcensus.shards import Work
 from starcensus.simulate import ClusterLibrary, Frame, read_band, read_frame, write_frame
 
 BANDS = ("ACS_F435W", "ACS_F555W", "ACS_F814W")
@@ -287,25 +284,6 @@ def test_injections_of_chosen_clusters(copy, monkeypatch):
     np.testing.assert_array_equal(flat["inclusion"], made.inclusion)
 
 
-def test_workers_are_as_many_as_were_asked_for(project, tmp_path, monkeypatch):
-    """And can be given what they need to build the survey."""
-    module, seen = importlib.import_module("starcensus.experiments.jobs.survey"), []
-
-    class Asked(Exception):
-        pass
-
-    def asked(build, out, work, *rest):
-        seen.extend([pickle.loads(pickle.dumps(build)), work])
-        raise Asked
-
-    monkeypatch.setattr(module, "run_injections", asked)
-    files = str(project / "survey.toml"), "--out", str(tmp_path / "two.h5")
-    with pytest.raises(Asked):
-        run(monkeypatch, "inject", *files, "--workers", "2", "--shard-frames", "1")
-    assert isinstance(seen[0], SurveyBuild) and seen[1] == Work(2, None, 1)
-
-
-@pytest.mark.slow
 def test_two_workers_make_the_same_table(project, table, tmp_path, monkeypatch):
     files = str(project / "survey.toml"), "--out", str(tmp_path / "two.h5")
     assert run(monkeypatch, "inject", *files, "--workers", "2", "--shard-frames", "1") == 0

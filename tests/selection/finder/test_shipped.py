@@ -73,7 +73,7 @@ def test_its_file_says_what_it_was_taught():
     assert {"seed", "n"} <= set(about["bank"])
     grid = Grid.from_dict(about["grid"])
     prior = np.array(about["prior"])
-    assert prior.sum() == pytest.approx(1, abs=1e-5) and prior.min() >= 0
+    assert prior.sum() == pytest.approx(1, abs=2e-4) and prior.min() >= 0
     flat, taught = (
         np.full(grid.heads()["size"], 1 / grid.heads()["size"]),
         np.array(about["taught"]),
@@ -85,7 +85,7 @@ def test_its_file_says_what_it_was_taught():
     np.testing.assert_allclose(cube.sum(axis=(0, 2)), 1 / 18, rtol=0.35)
     # Faint clusters were drawn again: of the light ones few that are old, and most of the young.
     share = made.taught_grid()[1].mean(axis=2)
-    assert share[:4, -4:].max() < 0.1 and share[:4, :2].mean() > 0.5 and share[-2:].min() > 0.5
+    assert share[:4, -4:].max() < 0.1 and share[:4, :2].mean() > 0.5 and share[-2:, :8].min() > 0.8
 
 
 def test_a_name_that_there_is_not_is_refused():
