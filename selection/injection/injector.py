@@ -51,7 +51,8 @@ class Injector:
     - `stars`: renders clusters star by star; None for smooth profiles.
 
     Raises `ValueError` for a library that lacks a band, is too short for the plan, has no radii
-    where the plan takes them from it, or that `stars` do not make.
+    where the plan takes them from it, or that `stars` do not make, and for injections nearer to one
+    another than the pipeline's `reach_pix`, if it has one.
 
     ```python
     injector = Injector(frame, library, templates, pipeline, plan)
@@ -86,6 +87,15 @@ class Injector:
         if self.plan.radii_pc is None and self.library.r_eff_pc is None:
             raise ValueError(
                 "radii_pc is None and the library has no r_eff_pc; draw it with a [radius]"
+            )
+        # Of a network; what other pipelines look at is nearer than injections ever are.
+        reach = float(getattr(self.pipeline, "reach_pix", 0.0))
+        if self.plan.min_separation_pix < reach:
+            raise ValueError(
+                f"the pipeline looks {reach:g} pixels to either side of a place, and injections "
+                f"may be {self.plan.min_separation_pix:g} pixels apart: they would crowd one "
+                f"another as a survey's clusters do not; set plan.min_separation_pix to {reach:g} "
+                "or more"
             )
         if self.stars is not None:
             self.stars.check(self.library)

@@ -182,6 +182,11 @@ class CnnPipeline:
         return {"pipeline": "cnn", **settings, "network_sha256": self.sha256}
 
     @property
+    def reach_pix(self) -> float:
+        """How far from its middle a window reaches: artificial clusters must be that far apart."""
+        return self.network.settings.window_pix / 2
+
+    @property
     def grid(self) -> Grid:
         """The bins of the network."""
         return Grid.from_dict(self.about["grid"])

@@ -9,6 +9,7 @@ from tests.selection.injection.toy_survey import ToySurvey
 from starcensus.selection.injection import InjectionPlan, Injector
 from starcensus.simulate import (
     ClusterLibrary,
+    DrawSettings,
     Frame,
     StellarGrid,
     StellarPopulation,
@@ -21,6 +22,12 @@ from starcensus.simulate.images.galaxy import NGC628C
 from starcensus.simulate.images.resolved import StarByStar
 
 SIDE, N = 160, 4
+
+
+class WideSurvey(ToySurvey):
+    reach_pix = 32.0
+
+
 EXPOSURES = NGC628C[3:]
 BANDS = tuple(exposure.band for exposure in EXPOSURES)
 
@@ -76,3 +83,30 @@ def test_a_library_of_other_stars_is_refused(injectors):
     brighter = dataclasses.replace(resolved.library, abs_mags=resolved.library.abs_mags - 0.1)
     with pytest.raises(ValueError, match="expected a library of the same grid"):
         dataclasses.replace(resolved, library=brighter)
+
+
+def test_injections_in_one_window_are_refused(injectors):
+    """They would be lost to one another, and an operator would say that the survey loses them."""
+    smooth, _ = injectors
+    far = dataclasses.replace(smooth.plan, min_separation_pix=32.0)
+    seeing = WideSurvey(1.0)
+    with pytest.raises(ValueError, match=r"10 pixels apart.*min_separation_pix to 32 or more"):
+        dataclasses.replace(smooth, pipeline=seeing)
+    x, y, _ = dataclasses.replace(smooth, pipeline=seeing, plan=far).positions(0)
+    apart = np.hypot(*(v[:, None] - v for v in (x, y)))[np.triu_indices(N, 1)]
+    assert apart.min() >= 32
+
+
+def test_gas_is_seen_in_the_youngest_of_the_lightest():
+    """The five lightest are old and have none."""
+    stars = StellarPopulation(StellarGrid.default().select(BANDS))
+    n = 40
+    theta = np.linspace(3.0, 3.6, n), np.full(n, 9.0), np.zeros(n)
+    theta[1][7] = 6.5
+    seeds = np.arange(n, dtype=np.uint64)
+    mags = draw_clusters(stars, *theta, seeds=seeds).abs_mags
+    library = ClusterLibrary(*theta, BANDS, mags, np.zeros(n), seed=seeds)
+    templates = Templates(default_psfs(BANDS), 1.9)
+    StarByStar(stars, templates).check(library)
+    with pytest.raises(ValueError, match=r"cluster 7 of the library .* rules of drawing"):
+        StarByStar(stars, templates, DrawSettings(nebular=False)).check(library)
