@@ -12,8 +12,12 @@ from ..forward import CheckedGrid, Population, QuadratureSettings, flat_names
 from ..selection import (
     About,
     AbstractSelection,
+    Difference,
+    SurveyFacts,
     catalogue_differences,
     complete,
+    differences,
+    learned_facts,
     refuse_other_survey,
 )
 from ..selection.catalogue import Catalogue
@@ -122,6 +126,8 @@ def fit(
     if isinstance(objects, PublishedValues):
         found = catalogue_differences(selection, objects.catalogue)
         refuse_other_survey(found, settings.accept, objects.source)
+    elif objects.survey is not None:
+        _refuse_other_operator(objects.survey, selection, settings.accept, objects.source)
     limits = settings.thresholds
     with double_precision():
         given = _given(objects, selection, model, settings, progress)
@@ -267,6 +273,21 @@ def _check_kinds(objects: object, selection: object, model: object) -> None:
     ):
         if not isinstance(value, kinds):
             raise TypeError(f"{name} is a {type(value).__name__}; expected {remedy}")
+
+
+def _refuse_other_operator(
+    survey: SurveyFacts, selection: AbstractSelection, accept: tuple[About, ...], source: str
+) -> None:
+    """Raises `OtherSurveyError` for an operator of another survey than the objects', or one that
+    would count the selection twice."""
+    each = [d for facts in learned_facts(selection) for d in differences(facts, survey)]
+    if selection.acts_on != "data":
+        words = (
+            f"the operator acts on the {selection.acts_on}, and what is known of each object is "
+            'that the survey catalogued it, too: say acts_on = "data"'
+        )
+        each.insert(0, Difference("acts_on", words))
+    refuse_other_survey(tuple(dict.fromkeys(each)), accept, source)
 
 
 def _as_objects(objects: AbstractObjects | Catalogue, errors: ErrorSettings) -> AbstractObjects:

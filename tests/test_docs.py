@@ -107,7 +107,15 @@ FACADES = (
     "starcensus.simulate.stamps",
     *(
         f"starcensus.selection.{name}"
-        for name in ("catalogue", "classes", "finder", "pipeline", "injection", "learning")
+        for name in (
+            "catalogue",
+            "classes",
+            "finder",
+            "pipeline",
+            "injection",
+            "learning",
+            "posterior",
+        )
     ),
 )
 

@@ -42,6 +42,8 @@ from starcensus.selection import catalogue_differences, save_selection
 from starcensus.selection.catalogue import Catalogue, apply_cuts, cuts_of, read_catalogue
 from starcensus.selection.catalogue.read import FILE_OPTIONS, files_beside
 from starcensus.selection.finder import FinderPosteriors
+from starcensus.selection.pipeline import Detections
+from starcensus.selection.posterior import LearnedPosterior
 
 type Clusters = Catalogue | PosteriorDraws | GridPosteriors
 
@@ -235,6 +237,13 @@ def read(table: CatalogueTable, sources: Sources) -> Clusters:
         if found.draws is None:
             return GridPosteriors.of_finder(found, path.name)
         return PosteriorDraws.of_finder(found, path.name)
+    if table.learned is not None:
+        learned = LearnedPosterior.load(sources.file(table.learned.path, "learned posterior"))
+        found = Detections.read(path)
+        drawn = learned.draw(
+            found, table.learned.draws, accept=table.learned.accept, source=path.name
+        )
+        return PosteriorDraws.of_learned(drawn, path.name)
     options = {**table.options, **files}
     return apply_cuts(read_catalogue(path, table.format, **options), cuts_of(table.cuts))
 
@@ -243,6 +252,9 @@ def catalogue_inputs(table: CatalogueTable, sources: Sources) -> dict[str, Input
     """The files of a catalogue, with those that its reader joins to it."""
     path, files = _catalogue_files(table, sources)
     found = {"catalogue": Input.of(path)}
+    if table.learned is not None:
+        file = sources.file(table.learned.path, "learned posterior")
+        found["catalogue.learned"] = Input.of(file)
     return found | {f"catalogue.{name}": Input.of(file) for name, file in files.items()}
 
 

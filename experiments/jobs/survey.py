@@ -223,7 +223,8 @@ def read_known(path: pathlib.Path, frame: Frame) -> KnownClusters:
 
 
 def write_parquet(table: InjectionTable, path: pathlib.Path) -> None:
-    """The columns of a table as Parquet; magnitudes as `true_mags_BAND` and so on, cuts `cut_NAME`.
+    """The columns of a table as Parquet; magnitudes as `true_mags_BAND` and so on, cuts `cut_NAME`,
+    and the pipeline's further columns by their own names.
 
     Raises `ImportError` without pyarrow.
     """
@@ -235,7 +236,7 @@ def write_parquet(table: InjectionTable, path: pathlib.Path) -> None:
         if values.ndim == 2:
             columns |= {f"{name}_{band}": values[:, i] for i, band in enumerate(table.bands)}
         else:
-            columns[name.replace("cuts/", "cut_")] = values
+            columns[name.replace("cuts/", "cut_").replace("measured/", "")] = values
     made = pyarrow.table({name: pyarrow.array(values) for name, values in columns.items()})
     with replacing(path) as temporary:
         pyarrow.parquet.write_table(made, temporary)

@@ -33,6 +33,7 @@ KINDS = (
     "learning",
     "choice",
     "evaluation",
+    "posterior",
     "marginalisation",
     "systematic",
     "grid",

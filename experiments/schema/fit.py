@@ -16,6 +16,7 @@ from starcensus.inference import (
     SamplerSettings,
     Thresholds,
 )
+from starcensus.selection import About
 from starcensus.selection.catalogue import READERS
 
 Name = Annotated[str, pydantic.Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
@@ -23,10 +24,25 @@ Errors = Annotated[ErrorSettings, Without(("seed",))]
 # Formats of draws from each object's posterior, and of a network's grids, which are no catalogues.
 POSTERIORS = "posteriors"
 FINDER = "finder"
+DETECTIONS = "detections"
 
 
 def _formats() -> tuple[str, ...]:
     return *READERS, POSTERIORS, FINDER
+
+
+class LearnedTable(Strict):
+    """What the clusters of a pipeline's catalogue are, as learned from its injections.
+
+    **Arguments:**
+
+    - `path`: of the learned posterior. `draws`: of each cluster.
+    - `accept`: in what the catalogue may differ from the survey that it was learned in.
+    """
+
+    path: str
+    draws: Annotated[int, pydantic.Field(ge=1)] = 1000
+    accept: tuple[About, ...] = ()
 
 
 class CatalogueTable(Strict):
@@ -42,6 +58,8 @@ class CatalogueTable(Strict):
       cuts.
     - `options`: of the reader: `column_map`, `distance_modulus` (mag), `bands`, `columns`, ….
     - `cuts`: in order; each has the `name` of a cut and its arguments.
+    - `learned`: for `detections`, the posterior of each cluster that the pipeline catalogued;
+      without options and cuts too.
     """
 
     path: str
@@ -50,11 +68,22 @@ class CatalogueTable(Strict):
     )
     options: dict[str, Any] = pydantic.Field({})
     cuts: tuple[dict[str, Any], ...] = ()
+    learned: LearnedTable | None = None
 
     @pydantic.model_validator(mode="after")
     def _draws_are_as_they_are(self) -> "CatalogueTable":
         if self.format in (POSTERIORS, FINDER) and (self.options or self.cuts):
             raise ValueError("posteriors are read as they are; leave out options and cuts")
+        if self.learned is not None and self.format != DETECTIONS:
+            raise ValueError(
+                f"learned goes with what a pipeline found, format = {DETECTIONS!r}; format is "
+                f"{self.format!r}"
+            )
+        if self.learned is not None and (self.options or self.cuts):
+            raise ValueError(
+                "a learned posterior is of all that the pipeline catalogued; leave out options "
+                "and cuts"
+            )
         return self
 
 

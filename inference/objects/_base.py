@@ -18,7 +18,7 @@ from starcensus.files import FileError
 from starcensus.theta import AXES, SENSIBLE, Box
 
 from ...forward import CheckedGrid, Population, QuadratureSettings, checked_grid
-from ...selection import AbstractSelection
+from ...selection import AbstractSelection, SurveyFacts
 from ...selection.catalogue import Step
 
 _SENSIBLE = Box(**SENSIBLE)
@@ -110,6 +110,12 @@ class AbstractObjects(eqx.Module):
         """Whether what is known of the objects says how they were selected, so that a fit needs no
         operator."""
         return False
+
+    @property
+    def survey(self) -> SurveyFacts | None:
+        """The survey by whose measurements the objects were selected as well, where it is known:
+        an operator beside them must be of that survey, and act on the data."""
+        return None
 
     @property
     def unmeasured(self) -> tuple[str, ...]:

@@ -24,9 +24,10 @@ from starcensus.hdf5 import Format, read_json_attribute
 from starcensus.text_tables import any_table
 from starcensus.theta import AXES, AXIS_UNITS, Box
 
-from ...selection import AbstractSelection
+from ...selection import AbstractSelection, SurveyFacts
 from ...selection.catalogue import Step
 from ...selection.finder import FinderPosteriors
+from ...selection.posterior import ThetaDraws
 from ._base import (
     AbstractObjects,
     ObjectSamples,
@@ -71,6 +72,7 @@ class PosteriorDraws(AbstractObjects):
       not known, and not checked.
     - `cuts`: what was cut on the way.
     - `taught`: what a network was taught, against which an operator is checked.
+    - `learned_for`: the survey of whose catalogued injections the posteriors were learned.
 
     Raises `ObjectsError` for objects without draws, θ that is not finite or in other units, and
     π that is not finite and positive.
@@ -91,6 +93,7 @@ class PosteriorDraws(AbstractObjects):
     support: Box | None = None
     cuts: tuple[Step, ...] = ()
     taught: Taught | None = None
+    learned_for: SurveyFacts | None = None
 
     def __check_init__(self) -> None:
         check_ids(self.source, self.ids)
@@ -153,6 +156,28 @@ class PosteriorDraws(AbstractObjects):
             log_prior.ravel(),
             Box(*((axis.low, axis.high) for axis in axes)),
             taught=Taught(*found.taught_grid()),
+        )
+
+    @classmethod
+    def of_learned(cls, drawn: ThetaDraws, source: str) -> "PosteriorDraws":
+        """What was learned of catalogued clusters from artificial ones.
+
+        The prior is even, so that ln π is 0.
+
+        ```python
+        drawn = posterior.draw(found, 200, accept=("pipeline",))
+        PosteriorDraws.of_learned(drawn, "a survey").counts
+        ```
+        """
+        n, n_draws = drawn.theta.shape[:2]
+        return cls(
+            source,
+            np.asarray(drawn.ids).astype(str),
+            np.full(n, n_draws),
+            drawn.theta.reshape(-1, len(AXES)),
+            np.zeros(n * n_draws),
+            drawn.box,
+            learned_for=drawn.learned_for,
         )
 
     @classmethod
@@ -264,6 +289,10 @@ class PosteriorDraws(AbstractObjects):
     @property
     def exact(self) -> bool:
         return False
+
+    @property
+    def survey(self) -> SurveyFacts | None:
+        return self.learned_for
 
     @property
     def remedy(self) -> str:

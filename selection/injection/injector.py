@@ -328,6 +328,11 @@ class Injector:
             cuts={name: of_source(passed, False) for name, passed in found.cuts.items()},
             inclusion=None if library.inclusion is None else library.inclusion[rows],
             covered=self._covered(x, y),
+            measured={
+                name: of_source(values.astype(float), np.nan)
+                for name, values in found.columns.items()
+                if values.dtype.kind in "iuf"
+            },
         )
 
     def _covered(self, x: np.ndarray, y: np.ndarray) -> Bool[np.ndarray, "n band"] | None:

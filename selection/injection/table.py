@@ -27,6 +27,8 @@ FLAGS = ("detected", "already_there", "catalogued")
 PLANES = ("true_mags", "measured_mags", "measured_errors")
 # Of tables of frames in which a band lacks data somewhere.
 COVERED = "covered"
+# Beginnings of the names of columns of which pipelines have more or fewer.
+CUTS, MEASURED = "cuts/", "measured/"
 # Keys of `meta` that the tables of one survey have in common.
 OF_A_SURVEY = ("distance_modulus", "pipeline", "frame_sha256", "label")
 
@@ -61,6 +63,9 @@ class InjectionTable:
     - `meta`: plan, pipeline, checksums; JSON.
     - `inclusion`: `(n,)`, as in `ClusterLibrary`, for clusters that were chosen from a pool; None
       where none were. In a joined table it is NaN for the rows of tables without it.
+    - `covered`: `(n, band)`, which bands have data; None where all have.
+    - `measured`: further numbers that the pipeline has of the matched source, `(n,)` each, by the
+      names of its `Detections.columns`; NaN where there is no source.
 
     Raises `ValueError` for shapes that differ.
 
@@ -95,6 +100,7 @@ class InjectionTable:
     meta: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     inclusion: Float[np.ndarray, "n"] | None = None
     covered: Bool[np.ndarray, "n band"] | None = None
+    measured: Mapping[str, Float[np.ndarray, "n"]] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if complaint := _misshapen(self.columns(), len(self.bands)):
@@ -104,11 +110,12 @@ class InjectionTable:
         return len(self.frame)
 
     def columns(self) -> dict[str, np.ndarray]:
-        """Every column that is there by name, cuts as `cuts/NAME`."""
+        """Every column that is there by name, cuts as `cuts/NAME` and `measured` likewise."""
         names = [*INTEGERS, *FLOATS, *FLAGS, *PLANES]
         names += [name for name in (*OPTIONAL, COVERED) if getattr(self, name) is not None]
-        cuts = {f"cuts/{name}": values for name, values in self.cuts.items()}
-        return {**{name: getattr(self, name) for name in names}, **cuts}
+        more = {CUTS + name: values for name, values in self.cuts.items()}
+        more |= {MEASURED + name: values for name, values in self.measured.items()}
+        return {**{name: getattr(self, name) for name in names}, **more}
 
     def take(self, rows: np.ndarray | slice) -> "InjectionTable":
         """The given rows (indices, a slice or a boolean mask)."""
@@ -121,8 +128,8 @@ class InjectionTable:
         """The rows of all, in order, with the meta of the first and the `choice` of any.
 
         Where clusters were chosen by different inputs, `choice` is a list. `inclusion` is NaN for
-        the rows of a table without it, if any of them has it; `covered` is left out unless all have
-        it. Raises `ValueError` for tables of
+        the rows of a table without it, if any of them has it; `covered`, and each of what is
+        `measured`, is left out unless all have it. Raises `ValueError` for tables of
         different surveys: other bands, cuts, frames, distances, pipelines or labels.
         """
         first = tables[0]
@@ -144,8 +151,9 @@ class InjectionTable:
         for name in OPTIONAL:
             if any(name in each for each in columns):
                 columns = [{name: np.full(len(each["frame"]), np.nan), **each} for each in columns]
-        if any(COVERED not in each for each in columns):
-            columns = [{k: v for k, v in each.items() if k != COVERED} for each in columns]
+        some = {COVERED, *(name for each in columns for name in each if name.startswith(MEASURED))}
+        lacking = {name for name in some if any(name not in each for each in columns)}
+        columns = [{k: v for k, v in each.items() if k not in lacking} for each in columns]
         joined = {name: np.concatenate([each[name] for each in columns]) for name in columns[0]}
         meta = dict(first.meta)
         found: list[dict[str, Any]] = []
@@ -166,9 +174,11 @@ class InjectionTable:
     def _of(
         cls, bands: tuple[str, ...], columns: dict[str, np.ndarray], meta: dict[str, Any]
     ) -> "InjectionTable":
-        cuts = {k.removeprefix("cuts/"): v for k, v in columns.items() if k.startswith("cuts/")}
-        rest = {k: v for k, v in columns.items() if not k.startswith("cuts/")}
-        return cls(bands=bands, cuts=cuts, meta=meta, **rest)
+        rest, groups = dict(columns), {}
+        for start in (CUTS, MEASURED):
+            names = [name for name in rest if name.startswith(start)]
+            groups[start] = {name.removeprefix(start): rest.pop(name) for name in names}
+        return cls(bands=bands, cuts=groups[CUTS], measured=groups[MEASURED], meta=meta, **rest)
 
     def sha256(self) -> str:
         """Checksum of bands, columns and values, whatever file they are in."""
@@ -179,6 +189,7 @@ class InjectionTable:
         with FORMAT.create(path) as file:
             file.attrs["bands"] = json.dumps(self.bands)
             file.attrs["cuts"] = json.dumps(list(self.cuts))
+            file.attrs["measured"] = json.dumps(list(self.measured))
             file.attrs["meta"] = json.dumps(self.meta, sort_keys=True)
             for name, values in self.columns().items():
                 chunks = dict(compression="gzip", compression_opts=2) if len(self) else {}
@@ -189,7 +200,9 @@ class InjectionTable:
         """Read what `save` wrote; raises `FileError` naming the file and what is wrong with it."""
         with FORMAT.open(path) as file:
             names = [*INTEGERS, *FLOATS, *FLAGS, *PLANES]
-            names += [f"cuts/{name}" for name in read_json_attribute(file, "cuts")]
+            names += [CUTS + name for name in read_json_attribute(file, "cuts")]
+            if "measured" in file.attrs:
+                names += [MEASURED + name for name in read_json_attribute(file, "measured")]
             if missing := [name for name in names if name not in file]:
                 raise FileError(f"{path}: has no column {', '.join(missing)}; {FORMAT.remedy}")
             names += [name for name in (*OPTIONAL, COVERED) if name in file]
@@ -205,7 +218,7 @@ class InjectionTable:
 
 def _kinds(name: str) -> str:
     """Kinds of values of a column, as `read_array` takes them."""
-    if name in (*FLAGS, COVERED) or name.startswith("cuts/"):
+    if name in (*FLAGS, COVERED) or name.startswith(CUTS):
         return "b"
     return "iu" if name in INTEGERS else "f"
 

@@ -219,6 +219,12 @@ def a_learning(folder: pathlib.Path) -> str:
     return 'tables = ["table0.h5", "table1.h5"]'
 
 
+def a_posterior(folder: pathlib.Path) -> str:
+    for k in range(2):
+        made_table(20, seed=k)[0].save(folder / f"table{k}.h5")
+    return 'tables = ["table0.h5"]\ntest = ["table1.h5"]'
+
+
 def a_choice(folder: pathlib.Path) -> str:
     operator(folder / "pilot.h5", "network")
     for name in ("library.h5", "used.h5"):
@@ -367,6 +373,7 @@ JOBS: dict[str, tuple[str, Make]] = {
     "survey": ("survey", a_survey),
     "injection": ("survey", an_injection),
     "learning": ("learning", a_learning),
+    "posterior": ("posterior", a_posterior),
     "choice": ("choice", a_choice),
     "evaluation": ("evaluation", an_evaluation),
     "marginalisation": ("marginalisation", a_marginalisation),
