@@ -1,5 +1,6 @@
 """Long runs in shards: on one process or many, here or on a Dask cluster, and resumably."""
 
+import ast
 import concurrent.futures
 import contextlib
 import dataclasses
@@ -9,6 +10,7 @@ import pathlib
 import platform
 import shutil
 import signal
+import sys
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
@@ -314,6 +316,36 @@ def _is_whole(path: pathlib.Path) -> bool:
         return False
 
 
+def _refuse_unguarded_script() -> None:
+    """Raises `RunError` where a script asks for processes outside of its guard.
+
+    Each process imports the script first. It would come to the same line, and die there.
+    """
+    frame, outer = sys._getframe(), None
+    while frame is not None:
+        if frame.f_code.co_name == "<module>" and frame.f_globals.get("__name__") == "__main__":
+            outer = frame
+        frame = frame.f_back
+    path = getattr(sys.modules.get("__main__"), "__file__", None)
+    if outer is None or path is None or outer.f_code.co_filename != path:
+        return
+    try:
+        tree = ast.parse(pathlib.Path(path).read_bytes())
+    except (OSError, SyntaxError, ValueError):
+        return
+    guards = [
+        node
+        for node in tree.body
+        if isinstance(node, ast.If) and "__name__" in ast.unparse(node.test)
+    ]
+    if not any(node.lineno <= outer.f_lineno <= (node.end_lineno or 0) for node in guards):
+        raise RunError(
+            f"{path}, line {outer.f_lineno}: starts worker processes, each of which imports this "
+            'script and would start others; put what runs below `if __name__ == "__main__":`, or '
+            "take one worker"
+        )
+
+
 @contextlib.contextmanager
 def _executor(
     workers: int, scheduler: str | None
@@ -323,6 +355,7 @@ def _executor(
         with _dask(scheduler) as found:
             yield found
         return
+    _refuse_unguarded_script()
     others = set(multiprocessing.active_children())
     pool = concurrent.futures.ProcessPoolExecutor(
         workers,

@@ -7,6 +7,8 @@ import os
 import pathlib
 import random
 import signal
+import subprocess
+import sys
 import time
 from typing import Any
 
@@ -362,3 +364,33 @@ def test_workers_end_with_the_run(out: pathlib.Path, tmp_path: pathlib.Path):
         run.run(out, Work(workers=2, shard_size=12))
     assert time.monotonic() - started < 30
     assert not multiprocessing.active_children()
+
+
+SCRIPT = """
+from starcensus.shards import run_tasks
+
+
+def do(task):
+    return task * task
+
+
+def main():
+    print(sorted(run_tasks(do, [1, 2, 3], lambda task: (task,), workers=2)))
+
+
+{start}
+"""
+
+
+@pytest.mark.parametrize("guarded", [True, False])
+def test_a_script_without_a_guard_is_told_so(tmp_path: pathlib.Path, guarded: bool):
+    """Each worker would come to the same line, die, and seem lost for want of memory."""
+    start = 'if __name__ == "__main__":\n    main()' if guarded else "main()"
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT.format(start=start))
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True)
+    if guarded:
+        assert done.returncode == 0 and "9)]" in done.stdout, done.stderr
+        return
+    assert done.returncode == 1 and 'below `if __name__ == "__main__":`' in done.stderr
+    assert f"line {len(SCRIPT.splitlines())}" in done.stderr and "memory" not in done.stderr
