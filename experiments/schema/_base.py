@@ -33,6 +33,7 @@ KINDS = (
     "learning",
     "choice",
     "evaluation",
+    "observation",
     "posterior",
     "marginalisation",
     "systematic",

@@ -374,6 +374,7 @@ JOBS: dict[str, tuple[str, Make]] = {
     "injection": ("survey", an_injection),
     "learning": ("learning", a_learning),
     "posterior": ("posterior", a_posterior),
+    "observation": ("observation", a_posterior),
     "choice": ("choice", a_choice),
     "evaluation": ("evaluation", an_evaluation),
     "marginalisation": ("marginalisation", a_marginalisation),
