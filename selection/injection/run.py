@@ -16,6 +16,7 @@ from starcensus.runs import Input, Run, RunError
 from starcensus.shards import Done, Progress, ShardedRun, Work
 
 from .injector import Injector
+from .places import place_weights
 from .table import InjectionTable
 
 # Frames in a shard, where `Work` leaves it open.
@@ -73,7 +74,8 @@ def run_injections(
     def merge(files: list[pathlib.Path], path: pathlib.Path) -> None:
         meta = {**injector.describe(), "survey": injector.facts().json(), "key": key}
         joined = InjectionTable.concatenate(*(InjectionTable.load(each) for each in files))
-        dataclasses.replace(joined, meta=meta).save(path)
+        weights = place_weights(injector.density, joined.x, joined.y)
+        dataclasses.replace(joined, meta=meta, place_weight=weights).save(path)
 
     return ShardedRun(
         key=key,

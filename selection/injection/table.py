@@ -22,7 +22,8 @@ FORMAT = Format(
 INTEGERS = ("frame", "cluster", "repeat")
 FLOATS = ("log_mass", "log_age", "a_v", "r_eff_pc", "x", "y", "background", "crowding")
 FLOATS += ("log_density", "ci")
-OPTIONAL = ("inclusion",)
+# With what rows of tables that lack them have.
+OPTIONAL = {"inclusion": np.nan, "place_weight": 1.0}
 FLAGS = ("detected", "already_there", "catalogued")
 PLANES = ("true_mags", "measured_mags", "measured_errors")
 # Of tables of frames in which a band lacks data somewhere.
@@ -64,6 +65,8 @@ class InjectionTable:
     - `inclusion`: `(n,)`, as in `ClusterLibrary`, for clusters that were chosen from a pool; None
       where none were. In a joined table it is NaN for the rows of tables without it.
     - `covered`: `(n, band)`, which bands have data; None where all have.
+    - `place_weight`: `(n,)`, weights under which injections that kept one another out of crowded
+      places lie where their plan says, see `place_weights`; None where they do anyway.
     - `measured`: further numbers that the pipeline has of the matched source, `(n,)` each, by the
       names of its `Detections.columns`; NaN where there is no source.
 
@@ -100,6 +103,7 @@ class InjectionTable:
     meta: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     inclusion: Float[np.ndarray, "n"] | None = None
     covered: Bool[np.ndarray, "n band"] | None = None
+    place_weight: Float[np.ndarray, "n"] | None = None
     measured: Mapping[str, Float[np.ndarray, "n"]] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -148,9 +152,9 @@ class InjectionTable:
                         "can be joined"
                     )
         columns = [table.columns() for table in tables]
-        for name in OPTIONAL:
+        for name, lacking in OPTIONAL.items():
             if any(name in each for each in columns):
-                columns = [{name: np.full(len(each["frame"]), np.nan), **each} for each in columns]
+                columns = [{name: np.full(len(each["frame"]), lacking), **each} for each in columns]
         some = {COVERED, *(name for each in columns for name in each if name.startswith(MEASURED))}
         lacking = {name for name in some if any(name not in each for each in columns)}
         columns = [{k: v for k, v in each.items() if k not in lacking} for each in columns]

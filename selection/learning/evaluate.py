@@ -143,12 +143,19 @@ def evaluate(
     if isinstance(networks, NetworkSelection):
         networks.check_points(table.log_mass, table.log_age, table.a_v)
     test = TestSet.of(table) if table.repeat.max() > 0 else None
+    if test is not None and table.place_weight is not None:
+        raise LearningError(
+            "the repeats of a cluster are not where the plan puts clusters, for injections kept "
+            "one another out of crowded places: inject fewer per frame, or nearer to one another"
+        )
     # Repeats of a cluster share its light, so only one of each counts as an independent outcome.
     once = table if test is None else test.first
     p = predict(networks, once)
     every = p if test is None else predict(networks, table)
-    check = reliability(every, table.catalogued, group=None if test is None else table.cluster)
-    loss, breaks = log_loss(p, once.catalogued), monotonic_breaks(networks, once)
+    group, weight = None if test is None else table.cluster, table.place_weight
+    check = reliability(every, table.catalogued, weight=weight, group=group)
+    loss = log_loss(p, once.catalogued, None if test is not None else weight)
+    breaks = monotonic_breaks(networks, once)
     if test is None:
         return Evaluation(table, p, loss, check, breaks, None, differ)
     # p_true is over the places of the repeats, each with its own sky.

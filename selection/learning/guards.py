@@ -120,6 +120,8 @@ def training_weight(
 ) -> Float[np.ndarray, "n"] | None:
     """Weights of the rows in the loss, with mean 1, that undo a choice of clusters; None for 1.
 
+    Those that put injections where their plan says are always among them.
+
     **Arguments:**
 
     - `inputs`: inputs of the networks.
@@ -131,9 +133,9 @@ def training_weight(
     if not weighted:
         for name, table in tables.items():
             _refuse_biased_choice(name, table, inputs)
-        return None
+        return joined.place_weight
     weight = pool_weight(joined)
-    if weight is None:
+    if weight is None or joined.inclusion is None:
         raise LearningError(
             "weighted is true, and no table has the column inclusion: its clusters were not "
             "chosen; leave weighted out"
@@ -142,9 +144,10 @@ def training_weight(
 
 
 def pool_weight(table: InjectionTable) -> Float[np.ndarray, "n"] | None:
-    """Weights `(n,)` under which the rows stand for a pool; None for a table without `inclusion`.
+    """Weights `(n,)` under which the rows stand for a pool, each at the places of the plan.
 
-    Rows that no choice was made of have 1. This is exact for one choice that left the others out of
+    None for a table with neither `inclusion` nor `place_weight`. Rows that no choice was made of
+    have 1. This is exact for one choice that left the others out of
     account. Of several rounds, clusters that an earlier one was unlikely to choose count up to
     twice.
 
@@ -153,8 +156,9 @@ def pool_weight(table: InjectionTable) -> Float[np.ndarray, "n"] | None:
     ```
     """
     if table.inclusion is None:
-        return None
-    return 1 / np.where(np.isnan(table.inclusion), 1.0, table.inclusion)
+        return table.place_weight
+    weight = 1 / np.where(np.isnan(table.inclusion), 1.0, table.inclusion)
+    return weight if table.place_weight is None else weight * table.place_weight
 
 
 def _refuse_biased_choice(name: str, table: InjectionTable, inputs: Inputs) -> None:

@@ -290,5 +290,5 @@ def _nuisance(
         raise LearningError("radius is for networks that take r_eff; this one averages the table's")
     if inputs.background:
         column = nuisance_columns(table, inputs.nuisances[-1:])[:, 0]
-        parts.append(background_distribution(column))
+        parts.append(background_distribution(column, weight=pool_weight(table)))
     return independent(*parts) if parts else None

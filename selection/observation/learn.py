@@ -145,7 +145,7 @@ def _selection(
     given: PhotometricNetwork | None,
 ) -> PhotometricNetwork:
     if given is None:
-        chosen = pool_weight(table) is not None
+        chosen = table.inclusion is not None
         learned = learn(table, LearnSettings(inputs, settings.selection, weighted=chosen)).operator
         assert isinstance(learned, PhotometricNetwork)
         return learned

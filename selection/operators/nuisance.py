@@ -133,20 +133,25 @@ def _of_own_law(radius: AbstractRadiusLaw, known: tuple[float, float], n_nodes: 
     return Nuisance((R_EFF,), np.log10(nodes)[:, None], np.ones(n_nodes))
 
 
-def background_distribution(log_background: Float[np.ndarray, "n"], n_nodes: int = 12) -> Nuisance:
+def background_distribution(
+    log_background: Float[np.ndarray, "n"],
+    n_nodes: int = 12,
+    weight: Float[np.ndarray, "n"] | None = None,
+) -> Nuisance:
     """The distribution of local skies of a sample, as nodes at the middles of equal shares.
 
     **Arguments:**
 
     - `log_background`: `(n,)`, log10 of electrons/s/pixel in V.
-    - `n_nodes`: number of shares.
+    - `n_nodes`: number of shares. `weight`: `(n,)`, of the skies; by default 1.
 
     ```python
     background_distribution(np.log10(table.background))
     ```
     """
     shares = (np.arange(n_nodes) + 0.5) / n_nodes
-    nodes = np.quantile(log_background, shares)
+    method = "linear" if weight is None else "inverted_cdf"
+    nodes = np.quantile(log_background, shares, weights=weight, method=method)
     return Nuisance((BACKGROUND,), nodes[:, None], np.ones(n_nodes))
 
 

@@ -68,6 +68,7 @@ def log_density(out: Float[Array, "n out"], at: Float[Array, "n 4"]) -> Float[Ar
 def train_member(
     x: Float[np.ndarray, "n k"],
     at: Float[np.ndarray, "n 4"],
+    weight: Float[np.ndarray, "n"],
     settings: PosteriorSettings,
     member: int,
     progress: Progress,
@@ -77,6 +78,7 @@ def train_member(
     **Arguments:**
 
     - `x`: inputs. `at`: truths, logits of the shares of their ranges.
+    - `weight`: of the rows in the loss.
     - `member`: its number: start, order and the rows held out differ between members.
 
     Raises `TrainingDiverged` where no loss is a number.
@@ -87,8 +89,8 @@ def train_member(
     held, rest = order[:n_held], order[n_held:]
     key = jax.random.fold_in(jax.random.key(settings.seed), member)
     net = _start(key, (x.shape[1], *settings.widths), at[rest], settings.n_components)
-    data = tuple(jnp.asarray(part[rest], jnp.float32) for part in (x, at))
-    test = tuple(jnp.asarray(part[held], jnp.float32) for part in (x, at))
+    data = tuple(jnp.asarray(part[rest], jnp.float32) for part in (x, at, weight))
+    test = tuple(jnp.asarray(part[held], jnp.float32) for part in (x, at, weight))
     batch = min(settings.batch_size, len(rest))
     steps = settings.epochs * (len(rest) // batch)
     rates = settings.max_rate, settings.weight_decay, max(steps, 2)
@@ -141,9 +143,9 @@ def _optimiser(max_rate: float, weight_decay: float, steps: int) -> Any:
     )
 
 
-def _loss(net: Net, data: tuple[Array, Array]) -> Float[Array, ""]:
-    x, at = data
-    return -log_density(outputs(net, x), at).mean()
+def _loss(net: Net, data: tuple[Array, Array, Array]) -> Float[Array, ""]:
+    x, at, weight = data
+    return -(weight * log_density(outputs(net, x), at)).sum() / weight.sum()
 
 
 _mean_loss = jax.jit(_loss)
@@ -155,7 +157,7 @@ def _epoch(
     batch: int,
     net: Net,
     state: Any,
-    data: tuple[Array, Array],
+    data: tuple[Array, Array, Array],
     key: Array,
 ) -> tuple[Net, Any, Float[Array, ""]]:
     """One pass over the rows in a new order."""
@@ -167,7 +169,7 @@ def _epoch(
 
     def step(carry: Any, rows: Array) -> Any:
         net, state = carry
-        loss, gradient = jax.value_and_grad(_loss)(net, (data[0][rows], data[1][rows]))
+        loss, gradient = jax.value_and_grad(_loss)(net, tuple(part[rows] for part in data))
         # Optax counts steps in integers and multiplies them with floats.
         with jax.numpy_dtype_promotion("standard"):
             updates, state = optimiser.update(gradient, state, net)

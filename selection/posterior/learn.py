@@ -64,9 +64,10 @@ def learn_posterior(
     grid = _even_ranges(table, box)
     inputs = MeasuredInputs.of_table(table, settings)
     x, at = inputs.of_injections(caught), logits(truths_of(caught), grid)
+    weight = np.ones(len(caught)) if caught.place_weight is None else caught.place_weight
     members, losses = [], []
     for member in range(settings.n_members):
-        net, both = train_member(x, at, settings, member, progress)
+        net, both = train_member(x, at, weight, settings, member, progress)
         members.append(net)
         losses.append(both)
     return LearnedPosterior(

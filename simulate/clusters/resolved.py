@@ -122,7 +122,7 @@ def resolve(
     settings: DrawSettings | None = None,
     *,
     faint_limit_mag: float | None = None,
-    faint_limit_band: str | None = None,
+    faint_limit_band: str | tuple[str, ...] | None = None,
 ) -> ResolvedCluster:
     """The cluster that `draw_clusters` draws from the same θ, seed and settings, star by star.
 
@@ -166,7 +166,7 @@ def place_stars(
     *,
     unresolved_flux: Float[np.ndarray, "band"] | None = None,
     faint_limit_mag: float | None = None,
-    faint_limit_band: str | None = None,
+    faint_limit_band: str | tuple[str, ...] | None = None,
 ) -> ResolvedCluster:
     """A resolved cluster from stars that come in chunks, one chunk in memory at a time.
 
@@ -179,8 +179,8 @@ def place_stars(
     - `seed`: the cluster's seed, at least 0; places come from a stream of their own.
     - `unresolved_flux`: `(band,)`, more light for the smooth component, 10^(−0.4 M).
     - `faint_limit_mag`, `faint_limit_band`: stars fainter than this absolute magnitude in this band
-      (by default the last) are counted and become part of the smooth component. None lists every
-      star that has any light.
+      (by default the last), or in each of several, are counted and become part of the smooth
+      component. None lists every star that has any light.
 
     Raises `ValueError` for an unknown band, a seed below 0 and chunks of the wrong shape.
 
@@ -189,7 +189,7 @@ def place_stars(
     place_stars([(drawn.masses, drawn.abs_mags)], bands, EFF.from_half_light(3.0), seed=1).x_pc
     ```
     """
-    column = _limit_column(bands, faint_limit_mag, faint_limit_band)
+    columns = _limit_columns(bands, faint_limit_mag, faint_limit_band)
     rng = np.random.default_rng(np.random.SeedSequence(_whole(seed), spawn_key=(PLACES,)))
     smooth = np.zeros(len(bands)) if unresolved_flux is None else unresolved_flux.astype(float)
     n_smooth = 0
@@ -204,7 +204,7 @@ def place_stars(
         luminous = np.isfinite(mags).any(1)
         bright = luminous
         if faint_limit_mag is not None:
-            bright = luminous & (mags[:, column] <= faint_limit_mag)
+            bright = luminous & (mags[:, columns] <= faint_limit_mag).any(1)
         faint = luminous & ~bright
         smooth = smooth + (10 ** (-0.4 * mags[faint])).sum(0)
         n_smooth += int(faint.sum())
@@ -248,14 +248,18 @@ def nebular_flux_of(
     return np.maximum(with_gas - without, 0.0)
 
 
-def _limit_column(bands: tuple[str, ...], limit: float | None, band: str | None) -> int:
+def _limit_columns(
+    bands: tuple[str, ...], limit: float | None, band: str | tuple[str, ...] | None
+) -> list[int]:
     if band is None:
-        return len(bands) - 1
+        return [len(bands) - 1]
     if limit is None:
         raise ValueError(f"faint_limit_band is {band} without a faint_limit_mag; give both")
-    if band not in bands:
-        raise ValueError(f"faint_limit_band is {band}; expected one of {', '.join(bands)}")
-    return bands.index(band)
+    several = (band,) if isinstance(band, str) else band
+    for name in several:
+        if name not in bands:
+            raise ValueError(f"faint_limit_band is {name}; expected one of {', '.join(bands)}")
+    return [bands.index(name) for name in several]
 
 
 def _whole(seed: int) -> int:

@@ -92,7 +92,8 @@ class GalaxySettings:
     - `clumping_dex`: scatter of the surface density of young stars, at scales of 40 and 160 pc.
     - `lane_a_v`: V extinction in the middle of a lane, mag.
     - `behind`: share of the stars behind it. Own clusters have the extinction of the library alone.
-    - `star_limit_m_v`: stars brighter than this absolute V magnitude are drawn one by one.
+    - `star_limit_m_v`: stars brighter than this absolute magnitude are drawn one by one, in V of
+      the field and in any band of clusters.
     - `galaxies_per_arcmin2`: background galaxies with V between 19 and 25.
     - `noise_correlation_pix`: σ of a Gaussian over which noise is shared among pixels as drizzling
       does, its variance kept; 0 for independent pixels.

@@ -6,8 +6,6 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from starcensus.bands import reference_band
-
 from ..clusters.bins import StellarPopulation
 from ..clusters.cluster import DrawSettings
 from ..clusters.resolved import ResolvedCluster, resolve
@@ -15,7 +13,7 @@ from ..library.library import ClusterLibrary
 from .render import add_sources, add_stars
 from .templates import Templates
 
-# Absolute magnitude, in V or the band nearest to it, of the faintest stars drawn one by one.
+# Absolute magnitude, in V for a galaxy's field, of the faintest stars drawn one by one.
 STAR_LIMIT_M_V = -2.2
 _CHECKED = 5
 _SAME_MAG = 2e-3
@@ -31,8 +29,8 @@ class StarByStar:
       how stars are binned depends on these.
     - `templates`: of the light that is not drawn star by star; they have the PSFs.
     - `draw`: how the library's clusters were drawn, and their gas.
-    - `star_limit_m_v`: stars brighter than this absolute magnitude, in V or the band nearest to it,
-      are drawn one by one.
+    - `star_limit_mag`: stars brighter than this absolute magnitude in any band of the images are
+      drawn one by one.
 
     ```python
     render = StarByStar(stars, templates)
@@ -46,7 +44,7 @@ class StarByStar:
     population: StellarPopulation
     templates: Templates
     draw: DrawSettings = dataclasses.field(default_factory=DrawSettings)
-    star_limit_m_v: float = STAR_LIMIT_M_V
+    star_limit_mag: float = STAR_LIMIT_M_V
 
     def describe(self) -> dict[str, Any]:
         """What the light depends on; JSON."""
@@ -55,7 +53,8 @@ class StarByStar:
             "grid": f"sha256:{self.population.grid.digest}",
             "imf": {"kind": type(imf).__name__, **dataclasses.asdict(imf)},
             "draw": dataclasses.asdict(self.draw),
-            "star_limit_m_v": self.star_limit_m_v,
+            "star_limit_mag": self.star_limit_mag,
+            "star_limit_in": "any band",
         }
 
     def add(
@@ -143,6 +142,7 @@ class StarByStar:
             self.templates.profile_of(clusters.bands[0], r_eff_pc),
             int(clusters.seed[k]),
             self.draw,
-            faint_limit_mag=self.star_limit_m_v,
-            faint_limit_band=reference_band(self.population.bands),
+            faint_limit_mag=self.star_limit_mag,
+            # In each band that is rendered: giants that are faint in V make red images grainy.
+            faint_limit_band=clusters.bands,
         )

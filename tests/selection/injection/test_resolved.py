@@ -74,7 +74,7 @@ def test_a_table_says_how_its_clusters_were_drawn(injectors):
     smooth, resolved = injectors
     assert "stars" not in smooth.describe() and smooth.key != resolved.key
     assert resolved.describe()["stars"]["imf"]["kind"] == "Kroupa"
-    fainter = dataclasses.replace(resolved.stars, star_limit_m_v=0.0)
+    fainter = dataclasses.replace(resolved.stars, star_limit_mag=0.0)
     assert dataclasses.replace(resolved, stars=fainter).key != resolved.key
 
 

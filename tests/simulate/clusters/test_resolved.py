@@ -70,6 +70,20 @@ def test_the_limit_is_in_the_last_band_by_default():
     assert (default.abs_mags[:, -1] <= 0).all() and (default.abs_mags[:, 0] > 0).any()
 
 
+def test_a_limit_in_several_bands_lists_what_is_bright_in_any():
+    masses, mags = some_stars()
+    some = BANDS[0], BANDS[-1]
+    cluster = place_stars(
+        [(masses, mags)], BANDS, PROFILE, 4, faint_limit_mag=0.0, faint_limit_band=some
+    )
+    each = [
+        place_stars([(masses, mags)], BANDS, PROFILE, 4, faint_limit_mag=0.0, faint_limit_band=b)
+        for b in some
+    ]
+    assert len(cluster) == ((mags[:, 0] <= 0) | (mags[:, -1] <= 0)).sum()
+    assert len(cluster) > max(map(len, each))
+
+
 def test_a_star_dark_in_the_band_of_the_limit_keeps_its_light_elsewhere():
     mags = np.array([[-1.0, 2.0, np.inf], [np.inf, np.inf, np.inf], [4.0, 4.0, 4.0]])
     cluster = place_stars([(np.ones(3), mags)], BANDS, PROFILE, 4, faint_limit_mag=5.0)
