@@ -102,6 +102,7 @@ def aimed_checks(result: FitResult, seed: int = 0) -> tuple[AimedCheck, ...]:
     - `seed`: of the predicted catalogues.
 
     ```python
+    result = fit(catalogue, operator, model)
     [check.p for check in aimed_checks(result)]
     ```
     """

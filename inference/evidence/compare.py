@@ -74,8 +74,14 @@ class Comparison:
     other clusters, selections, bounds or forms than the first, and for the same model twice.
 
     ```python
-    found = Comparison({"mid": evidence(mid_result), "none": evidence(none_result)})
-    found.probabilities(), found.bayes("mid", "none").words
+    mass = PowerLaw(box.log_mass)
+    families = {
+        "falling": population,
+        "none": Population(Separable(mass, Constant(box.log_age)), HalfNormal(box.a_v)),
+    }
+    fits = {k: fit(catalogue, operator, PopulationModel(v)) for k, v in families.items()}
+    found = Comparison({name: evidence(result) for name, result in fits.items()})
+    found.probabilities(), found.bayes("falling", "none").words
     ```
     """
 

@@ -101,6 +101,7 @@ class Evidence:
         """All of it, for a file.
 
         ```python
+        found = evidence(fit(catalogue, operator, model))
         Evidence.of_json(found.json()) == found
         ```
         """
@@ -113,7 +114,12 @@ class Evidence:
 
 
 def posterior_values(result: FitResult) -> dict[str, Float[np.ndarray, "chain draw ..."]]:
-    """Draws of a fit by parameter name."""
+    """Draws of a fit by parameter name.
+
+    ```python
+    posterior_values(fit(catalogue, operator, model))["alpha_m"]
+    ```
+    """
     return {str(k): v.values for k, v in result.tree["posterior"].data_vars.items()}
 
 
@@ -134,6 +140,7 @@ def evidence(
     draws, methods that disagree, and numerical errors that are too large.
 
     ```python
+    result = fit(catalogue, operator, model)
     found = evidence(result, EvidenceSettings(method="bridge"))
     found.ln_z, found.error
     ```
@@ -193,7 +200,12 @@ def evidence(
 
 
 def data_digests(result: FitResult) -> dict[str, str]:
-    """What the likelihood of a fit had, so that two of them can be told to be of the same data."""
+    """What the likelihood of a fit had, so that two of them can be told to be of the same data.
+
+    ```python
+    data_digests(fit(catalogue, operator, model))["bounds"]
+    ```
+    """
 
     def short(text: str) -> str:
         return hashlib.sha256(text.encode()).hexdigest()[:16]

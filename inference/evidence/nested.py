@@ -149,7 +149,13 @@ def nested(
     large, and for a likelihood that is 0 at nearly all points of the prior.
 
     ```python
-    nested(population_target(result.model, result.samples, result.grid)).ln_z
+    normal = Target(
+        1,
+        lambda x: jax.scipy.stats.norm.logpdf(x).sum(),
+        lambda x, data: -2.0 * (x**2).sum(),
+        lambda key: jax.random.normal(key, (1,), float),
+    )
+    nested(normal, NestedSettings(n_live=100)).ln_z
     ```
     """
     settings = settings or NestedSettings()
@@ -199,7 +205,13 @@ def guided(target: Target, near: Mixture, prior_share: float = 0.5) -> Target:
     - `prior_share`: of the prior that `target` has.
 
     ```python
-    draws = np.random.default_rng(1).normal(size=(500, normal.n))
+    normal = Target(
+        1,
+        lambda x: jax.scipy.stats.norm.logpdf(x).sum(),
+        lambda x, data: -2.0 * (x**2).sum(),
+        lambda key: jax.random.normal(key, (1,), float),
+    )
+    draws = np.random.default_rng(1).normal(size=(500, 1))
     guided(normal, Mixture.fit(draws, 1, np.random.default_rng(2))).at(draws[:5])
     ```
     """

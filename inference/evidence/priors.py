@@ -142,8 +142,8 @@ def prior_curve(
     Raises `EvidenceError` for a parameter that has no such prior.
 
     ```python
-    values = {k: v.values for k, v in result.tree["posterior"].data_vars.items()}
-    prior_curve(result.model, values, "alpha_m", (0.5, 1.0)).change
+    result = fit(catalogue, operator, model)
+    prior_curve(result.model, posterior_values(result), "alpha_m", (0.5, 1.0)).change
     ```
     """
     known = {p.name: p for p in model.fitted()}

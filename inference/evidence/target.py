@@ -121,6 +121,7 @@ def population_target(model: PopulationModel, samples: Samples, grid: SelectionG
     Raises `EvidenceError` for a prior that nothing can be drawn from.
 
     ```python
+    result = fit(catalogue, operator, model)
     population_target(result.model, result.samples, result.grid).n
     ```
     """
@@ -173,8 +174,8 @@ def unconstrained_draws(
     Raises `EvidenceError` for draws at the very edge of a prior, where these are infinite.
 
     ```python
-    values = {k: v.values for k, v in result.tree["posterior"].data_vars.items()}
-    unconstrained_draws(result.model, values).shape
+    result = fit(catalogue, operator, model)
+    unconstrained_draws(result.model, posterior_values(result)).shape
     ```
     """
     sites = {}

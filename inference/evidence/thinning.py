@@ -124,6 +124,7 @@ def thinned_score(
     Raises `EvidenceError` where the chains of a fold have not converged, or its score is uncertain.
 
     ```python
+    result = fit(catalogue, operator, model)
     thinned_score(result, ThinningSettings(n_folds=5)).total
     ```
     """
@@ -178,7 +179,7 @@ def scaled_grid(grid: SelectionGrid, share: float) -> SelectionGrid:
     """The operator of a process of which each cluster is kept with a probability.
 
     ```python
-    scaled_grid(grid, 0.9).p_sel.max()
+    scaled_grid(selection_grid(operator, population), 0.9).p_sel.max()
     ```
     """
     return eqx.tree_at(lambda g: g.p_sel, grid, share * np.asarray(grid.p_sel))
@@ -194,7 +195,9 @@ def held_log_likelihood(
     """ln p(held objects | φ) at each draw, of a process that has `share` of the rate.
 
     ```python
-    held_log_likelihood(model, values, samples, grid, 1.0).shape
+    drawn = {name: value[None] for name, value in prior_draws(model, 50, seed=0).items()}
+    at_nodes = selection_grid(operator, population)
+    held_log_likelihood(model, drawn, samples, at_nodes, 1.0).shape
     ```
     """
     arrays = {p.name: np.asarray(values[p.name]) for p in model.fitted()}
