@@ -7,9 +7,11 @@ import pytest
 from tests import helpers
 
 from starcensus.experiments.jobs.compare import comparison_of
+from starcensus.experiments.report.compared import write_compared
 from starcensus.experiments.schema._base import ConfigError, parse
 from starcensus.experiments.schema.compare import CompareFile
 from starcensus.experiments.schema.fit import FitFile
+from starcensus.files import write_json
 
 BOUNDS = "{ log_mass = [3.5, 6.5], log_age = [6.0, 8.5], a_v = [0.0, 2.0] }"
 MODEL = """
@@ -146,3 +148,66 @@ def test_a_comparison_from_the_file_to_the_page(project, monkeypatch, tmp_path, 
     assert comparison_of(found, {"falling": 3.0}).probabilities()["falling"][1] == pytest.approx(
         3 / (3 + np.exp(ln_b))
     )
+
+
+def test_the_page_says_what_is_known_and_what_is_refused(tmp_path):
+    """From the files of a comparison alone, with a low p and a curve that has gaps."""
+    facts = {
+        "error": 0.01,
+        "nested_error": 0.1,
+        "shift": 0.0,
+        "numerical": 0.0,
+        "data": {"bounds": "box"},
+        "n_clusters": 50,
+        "details": {},
+    }
+    check = {
+        "name": "old_share",
+        "words": "share of clusters older than 10^8.0 yr: how the age distribution ends",
+        "observed": 0.25,
+        "low": 0.4,
+        "middle": 0.5,
+        "high": 0.6,
+        "n": 200,
+    }
+    curve = {
+        "parameter": "log_t_mid",
+        "words": "flat",
+        "factors": [0.5, 1.0, 2.0],
+        "change": [0.7, 0.0, None],
+        "errors": [0.0, 0.0, None],
+        "refused": ["", "", "the posterior leans on the edge of the prior (5.0% of it)"],
+    }
+    found = {
+        "mid": {
+            "evidence": {
+                "ln_z": 3.0,
+                "bridge_ln_z": 3.0,
+                "nested_ln_z": 3.1,
+                "model": "a",
+                **facts,
+            },
+            "curves": [curve],
+            "checks": [{**check, "p": 0.5}],
+        },
+        "none": {
+            "evidence": {
+                "ln_z": 2.5,
+                "bridge_ln_z": 2.5,
+                "nested_ln_z": 2.4,
+                "model": "b",
+                **facts,
+            },
+            "curves": [],
+            "checks": [{**check, "p": 0.004}],
+        },
+    }
+    together = comparison_of(found, {})
+    write_json(tmp_path / "summary.json", together.summary())
+    info = {"title": "Two", "description": "", "models": found, "words": list(together.words())}
+    write_json(tmp_path / "comparison.json", info)
+    page = write_compared(tmp_path).read_text()
+    assert "The data cannot tell mid and none apart (ln B = 0.5 ± 0.0)." in page
+    assert "none does not predict this catalogue: share of clusters older than 10^8.0 yr" in page
+    assert "log_t_mid of mid, 2.0 times as wide: not known without another fit" in page
+    assert page.count("<svg") == 2 and "0.622" in page
