@@ -3,8 +3,9 @@
     python -m tests.inference.evidence.confusion_study 25 300
 
 Parameters of each mock are drawn from the priors of its model, so that probabilities, with equal
-odds, must be calibrated: of catalogues whose model was given the probability p, the share p was made
-by it. A model whose evidence is refused has none (`refused`), and such a line is of no use for that.
+odds, must be calibrated: of catalogues whose model was given the probability p, the share p was
+made by it. A model whose evidence is refused has none (`refused`), and such a line is of no use for
+that.
 Published values with Gaussian errors, complete inside the bounds; bridge sampling alone.
 """
 
