@@ -187,7 +187,9 @@ def fit(
     summary |= spread.summary()
     if n_refined:
         summary["n_refined"] = n_refined
-    return FitResult(tree, objects, selection, model, diagnostics, notes, summary)
+    return FitResult(
+        tree, objects, selection, model, diagnostics, notes, summary, samples, grid, exact
+    )
 
 
 class _Given(NamedTuple):

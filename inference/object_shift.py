@@ -109,14 +109,14 @@ def node_error(
     picked = thinned(values, _FEW_DRAWS)
     population = model.population.with_values(model.fixed_values())
     with double_precision():
-        true, found = (np.asarray(_sums(population, picked, x)) for x in (exact, samples))
+        true, found = (np.asarray(sums_of_terms(population, picked, x)) for x in (exact, samples))
     if not (np.isfinite(true).all() and np.isfinite(found).all()):
         return np.inf
     return float(np.ptp(found - true))
 
 
 @eqx.filter_jit
-def _sums(
+def sums_of_terms(
     population: Population,
     values: Mapping[str, Float[Array, "draw ..."] | Float[np.ndarray, "draw ..."]],
     samples: Samples,

@@ -122,8 +122,7 @@ def predict(
         rules = rules_of(grid)
         node_sets = (grid.mass_rule.nodes, grid.age_rule.nodes, grid.a_v_rule.nodes)
         weight_sets = (grid.mass_rule.weights, grid.age_rule.weights, grid.a_v_rule.weights)
-        mesh = np.stack(np.meshgrid(*node_sets, indexing="ij"), axis=-1).reshape(-1, 3)
-        cell = np.stack(np.meshgrid(*weight_sets, indexing="ij"), axis=-1).reshape(-1, 3)
+        mesh, cell = _cells(grid)
         rng = np.random.default_rng(seed)
         counts = {axis: [] for axis in AXES}
         density = {axis: [] for axis in AXES}
@@ -138,15 +137,8 @@ def predict(
                 density[axis].append(np.asarray(marginals[axis]))
                 others = tuple(k for k in range(3) if k != j)
                 detected[axis].append(weights.sum(axis=others) / weight_sets[j])
-            total = weights.sum()
-            n_full = int(rng.poisson(min(total, 1e12)))
-            n = min(n_full, _MAX_DRAWN)
-            cumulative = np.cumsum(weights.ravel())
-            pick = np.searchsorted(cumulative, rng.uniform(size=n) * cumulative[-1])
-            pick = np.minimum(pick, len(mesh) - 1)
-            # Nodes stand for cells of about their weight; uniform jitter hides the lattice.
-            theta = mesh[pick] + cell[pick] * rng.uniform(-0.5, 0.5, size=(n, 3))
-            sizes.append(n)
+            theta, n_full = _catalogued(weights, mesh, cell, rng)
+            sizes.append(len(theta))
             full_sizes.append(n_full)
             drawn.append(theta)
         recorded = _record(np.concatenate(drawn), errors, selection, rng)
@@ -164,6 +156,58 @@ def predict(
         {k: np.asarray(v) for k, v in detected.items()},
         np.asarray(full_sizes),
     )
+
+
+def predicted_theta(
+    population: Population,
+    values: dict[str, Float[np.ndarray, "draw ..."]],
+    grid: SelectionGrid,
+    selection: AbstractSelection,
+    errors: Float[np.ndarray, "n 3"],
+    seed: int,
+) -> list[Float[np.ndarray, "k 3"]]:
+    """Recorded θ of a predicted catalogue for each draw of the parameters, of 10,000 clusters at
+    most; arguments as of `predict`.
+
+    ```python
+    grid = selection_grid(operator, population)
+    errors = PublishedValues(catalogue).points().errors
+    drawn = prior_draws(model, 20, seed=0)
+    len(predicted_theta(population, drawn, grid, operator, errors, seed=1))
+    ```
+    """
+    mesh, cell = _cells(grid)
+    rng, rules, drawn = np.random.default_rng(seed), rules_of(grid), []
+    with double_precision():
+        for i in range(len(next(iter(values.values())))):
+            draw = {k: np.asarray(v[i]) for k, v in values.items()}
+            weights = np.asarray(_spread(population, draw, rules, grid.p_sel)[1])
+            drawn.append(_catalogued(np.maximum(weights, 0.0), mesh, cell, rng)[0])
+        recorded = _record(np.concatenate(drawn), errors, selection, rng)
+    return np.split(recorded, np.cumsum([len(theta) for theta in drawn])[:-1])
+
+
+def _cells(grid: SelectionGrid) -> tuple[Float[np.ndarray, "cell 3"], Float[np.ndarray, "cell 3"]]:
+    """Places of the grid's nodes, and the widths for which they stand."""
+    nodes, weights = zip(*((rule.nodes, rule.weights) for rule in grid.rules), strict=True)
+    mesh = np.stack(np.meshgrid(*nodes, indexing="ij"), axis=-1).reshape(-1, 3)
+    return mesh, np.stack(np.meshgrid(*weights, indexing="ij"), axis=-1).reshape(-1, 3)
+
+
+def _catalogued(
+    weights: Float[np.ndarray, "m t a"],
+    mesh: Float[np.ndarray, "cell 3"],
+    cell: Float[np.ndarray, "cell 3"],
+    rng: np.random.Generator,
+) -> tuple[Float[np.ndarray, "n 3"], int]:
+    """True θ of a catalogue with these expected numbers, and how many there should be of them."""
+    n_full = int(rng.poisson(min(weights.sum(), 1e12)))
+    n = min(n_full, _MAX_DRAWN)
+    cumulative = np.cumsum(weights.ravel())
+    pick = np.searchsorted(cumulative, rng.uniform(size=n) * cumulative[-1])
+    pick = np.minimum(pick, len(mesh) - 1)
+    # Nodes stand for cells of about their weight; uniform jitter hides the lattice.
+    return mesh[pick] + cell[pick] * rng.uniform(-0.5, 0.5, size=(n, 3)), n_full
 
 
 @eqx.filter_jit

@@ -50,6 +50,8 @@ class FitResult:
     - `selection`: the operator of the fit, the limits of the sample among it.
     - `notes`: what the data did not decide.
     - `summary`: the flat numbers of `summary.json`.
+    - `samples`, `grid`: what the likelihood had of the clusters and of the operator. `exact`: what
+        is known of the clusters, if `samples` are its deposit on nodes; else the same.
     """
 
     tree: "DataTree"
@@ -59,6 +61,9 @@ class FitResult:
     diagnostics: Diagnostics
     notes: Remarks
     summary: Summary
+    samples: Samples
+    grid: SelectionGrid
+    exact: Samples
 
     def save(self, folder: Path) -> None:
         """Write `posterior.nc` and `summary.json` into a folder, each in one step.

@@ -104,6 +104,7 @@ def test_completeness_and_its_fit_from_python_alone(tmp_path: pathlib.Path, monk
 FACADES = (
     *(f"starcensus.{name}" for name in ("simulate", "networks", "selection", "forward")),
     "starcensus.inference",
+    "starcensus.inference.evidence",
     "starcensus.simulate.stamps",
     *(
         f"starcensus.selection.{name}"

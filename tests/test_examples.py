@@ -53,11 +53,27 @@ NOT_RUN = {
     "inference.Sampler": "samples for a minute",
     "inference.calibrate": "makes hundreds of fits",
     "inference.calibrate_problem": "samples for a minute",
+    **{
+        f"inference.evidence.{name}": "samples for a minute"
+        for name in (
+            "population_target",
+            "unconstrained_draws",
+            "evidence",
+            "Evidence.json",
+            "posterior_values",
+            "data_digests",
+            "prior_curve",
+            "thinned_score",
+            "aimed_checks",
+            "Comparison",
+        )
+    },
 }
 # Public names without an example, by the reason.
 NO_EXAMPLE = {
     "a constant": (
         "theta.AXES",
+        "inference.evidence.GRADES",
         "theta.AXIS_UNITS",
         "theta.SENSIBLE",
         "bands.BANDS",
@@ -154,6 +170,7 @@ NO_EXAMPLE = {
         "networks.TrainingDiverged",
         "inference.BoundsError",
         "inference.ObjectsError",
+        "inference.evidence.EvidenceError",
         "selection.OtherSurveyError",
         "selection.learning.LearningError",
         "selection.observation.ObservationFileError",
@@ -171,6 +188,12 @@ NO_EXAMPLE = {
         "inference.EnsembleChange",
         "inference.LibraryError",
         "inference.FitResult",
+        "inference.evidence.AimedCheck",
+        "inference.evidence.Bayes",
+        "inference.evidence.Bridge",
+        "inference.evidence.Nested",
+        "inference.evidence.PriorCurve",
+        "inference.evidence.Thinned",
         "inference.MemberChange",
         "inference.Remarks",
         "selection.Difference",

@@ -164,6 +164,18 @@ def mock(
 
 
 @app.command()
+def compare(
+    file: Annotated[pathlib.Path, typer.Argument(help="Comparison file (TOML).")],
+    out: Out,
+    settings: Set = None,
+    data: Data = None,
+    allow_own: AllowOwn = None,
+) -> None:
+    """Which of several populations the data prefer, and how sure that is."""
+    perform(file, out, data, allow_own, expected=("compare",), settings=tuple(settings or ()))
+
+
+@app.command()
 def calibrate(
     file: Annotated[pathlib.Path, typer.Argument(help="Calibration file (TOML).")],
     out: Out,

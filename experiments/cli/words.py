@@ -40,6 +40,18 @@ def _fit(job: Job[Any], summary: Summary) -> Iterator[str]:
     yield f"{time.strftime('%H:%M:%S')} wrote {job.out / 'report.html'}"
 
 
+def _compare(job: Job[Any], summary: Summary) -> Iterator[str]:
+    """Probabilities, and what the data can and cannot tell apart."""
+    import json
+
+    for key, value in summary.items():
+        if key.startswith("probability.") and key.count(".") == 1:
+            name = key.removeprefix("probability.")
+            yield f"  {name:16s} P = {value:.3f}, ln Z = {summary[f'ln_z.{name}']:.2f}"
+    yield from json.loads((job.out / "comparison.json").read_text())["words"]
+    yield f"wrote {job.out / 'report.html'}"
+
+
 def _measure(job: Job[Any], summary: Summary) -> Iterator[str]:
     if summary.get("remarks"):
         yield str(summary["remarks"])
@@ -119,6 +131,7 @@ _OF: dict[str, Callable[[Job[Any], Summary], Iterator[str]]] = {
     "FitJob": _fit,
     "LightJob": _fit,
     "MeasureJob": _measure,
+    "CompareJob": _compare,
     "LibraryJob": _library,
     "StampsJob": _stamps,
     "GalaxyJob": _galaxy,

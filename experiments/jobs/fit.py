@@ -105,6 +105,11 @@ class OneFit(Job[FitFile]):
         return words_of(self.file, self.table, "Fit")
 
     def run(self, show: Show) -> Outcome:
+        result = self.fitted(show)
+        return Outcome(dict(result.summary), {"fit": self.name}, self._record(result))
+
+    def fitted(self, show: Show) -> FitResult:
+        """The fit, with its files."""
         model = self.file.populations[self.table.population].model()
         operator = self.file.selections[self.table.selection]
         selection = build_selection(operator, model.population.box, self.sources)
@@ -120,7 +125,7 @@ class OneFit(Job[FitFile]):
         )
         result.save(self.out)
         save_selection(result.selection, self.out / "selection.h5")
-        return Outcome(dict(result.summary), {"fit": self.name}, self._record(result))
+        return result
 
     def _errors(self) -> ErrorSettings:
         return self.table.errors or self.file.errors

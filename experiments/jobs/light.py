@@ -75,6 +75,11 @@ class OneLightFit(Job[LightFile]):
         return words_of(self.file, self.table, "Light")
 
     def run(self, show: Show) -> Outcome:
+        result, explained = self.fitted(show)
+        return Outcome(self._summary(result, explained), {"fit": self.name}, self._record(result))
+
+    def fitted(self, show: Show) -> tuple[FitResult, Explained]:
+        """The fit, with its files, and the clusters that it had."""
         explained = self.whole.explained(show)
         model = self.file.populations[self.table.population].model()
         settings = FitSettings(
@@ -93,7 +98,7 @@ class OneLightFit(Job[LightFile]):
         result.save(self.out)
         save_selection(result.selection, self.out / "selection.h5")
         self._predict(result, explained)
-        return Outcome(self._summary(result, explained), {"fit": self.name}, self._record(result))
+        return result, explained
 
     def _predict(self, result: FitResult, explained: Explained) -> None:
         model = result.model

@@ -22,6 +22,7 @@ KINDS = (
     "fit",
     "light",
     "measure",
+    "compare",
     "population",
     "mock",
     "calibration",

@@ -1,0 +1,37 @@
+"""Evidence: which of several populations do data prefer, and how sure is that."""
+
+from .bridge import Bridge as Bridge
+from .bridge import BridgeSettings as BridgeSettings
+from .bridge import bridge as bridge
+from .checks import AimedCheck as AimedCheck
+from .checks import aimed_checks as aimed_checks
+from .checks import statistics_of as statistics_of
+from .compare import GRADES as GRADES
+from .compare import Bayes as Bayes
+from .compare import Comparison as Comparison
+from .compare import check_odds as check_odds
+from .compare import grade as grade
+from .errors import EvidenceError as EvidenceError
+from .evidence import Evidence as Evidence
+from .evidence import EvidenceSettings as EvidenceSettings
+from .evidence import data_digests as data_digests
+from .evidence import evidence as evidence
+from .evidence import posterior_values as posterior_values
+from .mixture import Mixture as Mixture
+from .nested import Nested as Nested
+from .nested import NestedSettings as NestedSettings
+from .nested import guided as guided
+from .nested import nested as nested
+from .priors import PriorCurve as PriorCurve
+from .priors import check_priors as check_priors
+from .priors import prior_curve as prior_curve
+from .priors import scaled as scaled
+from .target import Target as Target
+from .target import population_target as population_target
+from .target import unconstrained_draws as unconstrained_draws
+from .thinning import Thinned as Thinned
+from .thinning import ThinningSettings as ThinningSettings
+from .thinning import held_log_likelihood as held_log_likelihood
+from .thinning import scaled_grid as scaled_grid
+from .thinning import thinned_score as thinned_score
+from .thinning import with_objects as with_objects
