@@ -15,6 +15,7 @@ import os
 import pathlib
 
 import numpy as np
+import scipy.integrate
 from jaxtyping import Float
 
 from starcensus.bands import BANDS
@@ -64,8 +65,12 @@ class Filter:
     @property
     def pivot(self) -> float:
         """Pivot wavelength, Å: the one that turns f_λ into f_ν, sqrt(∫ T λ dλ / ∫ T dλ/λ)."""
-        wave, curve = self.wavelength_angstrom, self.throughput
-        return float(np.sqrt(np.trapezoid(curve * wave, wave) / np.trapezoid(curve / wave, wave)))
+        # The curve is straight between its samples, however far apart they are (Simpson's rule).
+        own = self.wavelength_angstrom
+        wave = np.insert(own, np.arange(1, len(own)), (own[1:] + own[:-1]) / 2)
+        curve = np.interp(wave, own, self.throughput)
+        over, under = (scipy.integrate.simpson(y, x=wave) for y in (curve * wave, curve / wave))
+        return float(np.sqrt(over / under))
 
     @property
     def ab_flux(self) -> float:
