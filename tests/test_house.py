@@ -313,7 +313,7 @@ def repeated_bands(tree: ast.Module) -> list[int]:
             continue
         constants = [n.value for n in ast.walk(statement) if isinstance(n, ast.Constant)]
         for band in BANDS.values():
-            # A letter alone, such as the V of Bessell's, is a broad band's.
+            # A letter alone, such as the V of Bessell, is a broad band's.
             names = {band.name, band.filter} - set("UBVRI")
             if not names & {c for c in constants if isinstance(c, str)}:
                 continue

@@ -155,14 +155,14 @@ def paint_reference(figure: Figure, one: Beside) -> None:
             x, values, bars, wide, fmt="o", ms=3.5, color=BLUE, ecolor=GREY, elinewidth=0.5
         )
         few_ticks(axes, 6, 6)
-        axes.set_xlabel(f"{one.label} ({one.unit})")
+        axes.set_xlabel(one.label)
     if one.beside is not None:
         other = one.beside[both]
         down.plot(x, other - x, "x", ms=4, color=ORANGE, label=one.beside_label)
         down.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), borderpad=0.0)
     low, high = min(x.min(), y.min()), max(x.max(), y.max())
     across.plot([low, high], [low, high], color=INK, lw=1)
-    across.set_ylabel(f"measured ({one.unit})")
+    across.set_ylabel("measured")
     for level, style in ((0.0, "-"), (0.5, ":"), (-0.5, ":")):
         down.axhline(level, color=INK, lw=1, ls=style)
     down.set_ylabel(f"measured − reference ({one.unit})")

@@ -113,6 +113,18 @@ class MeasureFile(BandsFile):
     draws: Annotated[int, pydantic.Field(ge=0, le=100_000)] = 0
 
     @pydantic.model_validator(mode="after")
+    def _old_clusters_may_be_too_faint(self) -> "MeasureFile":
+        seen = self.observation
+        stated = seen.kind == "file" or seen.cuts is not None or seen.selection is not None
+        if self.prior.learned_ages is not None and not stated:
+            raise ValueError(
+                "prior.learned_ages: which clusters the survey catalogues decides how many old "
+                "ones there are; say it in observation.cuts, such as "
+                "{ max_absolute = { ACS_F555W = -6.0 } }, or cuts = {} where it catalogues all"
+            )
+        return self
+
+    @pydantic.model_validator(mode="after")
     def _references_take_no_part(self) -> "MeasureFile":
         theirs = {c for r in self.references.values() for c in (r.column, r.error, r.beside) if c}
         for cut in self.catalogue.cuts:

@@ -90,6 +90,11 @@ MISTAKES = {
     "no column": ({'column = "ages"': 'column = "nothing"'}, "has no further column 'nothing'"),
     "words": ({'column = "ages"': 'column = "words"', "ages = 'ref'": ""}, "holds no numbers"),
     "two laws of ages": ({"learned_ages = 0.5": "learned_ages = 0.5\nage_slope = -1.0"}, "either"),
+    "ages without cuts": (
+        {"[observation.cuts]\nmin_snr = 5.0\nmin_bands = 2\n"
+         "max_absolute = { ACS_F555W = -5.5 }\nrecorded_snr = 0.0\n": ""},
+        "learned_ages: which clusters the survey catalogues",
+    ),
     "no axis": ({'axis = "log_mass"': 'axis = "log_m"'}, "'log_m', expected one of log_mass"),
     "linear dust": ({'axis = "log_mass"': 'axis = "a_v"'}, "scale 'linear' is of masses"),
     "a cut": (
