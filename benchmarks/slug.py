@@ -64,7 +64,7 @@ COLOURS = (
     ("WFC3_UVIS_F555W", "WFC3_UVIS_F814W"),
 )
 AGES = {"3Myr": 3e6, "10Myr": 1e7, "100Myr": 1e8, "1Gyr": 1e9}
-BANDS2 = tuple(BANDS)
+BANDS2 = tuple(band for band in BANDS if BANDS[band].curve is not None)
 # Bands of the SLUG v3 runs, whose curves carry the detector's photon counting (HSTPC).
 BANDS3 = {
     band: SlugSettings(facility="HSTPC").filter_name(band) for band in BANDS2 if band != "ACS_F606W"

@@ -18,6 +18,8 @@ from .ensemble import MemberChange as MemberChange
 from .ensemble import ensemble_change as ensemble_change
 from .fit import FitSettings as FitSettings
 from .fit import fit as fit
+from .learned_ages import LearnedAges as LearnedAges
+from .learned_ages import learn_ages as learn_ages
 from .library_error import LibraryError as LibraryError
 from .library_error import library_error as library_error
 from .light_predictive import LightPredictions as LightPredictions
@@ -54,6 +56,8 @@ from .objects import write_posteriors as write_posteriors
 from .predictive import BinSettings as BinSettings
 from .predictive import Predictions as Predictions
 from .predictive import predict as predict
+from .references import Agreement as Agreement
+from .references import reference_ranks as reference_ranks
 from .remarks import Remarks as Remarks
 from .remarks import remarks as remarks
 from .results import FitResult as FitResult

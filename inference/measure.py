@@ -132,18 +132,9 @@ def measure(
     ```
     """
     check_seed(seed)
-    rows = objects.rows(box)
-    theta = np.ascontiguousarray(np.asarray(rows.theta).T)
-    log_prior = np.asarray(prior(theta), float)
-    owner, n = np.asarray(rows.owner), len(objects)
-    log_w = np.asarray(rows.log_weight) + log_prior
-    top = np.full(n, -np.inf)
-    np.maximum.at(top, owner, log_w)
-    with np.errstate(invalid="ignore"):
-        weight = np.where(np.isfinite(log_w), np.exp(log_w - top[owner]), 0.0)
-    total = np.bincount(owner, weight, n)
-    there = total > 0
-    weight = weight / np.where(there, total, 1.0)[owner]
+    theta, weight, owner, log_prior, rows = weighted(objects, prior, box)
+    n = len(objects)
+    there = np.bincount(owner, weight, n) > 0
     mean = np.stack([np.bincount(owner, weight * x, n) for x in theta.T], axis=1)
     mean[~there] = np.nan
     return Measured(
@@ -156,6 +147,38 @@ def measure(
         if n_draws
         else None,
     )
+
+
+def weighted(
+    objects: LightObjects, prior: ObjectPrior, box: Box
+) -> tuple[
+    Float[np.ndarray, "row 3"],
+    Float[np.ndarray, " row"],
+    Int[np.ndarray, " row"],
+    Float[np.ndarray, " row"],
+    RowSamples,
+]:
+    """θ, weight, owner and ln π of the simulated clusters that each object is like.
+
+    The weights of an object add up to 1, or are all 0 where no simulated cluster is like it; the
+    last is what they come from.
+
+    ```python
+    theta, weight, owner, log_prior, rows = weighted(objects, power_law_prior(), box)
+    ```
+    """
+    rows = objects.rows(box)
+    theta = np.ascontiguousarray(np.asarray(rows.theta).T)
+    log_prior = np.asarray(prior(theta), float)
+    owner, n = np.asarray(rows.owner), len(objects)
+    log_w = np.asarray(rows.log_weight) + log_prior
+    top = np.full(n, -np.inf)
+    np.maximum.at(top, owner, log_w)
+    with np.errstate(invalid="ignore"):
+        weight = np.where(np.isfinite(log_w), np.exp(log_w - top[owner]), 0.0)
+    total = np.bincount(owner, weight, n)
+    weight = weight / np.where(total > 0, total, 1.0)[owner]
+    return theta, weight, owner, log_prior, rows
 
 
 def _effective(rows: RowSamples, log_prior: np.ndarray) -> Float[np.ndarray, " n"]:

@@ -313,7 +313,9 @@ def repeated_bands(tree: ast.Module) -> list[int]:
             continue
         constants = [n.value for n in ast.walk(statement) if isinstance(n, ast.Constant)]
         for band in BANDS.values():
-            if not {band.name, band.filter} & {c for c in constants if isinstance(c, str)}:
+            # A letter alone, such as the V of Bessell, is a broad band's.
+            names = {band.name, band.filter} - set("UBVRI")
+            if not names & {c for c in constants if isinstance(c, str)}:
                 continue
             units = [band.pivot_angstrom * scale for scale in (1.0, 0.1, 1e-4)]
             said = [c for c in constants if c in (band.curve, band.colour) and c is not None]

@@ -12,7 +12,9 @@ from starcensus.experiments.schema.paths import Sources
 from starcensus.experiments.schema.population import PopulationTable
 from starcensus.files import FileError, read_json
 from starcensus.inference.draws import thinned
+from starcensus.inference.learned_ages import LearnedAges, learn_ages
 from starcensus.inference.measure import ObjectPrior, population_prior, power_law_prior
+from starcensus.inference.objects import LightObjects
 from starcensus.runs import Input
 from starcensus.theta import AXES, Box
 
@@ -56,6 +58,17 @@ def prior_of(table: PriorTable, bounds: Box, sources: Sources) -> Prior:
         f"inside {_limits(box)}"
     )
     return Prior(population_prior(family, values), box, words, {"prior": Input.of(path)})
+
+
+def learned(table: PriorTable, objects: LightObjects, bounds: Box) -> tuple[Prior, LearnedAges]:
+    """The prior whose ages are those that the catalogue's light makes most probable."""
+    assert table.learned_ages is not None
+    found = learn_ages(objects, bounds, table.mass_slope, table.learned_ages)
+    words = (
+        f"dN/dM ~ M^{table.mass_slope:g}, any extinction, ages as the light of the catalogue makes "
+        f"them most probable in {len(found.density)} bins, inside {_limits(bounds)}"
+    )
+    return Prior(found.prior, bounds, words, {}), found
 
 
 def _population(folder: pathlib.Path) -> PopulationTable:

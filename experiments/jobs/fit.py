@@ -271,7 +271,7 @@ def _catalogue_files(
     given = {
         name: sources.file(str(table.options[name]), name.replace("_", " "))
         for name in FILE_OPTIONS
-        if name in table.options
+        if name in table.options and not isinstance(table.options[name], dict)
     }
     beside = {} if table.format in (POSTERIORS, FINDER) else files_beside(path, table.format)
     return path, {**beside, **given}

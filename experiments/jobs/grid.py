@@ -73,6 +73,7 @@ class GridJob(Job[GridFile]):
             self._place("hot"),
             z=isochrones.z,
             metallicity=file.metallicity,
+            interpolate=file.interpolate,
             wolf_rayet=file.wolf_rayet,
             black_body_above=above,
         )

@@ -9,7 +9,8 @@ import numpy as np
 
 from starcensus.experiments.jobs._job import JOBS, Job, Outcome, Show
 from starcensus.experiments.jobs._pool import Explained, drawn_key, explain, pool_inputs
-from starcensus.experiments.jobs._prior import Prior, prior_of
+from starcensus.experiments.jobs._prior import Prior, learned, prior_of
+from starcensus.experiments.jobs._references import Compared, check_columns, compare
 from starcensus.experiments.jobs._seen import Seen, read_seen, seen_inputs
 from starcensus.experiments.schema.measure import MeasureFile
 from starcensus.files import replacing
@@ -44,17 +45,22 @@ class MeasureJob(Job[MeasureFile]):
         from starcensus.experiments.report.measured import write_measured  # loads Matplotlib
 
         show.stage("reading the catalogue")
-        file, prior = self.file, self._prior
+        file = self.file
         seen = read_seen(file.catalogue, file.photometry, file.observation, self.sources)
         for words in seen.warnings.values():
             show.say(f"warning: {words}")
+        check_columns(file.references, seen.catalogue)
         explained = self._explained(seen, show)
         show.stage("measuring")
+        prior, ages = self._prior, None
+        if file.prior.learned_ages is not None:
+            prior, ages = learned(file.prior, explained.objects, prior.box)
         found = measure(explained.objects, prior.log_density, prior.box, file.draws, file.seed)
-        self._write(found, seen, prior)
+        compared = compare(file.references, seen.catalogue, explained.objects, found, prior)
+        self._write(found, seen, prior, compared)
         operator = explained.objects.pool_grid(prior.box).operator(prior.box)
         save_selection(operator, self.out / "selection.h5")
-        summary = self._summary(found, seen, explained)
+        summary = self._summary(found, seen, explained, prior, compared)
         record = {
             "catalogue": {
                 "source": pathlib.Path(seen.catalogue.source).name,
@@ -66,8 +72,11 @@ class MeasureJob(Job[MeasureFile]):
             },
             "prior": prior.words,
         }
+        if ages is not None:
+            learned_ages = ("edges", "catalogued", "density")
+            record["learned_ages"] = {name: getattr(ages, name).tolist() for name in learned_ages}
         show.stage("writing the report")
-        write_measured(self.out, found, {**self.words(), **record}, summary)
+        write_measured(self.out, found, {**self.words(), **record}, summary, compared)
         return Outcome(summary, {}, record)
 
     def _explained(self, seen: Seen, show: Show) -> Explained:
@@ -86,13 +95,21 @@ class MeasureJob(Job[MeasureFile]):
             show.stage,
         )
 
-    def _summary(self, found: Measured, seen: Seen, explained: Explained) -> dict[str, Any]:
+    def _summary(
+        self,
+        found: Measured,
+        seen: Seen,
+        explained: Explained,
+        prior: Prior,
+        compared: tuple[Compared, ...],
+    ) -> dict[str, Any]:
         half = (found.quantiles[2] - found.quantiles[0]) / 2
         said = [explained.thin, *seen.warnings.values()]
         return {
             "n_clusters": len(found.ids),
             "n_unexplained": int((found.effective == 0).sum()),
-            "prior": self._prior.words,
+            **(compared[0].summary() if compared else {}),
+            "prior": prior.words,
             "remarks": " ".join(filter(None, said)),
             **{f"warning.{name}": words for name, words in seen.warnings.items()},
             **explained.summary(),
@@ -100,9 +117,12 @@ class MeasureJob(Job[MeasureFile]):
                 f"median_error.{axis}": float(np.nanmedian(half[:, k]))
                 for k, axis in enumerate(AXES)
             },
+            **{f"{c.name}.{k}": v for c in compared for k, v in c.summary().items()},
         }
 
-    def _write(self, found: Measured, seen: Seen, prior: Prior) -> None:
+    def _write(
+        self, found: Measured, seen: Seen, prior: Prior, compared: tuple[Compared, ...]
+    ) -> None:
         from astropy.table import Column, Table
 
         table = Table({"id": found.ids})
@@ -113,6 +133,9 @@ class MeasureJob(Job[MeasureFile]):
                 table[f"{axis}_{name}"] = Column(values[:, k], description=words)
         words = "effective number of simulated clusters"
         table["n_effective"] = Column(found.effective, description=words)
+        for c in compared:
+            words = f"{c.label}, reference of {c.table.axis}, {AXIS_UNITS[c.table.axis]}"
+            table[f"reference_{c.name}"] = Column(c.reference, description=words)
         table.meta = {
             "prior": prior.words,
             "observation": seen.observation.words,

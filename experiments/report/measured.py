@@ -1,10 +1,11 @@
 """The page of `starcensus measure`: each cluster alone, under a stated prior."""
 
 import pathlib
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
+from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -13,6 +14,8 @@ from starcensus.experiments.report.style import (
     AXIS_LABELS,
     BLUE,
     GREY,
+    INK,
+    ORANGE,
     Plot,
     draw,
     few_ticks,
@@ -20,19 +23,66 @@ from starcensus.experiments.report.style import (
 )
 from starcensus.files import write_text
 from starcensus.inference.measure import Measured
+from starcensus.inference.references import Agreement
 from starcensus.theta import AXES
 
 _SHOWN = 12
 
 
+@runtime_checkable
+class Beside(Protocol):
+    """A reference beside what was measured, as `jobs` makes it."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def reference(self) -> Float[np.ndarray, " n"]: ...
+
+    @property
+    def error(self) -> Float[np.ndarray, " n"] | None: ...
+
+    @property
+    def beside(self) -> Float[np.ndarray, " n"] | None: ...
+
+    @property
+    def estimate(self) -> Float[np.ndarray, " n"]: ...
+
+    @property
+    def low(self) -> Float[np.ndarray, " n"]: ...
+
+    @property
+    def high(self) -> Float[np.ndarray, " n"]: ...
+
+    @property
+    def mine(self) -> Agreement: ...
+
+    @property
+    def theirs(self) -> Agreement | None: ...
+
+    @property
+    def unit(self) -> str: ...
+
+    @property
+    def label(self) -> str: ...
+
+    @property
+    def beside_label(self) -> str: ...
+
+
 def write_measured(
-    folder: pathlib.Path, found: Measured, info: Mapping[str, Any], summary: Mapping[str, Any]
+    folder: pathlib.Path,
+    found: Measured,
+    info: Mapping[str, Any],
+    summary: Mapping[str, Any],
+    references: Sequence[Beside] = (),
 ) -> pathlib.Path:
     """Write `report.html` into a folder.
 
     **Arguments:**
 
     - `info`: title, catalogue with its steps, observation, prior. `summary`: of the run.
+    - `references`: what is compared with what was measured.
     """
     half = (found.quantiles[2] - found.quantiles[0]) / 2
     order = np.argsort(found.effective, kind="stable")[:_SHOWN]
@@ -44,7 +94,10 @@ def write_measured(
         "plane_plot": plane_plot(found),
         "errors_plot": errors_plot(found),
     }
-    page = render("measured.html", info=info, summary=summary, few=few, found=found, **plots)
+    beside = [(each, reference_plot(each)) for each in references]
+    page = render(
+        "measured.html", info=info, summary=summary, few=few, found=found, beside=beside, **plots
+    )
     target = folder / "report.html"
     write_text(target, page)
     return target
@@ -77,6 +130,42 @@ def plane_plot(found: Measured) -> Plot:
         "Medians of log age and log mass of each cluster with their 68% intervals, coloured by the "
         "median extinction.",
     )
+
+
+def reference_plot(one: Beside) -> Plot:
+    """Measured values against their references, and the differences."""
+    return draw(
+        f"reference-{one.name}",
+        (9.4, 4.6),
+        lambda figure: paint_reference(figure, one),
+        f"Measured values with 68% intervals against {one.label}, and their differences.",
+    )
+
+
+def paint_reference(figure: Figure, one: Beside) -> None:
+    """The two panels of `reference_plot` on a figure."""
+    across, down = panels(figure, 1, 2, across=0.9)[0]
+    both = np.isfinite(one.estimate) & np.isfinite(one.reference)
+    x, y = one.reference[both], one.estimate[both]
+    # The estimate may lie beyond its interval.
+    bars = np.maximum(np.stack([y - one.low[both], one.high[both] - y]), 0.0)
+    wide = None if one.error is None else one.error[both]
+    for axes, values in ((across, y), (down, y - x)):
+        axes.errorbar(
+            x, values, bars, wide, fmt="o", ms=3.5, color=BLUE, ecolor=GREY, elinewidth=0.5
+        )
+        few_ticks(axes, 6, 6)
+        axes.set_xlabel(one.label)
+    if one.beside is not None:
+        other = one.beside[both]
+        down.plot(x, other - x, "x", ms=4, color=ORANGE, label=one.beside_label)
+        down.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), borderpad=0.0)
+    low, high = min(x.min(), y.min()), max(x.max(), y.max())
+    across.plot([low, high], [low, high], color=INK, lw=1)
+    across.set_ylabel("measured")
+    for level, style in ((0.0, "-"), (0.5, ":"), (-0.5, ":")):
+        down.axhline(level, color=INK, lw=1, ls=style)
+    down.set_ylabel(f"measured − reference ({one.unit})")
 
 
 def errors_plot(found: Measured) -> Plot:

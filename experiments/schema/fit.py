@@ -56,7 +56,8 @@ class CatalogueTable(Strict):
       posterior with the density of their prior, as `read_posteriors` reads them; or `grids`: the
       `posteriors.h5` that `detect` writes with a network. The last two are without options and
       cuts.
-    - `options`: of the reader: `column_map`, `distance_modulus` (mag), `bands`, `columns`, ….
+    - `options`: of the reader: `column_map` (a file, or its tables), `distance_modulus` (mag),
+      `bands`, `columns`, ….
     - `cuts`: in order; each has the `name` of a cut and its arguments.
     - `learned`: for `detections`, the posterior of each cluster that the pipeline catalogued;
       without options and cuts too.

@@ -21,7 +21,8 @@ class GalaxyFile(BandsFile):
 
     **Arguments:**
 
-    - `grid`: stellar grid; `default` is the one that the package carries.
+    - `grid`: stellar grid: a file, or a grid that the package carries: `default`, of solar
+      metallicity in bands of HST, `lmc` and `lmc-padova`, of the LMC (docs/explain/stars.md).
     - `galaxy`: what it is made of.
     - `exposures`: how each band was observed, by default as LEGUS observed NGC 628-C.
     - `population`: of its own clusters; without it there are none.

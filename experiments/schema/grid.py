@@ -22,6 +22,8 @@ class GridFile(BandsFile):
     - `ages`: log10 yr; lowest and highest, or with SLUG's tracks the ages themselves.
     - `z`: metal mass fraction, where the isochrones do not say.
     - `metallicity`: [M/H] of the cool atmospheres, by default from z.
+    - `interpolate`: cool atmospheres between those of neighbouring metallicities; by default, the
+      nearest.
     - `curve`: extinction curve.
     - `wolf_rayet`: use the Wolf-Rayet and post-AGB spectra.
     - `black_body_above`: K, above which other stars are black bodies; by default none.
@@ -38,6 +40,7 @@ class GridFile(BandsFile):
     ages: tuple[float, ...] = (6.0, 10.1)
     z: float | None = None
     metallicity: float | None = None
+    interpolate: bool = False
     curve: Literal["F99", "CCM89", "Calzetti00"] = "F99"
     wolf_rayet: bool = True
     black_body_above: float | None = None

@@ -59,7 +59,8 @@ class LibraryFile(File):
 
     - `n`: number of clusters; with a table of θ by default its rows.
     - `bands`: in which magnitudes are wanted, some of the grid's; by default all.
-    - `grid`: stellar grid; `default` is the one that the package carries.
+    - `grid`: stellar grid: a file, or a grid that the package carries: `default`, of solar
+      metallicity in bands of HST, `lmc` and `lmc-padova`, of the LMC (docs/explain/stars.md).
     - `engine`: what draws clusters.
     - `theta`: how masses, ages and extinctions are chosen.
     - `radius`: how half-light radii are; without it there are none, unless a table has them.

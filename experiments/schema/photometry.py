@@ -129,7 +129,8 @@ class PoolTable(Strict):
       that stars, dust and errors as assumed cannot explain. By default they are fitted as they are.
     - `z`: mass fraction of metals that the stars must have, if it is to be checked: a grid or a
       library of another is refused.
-    - `grid`: stellar grid; `default` is the one that the package carries.
+    - `grid`: stellar grid: a file, or a grid that the package carries: `default`, of solar
+      metallicity in bands of HST, `lmc` and `lmc-padova`, of the LMC (docs/explain/stars.md).
     - `imf`: initial mass function. `draw`: rules of drawing, and the gas.
     """
 

@@ -98,7 +98,8 @@ class StampsFile(BandsFile):
     - `stamps`: which clusters, and how a stamp sees them.
     - `exposures`: the bands, with exposure times and zero points, by default M83's. Skies and read
       noise do not enter noiseless stamps.
-    - `grid`: stellar grid; `default` is the one that the package carries.
+    - `grid`: stellar grid: a file, or a grid that the package carries: `default`, of solar
+      metallicity in bands of HST, `lmc` and `lmc-padova`, of the LMC (docs/explain/stars.md).
     - `imf`: of the stars. `draw`: rules of drawing clusters, and their gas.
     - `psf`: by band; by default the embedded models.
     """

@@ -77,7 +77,8 @@ class StarsTable(Strict):
 
     **Arguments:**
 
-    - `grid`: stellar grid; `default` is the one that the package carries.
+    - `grid`: stellar grid: a file, or a grid that the package carries: `default`, of solar
+      metallicity in bands of HST, `lmc` and `lmc-padova`, of the LMC (docs/explain/stars.md).
     - `imf`: of their masses. `draw`: rules of drawing clusters, and their gas.
     """
 

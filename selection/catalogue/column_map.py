@@ -2,7 +2,8 @@
 
 import math
 import re
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 import pydantic
 
@@ -127,6 +128,11 @@ class PhotometryColumns(_Strict):
     - `name`: name of the band in the catalogue, `ACS_F555W`.
     - `column`: column of magnitudes or of fluxes.
     - `error`: column of their 1σ errors, in the same unit.
+    - `bluer_than`: name of another band of the map, of magnitudes; the column holds the colour,
+      this band minus that one. `redder_than`: the column holds that one minus this one. Either way
+      the quoted error of the colour stands for that of the magnitude, which is no larger where the
+      errors of the two bands are independent. A band without the other one is not measured.
+    - `absolute`: whether the magnitudes are absolute; the map's `distance_modulus` is added.
     - `unit`: `mag` (Vega), `ABmag`, or a flux: `Jy`, `mJy`, `uJy`, `nJy`, or `flux`, which has a
       zero point. A flux of 0 or less is a measurement; one with a negative error is an upper limit,
       of a cluster that was not detected.
@@ -136,12 +142,16 @@ class PhotometryColumns(_Strict):
     - `missing`: those that mark "no measurement" and do not say why. So does a blank or NaN.
 
     Raises `ValueError` for a marker with two meanings, for AB magnitudes or fluxes of a band whose
-    AB minus Vega magnitude is not known, and for `flux` without one zero point.
+    AB minus Vega magnitude is not known, for `flux` without one zero point, and for a colour that
+    is not of Vega magnitudes or of two other bands.
     """
 
     name: str
     column: Column
     error: Column | None = None
+    bluer_than: str | None = None
+    redder_than: str | None = None
+    absolute: bool = False
     unit: Literal["mag", "ABmag", "Jy", "mJy", "uJy", "nJy", "flux"] = "mag"
     zero_point_vega: float | None = pydantic.Field(default=None, allow_inf_nan=False)
     zero_point_ab: float | None = pydantic.Field(default=None, allow_inf_nan=False)
@@ -189,6 +199,28 @@ class PhotometryColumns(_Strict):
             )
         return self
 
+    @pydantic.model_validator(mode="after")
+    def _one_colour(self) -> "PhotometryColumns":
+        if self.bluer_than is not None and self.redder_than is not None:
+            raise ValueError(
+                f"{self.name}: is bluer_than {self.bluer_than} and redder_than {self.redder_than}; "
+                "a column holds one colour, so give one of them"
+            )
+        if self.absolute and (self.is_flux or self.other is not None):
+            raise ValueError(
+                f"{self.name}: absolute goes with magnitudes, not with a flux or colour"
+            )
+        if self.other is not None and self.unit != "mag":
+            raise ValueError(
+                f"{self.name}: unit {self.unit!r} of a colour; expected 'mag', of Vega magnitudes"
+            )
+        return self
+
+    @property
+    def other(self) -> str | None:
+        """The other band of the colour that the column holds; None for a magnitude or a flux."""
+        return self.bluer_than if self.redder_than is None else self.redder_than
+
     @property
     def is_flux(self) -> bool:
         """Whether the column holds fluxes."""
@@ -206,6 +238,38 @@ class PhotometryColumns(_Strict):
         if self.zero_point_ab is not None:
             return self.zero_point_ab - offset
         return (0.0 if self.unit == "ABmag" else _AB_OF_FLUX[self.unit]) - offset
+
+
+def in_order(bands: tuple[PhotometryColumns, ...]) -> tuple[PhotometryColumns, ...]:
+    """The bands, those that others are colours with before these.
+
+    Raises `ValueError` for a colour with a band that the map lacks, that holds fluxes or AB
+    magnitudes, or that is itself, over others, a colour with the first.
+    """
+    by_name = {band.name: band for band in bands}
+    for band in bands:
+        if band.other is None:
+            continue
+        if band.other not in by_name:
+            raise ValueError(
+                f"{band.name}: its column is a colour with {band.other}, which is no band of the "
+                f"map; there are {', '.join(by_name)}"
+            )
+        if by_name[band.other].unit != "mag":
+            raise ValueError(
+                f"{band.name}: its column is a colour with {band.other}, of unit "
+                f"{by_name[band.other].unit!r}; expected Vega magnitudes, 'mag'"
+            )
+    found: dict[str, PhotometryColumns] = {}
+    while len(found) < len(bands):
+        ready = [b for b in bands if b.name not in found and (b.other is None or b.other in found)]
+        if not ready:
+            left = ", ".join(band.name for band in bands if band.name not in found)
+            raise ValueError(
+                f"{left}: each is a colour with another of them; expected one with a magnitude"
+            )
+        found |= {band.name: band for band in ready}
+    return tuple(found.values())
 
 
 class ExtraColumn(_Strict):
@@ -244,7 +308,8 @@ class ColumnMap(_Strict):
     - `n_fields`: of text without delimiters, how many fields of each line are read: the last
       columns of some tables hold names with blanks.
 
-    Raises `ValueError` for units that do not fit the parameter, or bands of the same name.
+    Raises `ValueError` for units that do not fit the parameter, bands of the same name, or colours
+    that lead to no magnitude.
 
     ```python
     ColumnMap(
@@ -294,6 +359,11 @@ class ColumnMap(_Strict):
             raise ValueError("a_v: scale 'log10', expected 'linear' (an extinction may be 0)")
         if len({band.name for band in self.bands}) != len(self.bands):
             raise ValueError("bands: names must differ")
+        in_order(self.bands)
+        if self.distance_modulus is None and any(band.absolute for band in self.bands):
+            raise ValueError(
+                "bands: absolute magnitudes need the distance_modulus that they were made with, mag"
+            )
         if twice := sorted(set(self.extra) & set(self.columns)):
             raise ValueError(f"{', '.join(twice)}: in extra and in columns; expected in one")
         return self
@@ -317,10 +387,20 @@ class ColumnMap(_Strict):
     def from_toml(cls, path: Path) -> "ColumnMap":
         """The map in a TOML file; raises `FileError` naming the key that is wrong."""
         tables, _ = read_toml(path, "column map")
+        return cls.of_tables(tables, str(path))
+
+    @classmethod
+    def of_tables(cls, tables: Mapping[str, Any], where: str) -> "ColumnMap":
+        """The map of tables as TOML has them; raises `CatalogueError` naming the key that is wrong.
+
+        **Arguments:**
+
+        - `where`: they stand, for the message.
+        """
         try:
-            return cls.model_validate(tables)
+            return cls.model_validate(dict(tables))
         except pydantic.ValidationError as error:
-            raise CatalogueError(f"{path}: {_explain(error)}") from error
+            raise CatalogueError(f"{where}: {_explain(error)}") from error
 
 
 def _explain(error: pydantic.ValidationError) -> str:

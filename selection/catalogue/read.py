@@ -5,7 +5,7 @@ import inspect
 import json
 import pathlib
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -168,8 +168,10 @@ def _read_starcensus(path: Path) -> Catalogue:
         return check(cat)
 
 
-def _read_mapped(path: Path, *, column_map: ColumnMap | Path) -> Catalogue:
-    if not isinstance(column_map, ColumnMap):
+def _read_mapped(path: Path, *, column_map: ColumnMap | Mapping[str, Any] | Path) -> Catalogue:
+    if isinstance(column_map, Mapping):
+        column_map = ColumnMap.of_tables(column_map, f"{path}: column_map")
+    elif not isinstance(column_map, ColumnMap):
         column_map = ColumnMap.from_toml(column_map)
     return read_table(path, column_map)
 
@@ -209,8 +211,8 @@ def read_catalogue(path: Path, format: str, **options: object) -> Catalogue:
     - `path`: the file.
     - `format`: `legus` (options `r_v`, `distance_modulus`, `bands`, `columns`), `literature`
       (`photometry`), `phangs` (`sed`, `r_v`, `distance_modulus`), `table` (`column_map`, a
-      `ColumnMap` or the path of its TOML file), `starcensus` (what `write_catalogue` wrote),
-      `detections` (what a pipeline catalogued), or one of your own in `READERS`.
+      `ColumnMap`, its tables or the path of its TOML file), `starcensus` (what `write_catalogue`
+      wrote), `detections` (what a pipeline catalogued), or one of your own in `READERS`.
     - `options`: options of that format's reader, by name.
 
     Raises `CatalogueError` for an unknown format or option, and what the reader raises.

@@ -20,6 +20,7 @@ from .column_map import (
     Markers,
     PhotometryColumns,
     Quantity,
+    in_order,
 )
 from .open_table import Loaded, load
 from .photometry import BandState
@@ -294,9 +295,14 @@ class BandColumns:
     flux_errors: Float[np.ndarray, "n band"] | None
 
 
-def _photometry(reader: _Reader, bands: tuple[PhotometryColumns, ...]) -> BandColumns:
+def _photometry(reader: _Reader, column_map: ColumnMap) -> BandColumns:
     """Measurements as the table has them, NaN where there is none, and why."""
-    each = [_band(reader, band) for band in bands]
+    bands = column_map.bands
+    read = {band.name: _band(reader, band, column_map.distance_modulus) for band in bands}
+    for band in in_order(bands):
+        if band.other is not None:
+            read[band.name] = _of_colour(band, read[band.name], read[band.other])
+    each = [read[band.name] for band in bands]
     values, errors, states = (np.stack(part, axis=1) for part in zip(*each, strict=True))
     is_flux = np.array([band.is_flux for band in bands])
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -317,7 +323,7 @@ def _photometry(reader: _Reader, bands: tuple[PhotometryColumns, ...]) -> BandCo
 
 
 def _band(
-    reader: _Reader, band: PhotometryColumns
+    reader: _Reader, band: PhotometryColumns, modulus: float | None
 ) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"], UInt8[np.ndarray, " n"]]:
     """Vega magnitudes, or fluxes relative to Vega, their errors, and states."""
     groups = (band.not_observed, band.not_detected, band.missing)
@@ -336,11 +342,30 @@ def _band(
     else:
         limit = np.zeros(len(values), bool)
         values = values + band.zero_point
+        if band.absolute:
+            assert modulus is not None
+            values = values + modulus
     states = np.select(
         [marked[0], marked[1] | limit, np.isnan(values)],
         [BandState.NOT_OBSERVED, BandState.NOT_DETECTED, BandState.UNKNOWN],
         BandState.MEASURED,
     ).astype(np.uint8)
+    absent = states != BandState.MEASURED
+    return np.where(absent, np.nan, values), np.where(absent, np.nan, errors), states
+
+
+type _Band = tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"], UInt8[np.ndarray, " n"]]
+
+
+def _of_colour(band: PhotometryColumns, colour: _Band, other: _Band) -> _Band:
+    """Magnitudes of a band from its colour with another; its own errors and states where it is.
+
+    Where the other one is not measured neither is this, and nobody says why.
+    """
+    values, errors, states = colour
+    lost = (other[2] != BandState.MEASURED) & (states == BandState.MEASURED)
+    values = other[0] + values if band.bluer_than is not None else other[0] - values
+    states = np.where(lost, np.uint8(BandState.UNKNOWN), states)
     absent = states != BandState.MEASURED
     return np.where(absent, np.nan, values), np.where(absent, np.nan, errors), states
 
@@ -467,7 +492,7 @@ def through(source: str, loaded: Loaded, column_map: ColumnMap) -> Catalogue:
     """The catalogue of a table that is read already; raises as `read_table`."""
     reader = _Reader(source, loaded)
     theta, absent = _estimates(reader, column_map)
-    photometry = _photometry(reader, column_map.bands) if column_map.bands else None
+    photometry = _photometry(reader, column_map) if column_map.bands else None
     meta: dict[str, object] = {"row_name": reader.word, "n_no_estimate": int(absent.sum())}
     names = {"mass": "log_mass", "age": "log_age", "a_v": "a_v"}
     if lacking := tuple(names[k] for k, q in column_map.quantities.items() if q is None):

@@ -28,6 +28,8 @@ FORMAT = Format(
     "starcensus.StellarGrid", 1, "stellar grid", "`starcensus simulate grid` writes a stellar grid"
 )
 PER_POINT = ("initial_mass", "current_mass", "log_lum", "log_teff", "log_g", "q_h")
+# Grids in `simulate/data`.
+CARRIED = {"default": "solar.h5", "lmc": "lmc.h5", "lmc-padova": "lmc_padova.h5"}
 # Fluxes below this are stored as this: forty magnitudes fainter than the Sun.
 FAINTEST = 1e-18
 
@@ -217,13 +219,38 @@ class StellarGrid:
 
     @classmethod
     def default(cls) -> "StellarGrid":
-        """The grid that the package carries: solar metallicity, nine HST bands."""
-        return _default()
+        """The grid that the package carries first: solar metallicity, nine HST bands."""
+        return _carried("default")
+
+    @classmethod
+    def carried(cls, name: str) -> "StellarGrid":
+        """A grid that the package carries: `"default"`, `"lmc"` or `"lmc-padova"`.
+
+        Those of the LMC have Z = 0.008 and 0.0077, U, B, V, R, I of Bessell (1990), and `"lmc"`
+        the nine HST bands as well. Raises `ValueError` for another name.
+
+        ```python
+        StellarGrid.carried("lmc").bands
+        ```
+        """
+        return _carried(name)
+
+
+def carried_path(name: str) -> pathlib.Path:
+    """The file of a grid that the package carries; raises `ValueError` for another name.
+
+    ```python
+    carried_path("lmc").name  # "lmc.h5"
+    ```
+    """
+    if name not in CARRIED:
+        raise ValueError(f"no grid {name!r} is carried; there are {', '.join(CARRIED)}")
+    return pathlib.Path(__file__).resolve().parents[1] / "data" / CARRIED[name]
 
 
 @functools.cache
-def _default() -> StellarGrid:
-    return StellarGrid.load(pathlib.Path(__file__).resolve().parents[1] / "data" / "solar.h5")
+def _carried(name: str) -> StellarGrid:
+    return StellarGrid.load(carried_path(name))
 
 
 def _digest_of(file: h5py.File) -> str:

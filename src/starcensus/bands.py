@@ -216,7 +216,8 @@ BANDS = Registry[Band]("band")
 # one for all cameras; the table of `MagnitudeLimit` has its own, of the curves. AB minus Vega, mag:
 # of STScI's VEGAMAG system (ACS and WFC3 zero-point tables); those of UVIS F438W, F555W, F814W and
 # ACS F606W from total throughputs and Vega's STIS spectrum (alpha_lyr_stis_011), as in the carried
-# grid of stars.
+# grid of stars, and so those of Johnson's and Cousins's bands, of Bessell's curves (1990, PASP 102,
+# 1181; photons counted). These have no file among the default curves: a grid names its own.
 for _band in (
     Band("WFC3_UVIS_F275W", "NUV", 2710.0, 1.496, "sedpy/wfc3_uvis_f275w.par", "#7b3294"),
     Band("WFC3_UVIS_F336W", "U", 3355.0, 1.188, "sedpy/wfc3_uvis_f336w.par", "#2c5aa0"),
@@ -227,5 +228,10 @@ for _band in (
     Band("ACS_F555W", "V", 5360.0, -0.010, "sedpy/acs_wfc_f555w.par", "#1a9641"),
     Band("ACS_F606W", "V", 5922.0, 0.086, "sedpy/acs_wfc_f606w.par", "#8c9a10"),
     Band("ACS_F814W", "I", 8045.0, 0.427, "sedpy/acs_wfc_f814w.par", "#d7191c"),
+    Band("BESSELL_U", "U", 3585.0, 0.791, None, "#2c5aa0"),
+    Band("BESSELL_B", "B", 4371.0, -0.119, None, "#2b83ba"),
+    Band("BESSELL_V", "V", 5478.0, 0.002, None, "#1a9641"),
+    Band("BESSELL_R", "R", 6504.0, 0.192, None, "#d97706"),
+    Band("BESSELL_I", "I", 8020.0, 0.445, None, "#d7191c"),
 ):
     BANDS.add(_band.name, _band)

@@ -1,6 +1,7 @@
 """A small catalogue of magnitudes with a known population, and the files of settings for it."""
 
 import dataclasses
+import functools
 import pathlib
 
 import jax
@@ -8,9 +9,10 @@ import numpy as np
 from astropy.table import Table
 
 from starcensus.forward import HalfNormal, Population, PowerLaw, PowerLawAge, Separable
+from starcensus.inference.objects import LightObjects
 from starcensus.selection.catalogue import Photometry
 from starcensus.selection.observation import GaussianObservation, MeasuredCuts, NoiseCurves
-from starcensus.simulate import StarcensusEngine
+from starcensus.simulate import CellTheta, ClusterLibrary, Design, Pool, StarcensusEngine
 from starcensus.theta import Box
 
 BOX = Box((2.5, 5.0), (6.5, 8.5), (0.0, 1.0))
@@ -111,6 +113,19 @@ def recorded(n: int = 600, margin: float = 0.0) -> Photometry:
         survey(), cuts=dataclasses.replace(survey().cuts, max_absolute={"ACS_F555W": -5.5 + margin})
     )
     return deeper.draw(mags["abs_mags"] + MODULUS, np.random.default_rng(4))[1]
+
+
+@functools.cache
+def light_objects() -> LightObjects:
+    """400 clusters and 24,000 simulated ones that explain them."""
+    each = [np.linspace(low, high, 6) for low, high in dataclasses.asdict(BOX).values()]
+    cells = CellTheta((each[0], each[1], each[2]), np.ones((5, 5, 5)), 4)
+    design = Design(24_000, 2, cells)
+    rows = design.rows(0, design.n)
+    columns = [rows[name] for name in ("log_mass", "log_age", "a_v", "seed")]
+    mags = StarcensusEngine(BANDS).draw(*columns)["abs_mags"]
+    library = ClusterLibrary(bands=BANDS, abs_mags=mags, **rows)
+    return LightObjects(recorded(400), survey(), Pool.of_rounds([(library, cells)]))
 
 
 def write_table(data: Photometry, path: pathlib.Path) -> None:

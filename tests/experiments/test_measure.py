@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 from astropy.table import Table
-from tests.experiments.light_project import BANDS, BOX, population, recorded, survey, write_project
+from tests.experiments.light_project import BOX, light_objects, population, survey, write_project
 from tests.helpers import run
 
 from starcensus.experiments.jobs import fit as jobs_fit
@@ -24,7 +24,6 @@ from starcensus.inference.measure import Measured, measure, population_prior, po
 from starcensus.inference.objects import LightObjects
 from starcensus.networks.cnn import Grid
 from starcensus.selection.finder import FinderPosteriors
-from starcensus.simulate import CellTheta, ClusterLibrary, Design, Pool, StarcensusEngine
 from starcensus.theta import Box
 
 N_DRAWS = 4000
@@ -32,14 +31,7 @@ N_DRAWS = 4000
 
 @pytest.fixture(scope="module")
 def objects() -> LightObjects:
-    each = [np.linspace(low, high, 6) for low, high in dataclasses.asdict(BOX).values()]
-    cells = CellTheta((each[0], each[1], each[2]), np.ones((5, 5, 5)), 4)
-    design = Design(24_000, 2, cells)
-    rows = design.rows(0, design.n)
-    columns = [rows[name] for name in ("log_mass", "log_age", "a_v", "seed")]
-    mags = StarcensusEngine(BANDS).draw(*columns)["abs_mags"]
-    library = ClusterLibrary(bands=BANDS, abs_mags=mags, **rows)
-    return LightObjects(recorded(400), survey(), Pool.of_rounds([(library, cells)]))
+    return light_objects()
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,11 @@ HOT = np.array([55, 60, 70, 80, 100, 120, 150, 200, 250]) * 1000.0
 
 
 def read_ck04(
-    folder: str | os.PathLike[str], *, metallicity: float = 0.0, extend_hot: bool = True
+    folder: str | os.PathLike[str],
+    *,
+    metallicity: float = 0.0,
+    interpolate: bool = False,
+    extend_hot: bool = True,
 ) -> SpectralLibrary:
     """Read the models of one metallicity.
 
@@ -26,6 +30,8 @@ def read_ck04(
 
     - `folder`: the atlas (with subfolders `ckp00`, `ckm05`, ...).
     - `metallicity`: [M/H]; the nearest one in the folder is taken.
+    - `interpolate`: take the mean of the fluxes of the two neighbours in the folder, weighted so
+      that it is linear in [M/H], of models that both have; beyond them, the nearest.
     - `extend_hot`: make models hotter than the last, by ratios of Planck functions.
 
     A model of zeros does not exist: its place takes the nearest gravity of the same temperature.
@@ -44,29 +50,49 @@ def read_ck04(
         raise FileNotFoundError(
             f"no models of Castelli & Kurucz in {folder}; expected subfolders such as ckp00"
         )
-    nearest = min(found, key=lambda value: abs(value - metallicity))
+    ends = {min(found, key=lambda value: abs(value - metallicity)): 1.0}
+    below = max((value for value in found if value <= metallicity), default=None)
+    above = min((value for value in found if value > metallicity), default=None)
+    if interpolate and below is not None and above is not None:
+        share = (metallicity - below) / (above - below)
+        ends = {below: 1 - share, above: share} if share > 0 else {below: 1.0}
+    parts = [(_models(found[value]), share) for value, share in ends.items()]
+    wavelength, spectra = parts[0][0]
+    for (wave, others), _ in parts[1:]:
+        if not np.array_equal(wave, wavelength):
+            raise FileError(f"{folder}: wavelengths of {' and '.join(map(str, ends))} differ")
+        spectra = {key: spectra[key] for key in spectra if key in others}
+    spectra = {
+        key: np.sum([share * part[1][key] for part, share in parts], axis=0) for key in spectra
+    }
+    named = f"{next(iter(ends)):+.1f}"
+    if len(ends) > 1:
+        named = f"{metallicity:+.2f} between {' and '.join(f'{value:+.1f}' for value in ends)}"
+    return build_library(
+        f"Castelli & Kurucz 2004 [M/H] = {named}",
+        CITATIONS,
+        wavelength,
+        spectra,
+        {key: SIGMA_SB * 10 ** (4 * key[0]) for key in spectra},
+        cool=COOL,
+        hot=HOT if extend_hot else None,
+    )
+
+
+def _models(folder: pathlib.Path) -> tuple[np.ndarray, dict[tuple[float, float], np.ndarray]]:
+    """Wavelengths, and the spectra of the files of one metallicity by log Teff and log g."""
     spectra: dict[tuple[float, float], np.ndarray] = {}
-    expected: dict[tuple[float, float], float] = {}
     wavelength = np.zeros(0)
-    for path in sorted(found[nearest].glob("*.fits")):
+    for path in sorted(folder.glob("*.fits")):
         wave, teff, models = _read(path)
         if len(wavelength) and not np.array_equal(wave, wavelength):
             raise FileError(f"{path}: its wavelengths are not those of the files before it")
         wavelength = wave
         for log_g, flux in models.items():
             spectra[float(np.log10(teff)), log_g] = flux
-            expected[float(np.log10(teff)), log_g] = SIGMA_SB * teff**4
     if not spectra:
-        raise FileNotFoundError(f"no FITS files of models in {found[nearest]}")
-    return build_library(
-        f"Castelli & Kurucz 2004 [M/H] = {nearest:+.1f}",
-        CITATIONS,
-        wavelength,
-        spectra,
-        expected,
-        cool=COOL,
-        hot=HOT if extend_hot else None,
-    )
+        raise FileNotFoundError(f"no FITS files of models in {folder}")
+    return wavelength, spectra
 
 
 def _read(path: pathlib.Path) -> tuple[np.ndarray, float, dict[float, np.ndarray]]:

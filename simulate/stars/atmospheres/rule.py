@@ -131,6 +131,7 @@ def read_atmospheres(
     *,
     z: float = 0.02,
     metallicity: float | None = None,
+    interpolate: bool = False,
     wolf_rayet: bool = True,
     black_body_above: float = np.inf,
 ) -> Atmospheres:
@@ -142,6 +143,7 @@ def read_atmospheres(
     - `hot`: folder of FSPS's hot spectra, or None for none.
     - `z`: metal mass fraction, for the hot libraries.
     - `metallicity`: [M/H] of the cool ones, by default log10(z / 0.017).
+    - `interpolate`: the cool ones between neighbouring metallicities; by default the nearest.
     - `wolf_rayet`: read the Wolf-Rayet and post-AGB libraries.
     - `black_body_above`: K, above which stars that are not Wolf-Rayet or post-AGB are black bodies.
 
@@ -156,7 +158,7 @@ def read_atmospheres(
     folder = None if hot is None else pathlib.Path(hot)
     rayet = folder if wolf_rayet else None
     return Atmospheres(
-        cool=read_ck04(ck04, metallicity=metallicity),
+        cool=read_ck04(ck04, metallicity=metallicity, interpolate=interpolate),
         black_body=black_bodies(),
         hot=None if folder is None else read_wmbasic(folder, z=z),
         wn=None if rayet is None else read_cmfgen(rayet, "WN", z=z),

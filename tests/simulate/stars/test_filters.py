@@ -142,3 +142,11 @@ def test_vega_is_zero_and_its_ab_magnitudes_are_those_of_stsci(shared: pathlib.P
         if band.name in BANDS:
             ab = -2.5 * np.log10(flux / band.ab_flux)
             assert ab == pytest.approx(BANDS[band.name].ab_minus_vega, abs=0.03)
+
+
+def test_the_pivot_of_a_coarse_curve_is_that_of_the_straight_lines_between_its_samples():
+    """A triangle of 1,000 Å: ∫ T λ = (a + b + c)/3 of its area, ∫ T/λ by 100,000 steps."""
+    band = Filter("coarse", np.array([5000.0, 5500.0, 6000.0]), np.array([0.0, 1.0, 0.0]))
+    fine = np.linspace(5000.0, 6000.0, 100_001)
+    under = np.trapezoid(np.interp(fine, [5000.0, 5500.0, 6000.0], [0.0, 1.0, 0.0]) / fine, fine)
+    assert band.pivot == pytest.approx(np.sqrt(5500.0 * 500.0 / under), abs=0.01)

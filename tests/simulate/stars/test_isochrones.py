@@ -87,6 +87,32 @@ def test_fsps_files_are_read_and_their_flags_kept(tmp_path: pathlib.Path):
         found.between(7.0, 8.0)
 
 
+def test_fsps_files_of_other_tracks_say_whose_they_are(tmp_path: pathlib.Path):
+    for name, tracks, paper in (
+        ("Padova2007/isoc_z0.0200.dat", "Padova 2007", "Marigo"),
+        ("Geneva/isoc_z0.0200.dat", "Geneva", "Schaller"),
+        ("Padova2007/PARSEC_isoc_z0.0200.dat", "PARSEC", "Bressan"),
+        ("isoc_z0.0200.dat", "PARSEC", "Bressan"),
+    ):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(FSPS)
+        found = read_fsps(path)
+        assert found.source.startswith(f"{tracks} isochrones as in FSPS")
+        assert any(paper in citation for citation in found.citations), found.citations
+
+
+def test_gravities_that_fsps_files_lack_are_those_of_the_stars(tmp_path: pathlib.Path):
+    path = tmp_path / "BaSTI" / "isoc_z0.0200.dat"
+    path.parent.mkdir()
+    path.write_text(FSPS.replace(" 4.7000 0.4787", " -99.0000 0.4787"))
+    stars = read_fsps(path).isochrones[0]
+    sun = 4.438  # of 5772 K
+    expected = sun + np.log10(0.5) + 1.0 + 4 * (3.58 - np.log10(5772.0))
+    assert stars.log_g[0] == pytest.approx(expected, abs=2e-3)
+    assert stars.log_g[1] == 4.1
+
+
 def test_fsps_files_that_are_not_are_refused(tmp_path: pathlib.Path):
     (tmp_path / "isochrones.dat").write_text(FSPS)
     with pytest.raises(ValueError, match="does not say its metallicity"):
