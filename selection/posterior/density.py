@@ -32,8 +32,8 @@ Progress = Callable[[int, int, float, float], None]
 class Net(NamedTuple):
     """Parameters of a network with SiLU between its layers."""
 
-    weights: tuple[Array, ...]
-    biases: tuple[Array, ...]
+    weights: tuple[Array | np.ndarray, ...]
+    biases: tuple[Array | np.ndarray, ...]
 
 
 def outputs(net: Net, x: Float[Array, "n k"]) -> Float[Array, "n out"]:
