@@ -66,6 +66,7 @@ def quadrature_of_two(result, truncated: bool = True) -> float:
     return log_sum(ln_l + (ln_prior + ln_w).ravel())
 
 
+@pytest.mark.slow
 def test_two_parameters_with_a_truncated_prior(two_parameters):
     true = quadrature_of_two(two_parameters)
     found = evidence(
@@ -78,6 +79,7 @@ def test_two_parameters_with_a_truncated_prior(two_parameters):
     assert abs(quadrature_of_two(two_parameters, truncated=False) - true) > 0.3
 
 
+@pytest.mark.slow
 def test_a_simplex(shares):
     """Three shares under a flat Dirichlet, whose density is 2 in both coordinates."""
     assert shares.model.prior(shares.model.fitted()[0]) == Dirichlet(1.0)

@@ -54,7 +54,7 @@ def test_the_number_alone_is_gamma_and_poisson(given):
         thinned_score(result, ThinningSettings(n_folds=3, max_error=1e-6), sampler)
 
 
-@pytest.mark.parametrize("on_nodes", [False, True])
+@pytest.mark.parametrize("on_nodes", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_what_is_left_out_does_not_count(given, on_nodes):
     """Wherever it stands among the rows, of which blocks of padding are skipped."""
     population, catalogue = given.population, given.catalogue
