@@ -174,6 +174,7 @@ NO_EXAMPLE = {
         "selection.OtherSurveyError",
         "selection.learning.LearningError",
         "selection.observation.ObservationFileError",
+        "selection.posterior.PosteriorFileError",
         "selection.SelectionDomainError",
         "selection.classes.PrintedTableError",
         "selection.catalogue.CatalogueError",
@@ -181,6 +182,7 @@ NO_EXAMPLE = {
         "selection.UnsafePickleError",
     ),
     "what only another function returns": (
+        "selection.posterior.ThetaDraws",
         "shards.Done",
         "simulate.DrawnClusters",
         "simulate.stamps.Batch",

@@ -89,6 +89,24 @@ def a_fit(folder: pathlib.Path) -> str:
     """
 
 
+def a_comparison(folder: pathlib.Path) -> str:
+    valid.table("csv")(folder)
+    operator(folder / "operator.h5")
+    return f"""
+    [catalogue]
+    path = "catalogue.csv"
+    format = "table"
+    options = {{ column_map = "map.toml" }}
+    [selection]
+    kind = "file"
+    path = "operator.h5"
+    [models.one]
+    {PARTS}
+    [models.two]
+    {PARTS.replace('"constant"', '"power_law", alpha_t = -0.5')}
+    """
+
+
 def a_fit_of_c4(folder: pathlib.Path) -> str:
     """Its networks are named in options; the checksums of the release may be waived."""
     (folder / "c4").mkdir()
@@ -366,6 +384,7 @@ JOBS: dict[str, tuple[str, Make]] = {
     "fit": ("fit", a_fit),
     "fit with C-4": ("fit", a_fit_of_c4),
     "fit of literature": ("fit", a_fit_of_literature),
+    "compare": ("compare", a_comparison),
     "mock": ("mock", a_mock),
     "calibration": ("calibration", a_calibration),
     "library": ("library", a_library),

@@ -406,7 +406,7 @@ def test_an_empty_field_has_no_sources_and_is_no_error(pipeline):
 
 def test_what_a_frame_must_have_is_said(star_field, psfs, pipeline):
     frame, _ = star_field
-    with pytest.raises(ValueError, match="no F555W or F606W among the bands WFC3_UVIS_F438W"):
+    with pytest.raises(ValueError, match="no F555W or F606W or V among the bands WFC3_UVIS_F438W"):
         pipeline(frame.select((BANDS[0],)))
     with pytest.raises(ValueError, match=r"has 2 bands, .*; 3 are needed.*Lower min_bands"):
         pipeline(frame.select(BANDS[:2]))
