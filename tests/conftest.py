@@ -44,6 +44,9 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 # Files that share what costs more than they do: one worker takes all of a group.
 GROUPS = {
+    "inference/evidence/test_compare.py": "evidences",
+    "inference/evidence/test_population.py": "evidences",
+    "inference/evidence/test_thinning.py": "evidences",
     "inference/test_closed_form.py": "fits",
     "inference/test_fit.py": "fits",
     "inference/test_importance.py": "fits",
