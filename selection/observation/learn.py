@@ -1,5 +1,6 @@
 """From a table of artificial cluster tests to an observation model."""
 
+import dataclasses
 import functools
 import itertools
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from starcensus.bands import find_band
 
-from ...networks.training import TrainingDiverged
+from ...networks.descent import best_epoch
 from ..catalogue.photometry import BandState, Photometry
 from ..injection import InjectionTable
 from ..learning import Inputs, LearningError, LearnSettings, TrainingMarks, learn, pool_weight
@@ -278,26 +279,18 @@ def _train(
     columns = (jnp.float32(x.T), data, jnp.float32(weight))
     train = jax.tree.map(lambda part: part[..., rest], columns)
     test = jax.tree.map(lambda part: part[..., held], columns)
-    batch = min(settings.batch_size, len(rest))
-    steps = settings.epochs * (len(rest) // batch)
-    rates = settings.max_rate, settings.weight_decay, max(steps, 2)
-    state = _optimiser(*rates).init(parameters)
-    best: tuple[float, float, Any] | None = None
-    for epoch in range(settings.epochs):
-        parameters, state, loss = _epoch(
-            shape, rates, batch, parameters, state, fixed, train,
-            jax.random.fold_in(key, 1000 + epoch),
-        )  # fmt: skip
-        losses = float(loss), float(_mean_loss(shape, parameters, fixed, test))
-        progress(epoch, *losses)
-        if np.isfinite(losses[1]) and (best is None or losses[1] < best[1]):
-            # The buffers of the parameters are given away to the next epoch.
-            best = (*losses, jax.tree.map(np.array, parameters))
-    if best is None:
-        raise TrainingDiverged(
-            f"the validation loss was no number in any epoch; a smaller max_rate than "
-            f"{settings.max_rate} helps"
-        )
+    found, losses = best_epoch(
+        _Loss(shape),
+        parameters,
+        fixed,
+        train,
+        test,
+        (settings.max_rate, settings.weight_decay),
+        settings.epochs,
+        settings.batch_size,
+        key,
+        progress,
+    )
     layers = tuple(
         Layers(
             tuple(np.asarray(w, float) for w in _turned(p, turn).matrices),
@@ -305,9 +298,9 @@ def _train(
             np.asarray(mean, float),
             np.asarray(scale, float),
         )
-        for p, ((mean, scale), turn) in zip(best[2], fixed, strict=True)
+        for p, ((mean, scale), turn) in zip(found, fixed, strict=True)
     )
-    return layers, best[:2]
+    return layers, losses
 
 
 def _starts(shape: Shape, data: Recorded, rows: np.ndarray) -> list[Float[np.ndarray, " out"]]:
@@ -354,18 +347,6 @@ def _start(key: Array, sizes: tuple[int, ...], last: Float[np.ndarray, " out"]) 
     return Weights(tuple(matrices), tuple(vectors))
 
 
-def _optimiser(max_rate: float, weight_decay: float, steps: int) -> Any:
-    import optax
-
-    rising = max(1, steps // 20)
-    rate = optax.warmup_cosine_decay_schedule(0.0, max_rate, rising, max(steps, rising + 1))
-    decaying = functools.partial(jax.tree.map, lambda p: p.ndim == 2)
-    return optax.chain(
-        optax.clip_by_global_norm(5.0),
-        optax.adamw(rate, weight_decay=weight_decay, mask=decaying),
-    )
-
-
 def _decorrelating(z: Float[np.ndarray, "n k"]) -> Float[Array, "k k"]:
     """A matrix that gives inputs of mean 0 one size in all directions.
 
@@ -382,43 +363,16 @@ def _turned(parameters: Weights, turn: Float[Array, "k k"]) -> Weights:
     return Weights((first @ turn, *others), parameters.vectors)
 
 
-def _loss(shape: Shape, parameters: Any, fixed: Any, columns: Any) -> Float[Array, ""]:
-    x, data, weight = columns
-    networks = tuple(
-        (_turned(p, turn), standard) for p, (standard, turn) in zip(parameters, fixed, strict=True)
-    )
-    return -(weight * log_density(shape, networks, x, data)).sum() / weight.sum()
+@dataclasses.dataclass(frozen=True)
+class _Loss:
+    """Minus the mean log density of the rows of a form."""
 
+    shape: Shape
 
-_mean_loss = functools.partial(jax.jit, static_argnums=0)(_loss)
-
-
-@functools.partial(jax.jit, static_argnums=(0, 1, 2), donate_argnums=(3, 4))
-def _epoch(
-    shape: Shape,
-    rates: tuple[float, float, int],
-    batch: int,
-    parameters: Any,
-    state: Any,
-    fixed: Any,
-    columns: Any,
-    key: Array,
-) -> tuple[Any, Any, Float[Array, ""]]:
-    """One pass over the rows in a new order."""
-    import optax
-
-    optimiser = _optimiser(*rates)
-    n = columns[2].shape[0]
-    order = jax.random.permutation(key, n)[: n // batch * batch].reshape(-1, batch)
-
-    def step(carry: Any, rows: Array) -> Any:
-        parameters, state = carry
-        some = jax.tree.map(lambda part: part[..., rows], columns)
-        loss, gradient = jax.value_and_grad(lambda p: _loss(shape, p, fixed, some))(parameters)
-        # Optax counts steps in integers and multiplies them with floats.
-        with jax.numpy_dtype_promotion("standard"):
-            updates, state = optimiser.update(gradient, state, parameters)
-        return (optax.apply_updates(parameters, updates), state), loss
-
-    (parameters, state), losses = jax.lax.scan(step, (parameters, state), order)
-    return parameters, state, losses.mean()
+    def __call__(self, parameters: Any, fixed: Any, columns: Any) -> Float[Array, ""]:
+        x, data, weight = columns
+        networks = tuple(
+            (_turned(p, turn), standard)
+            for p, (standard, turn) in zip(parameters, fixed, strict=True)
+        )
+        return -(weight * log_density(self.shape, networks, x, data)).sum() / weight.sum()

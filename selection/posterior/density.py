@@ -8,7 +8,7 @@ import functools
 import itertools
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +22,7 @@ from ...networks.cnn.mixture import (
     REACH_LOG_D,
     mixture_outputs,
 )
-from ...networks.training import TrainingDiverged
+from ...networks.descent import best_epoch
 from .settings import PosteriorSettings
 
 _BELOW = tuple(zip(*np.tril_indices(N_CONTINUOUS, -1), strict=True))
@@ -89,27 +89,21 @@ def train_member(
     held, rest = order[:n_held], order[n_held:]
     key = jax.random.fold_in(jax.random.key(settings.seed), member)
     net = _start(key, (x.shape[1], *settings.widths), at[rest], settings.n_components)
-    data = tuple(jnp.asarray(part[rest], jnp.float32) for part in (x, at, weight))
-    test = tuple(jnp.asarray(part[held], jnp.float32) for part in (x, at, weight))
-    batch = min(settings.batch_size, len(rest))
-    steps = settings.epochs * (len(rest) // batch)
-    rates = settings.max_rate, settings.weight_decay, max(steps, 2)
-    state = _optimiser(*rates).init(net)
-    best: tuple[float, float, Net] | None = None
-    for epoch in range(settings.epochs):
-        own = jax.random.fold_in(key, 1000 + epoch)
-        net, state, loss = _epoch(rates, batch, net, state, data, own)
-        losses = float(loss), float(_mean_loss(net, test))
-        progress(member, epoch, *losses)
-        if np.isfinite(losses[1]) and (best is None or losses[1] < best[1]):
-            # The buffers of the parameters are given away to the next epoch.
-            best = (*losses, jax.tree.map(np.array, net))
-    if best is None:
-        raise TrainingDiverged(
-            f"the validation loss was no number in any epoch; a smaller max_rate than "
-            f"{settings.max_rate} helps"
-        )
-    return best[2], best[:2]
+    # Rows along the last axis.
+    columns = tuple(jnp.asarray(part.T, jnp.float32) for part in (x, at, weight))
+    train, test = (tuple(part[..., rows] for part in columns) for rows in (rest, held))
+    return best_epoch(
+        _loss,
+        net,
+        (),
+        train,
+        test,
+        (settings.max_rate, settings.weight_decay),
+        settings.epochs,
+        settings.batch_size,
+        key,
+        functools.partial(progress, member),
+    )
 
 
 def _start(
@@ -131,49 +125,6 @@ def _start(
     return Net(tuple(weights), tuple(biases))
 
 
-def _optimiser(max_rate: float, weight_decay: float, steps: int) -> Any:
-    import optax
-
-    rising = max(1, steps // 20)
-    rate = optax.warmup_cosine_decay_schedule(0.0, max_rate, rising, max(steps, rising + 1))
-    decaying = functools.partial(jax.tree.map, lambda p: p.ndim == 2)
-    return optax.chain(
-        optax.clip_by_global_norm(5.0),
-        optax.adamw(rate, weight_decay=weight_decay, mask=decaying),
-    )
-
-
-def _loss(net: Net, data: tuple[Array, Array, Array]) -> Float[Array, ""]:
+def _loss(net: Net, fixed: tuple[()], data: tuple[Array, Array, Array]) -> Float[Array, ""]:
     x, at, weight = data
-    return -(weight * log_density(outputs(net, x), at)).sum() / weight.sum()
-
-
-_mean_loss = jax.jit(_loss)
-
-
-@functools.partial(jax.jit, static_argnums=(0, 1), donate_argnums=(2, 3))
-def _epoch(
-    rates: tuple[float, float, int],
-    batch: int,
-    net: Net,
-    state: Any,
-    data: tuple[Array, Array, Array],
-    key: Array,
-) -> tuple[Net, Any, Float[Array, ""]]:
-    """One pass over the rows in a new order."""
-    import optax
-
-    optimiser = _optimiser(*rates)
-    n = len(data[0])
-    order = jax.random.permutation(key, n)[: n // batch * batch].reshape(-1, batch)
-
-    def step(carry: Any, rows: Array) -> Any:
-        net, state = carry
-        loss, gradient = jax.value_and_grad(_loss)(net, tuple(part[rows] for part in data))
-        # Optax counts steps in integers and multiplies them with floats.
-        with jax.numpy_dtype_promotion("standard"):
-            updates, state = optimiser.update(gradient, state, net)
-        return (optax.apply_updates(net, updates), state), loss
-
-    (net, state), losses = jax.lax.scan(step, (net, state), order)
-    return net, state, losses.mean()
+    return -(weight * log_density(outputs(net, x.T), at.T)).sum() / weight.sum()
