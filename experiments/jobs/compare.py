@@ -93,58 +93,50 @@ def _plain(facts: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-class _Weighs:
-    """What a model's job has beside a fit's."""
+class _Weighs(Job[Any]):
+    """What a model's job has beside a fit's, whose class comes after this one."""
 
     compared: CompareFile
+    table: Any
 
-    def weigh(self, made: dict[str, Any], job: Job[Any]) -> dict[str, Any]:
+    def settings(self) -> dict[str, Any]:
+        return super().settings() | _own_settings(self.compared, self.table.name)
+
+    def results(self) -> tuple[str, ...]:
+        return (*super().results(), "evidence.json")
+
+    def words(self) -> dict[str, Any]:
+        return {**super().words(), "comparisons": []}
+
+    def weigh(self, made: dict[str, Any]) -> dict[str, Any]:
         """Write them; returns what the summary has of it."""
-        write_json(job.out / "evidence.json", made)
+        write_json(self.out / "evidence.json", made)
         found = made["evidence"]
         return {"ln_z": found["ln_z"], "ln_z_error": found["error"]}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class OneModel(OneFit, _Weighs):
+class OneModel(_Weighs, OneFit):
     """One model of published values, draws or grids."""
 
     compared: CompareFile = dataclasses.field(kw_only=True)
 
-    def settings(self) -> dict[str, Any]:
-        return super().settings() | _own_settings(self.compared, self.table.name)
-
-    def results(self) -> tuple[str, ...]:
-        return (*super().results(), "evidence.json")
-
-    def words(self) -> dict[str, Any]:
-        return {**super().words(), "comparisons": []}
-
     def run(self, show: Show) -> Outcome:
         result = self.fitted(show)
-        more = self.weigh(_weighed(self.compared, self.table.name, result, show), self)
+        more = self.weigh(_weighed(self.compared, self.table.name, result, show))
         summary = {**result.summary, **more}
         return Outcome(summary, {"fit": self.name}, self._record(result))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class OneLightModel(OneLightFit, _Weighs):
+class OneLightModel(_Weighs, OneLightFit):
     """One model of measured light."""
 
     compared: CompareFile = dataclasses.field(kw_only=True)
 
-    def settings(self) -> dict[str, Any]:
-        return super().settings() | _own_settings(self.compared, self.table.name)
-
-    def results(self) -> tuple[str, ...]:
-        return (*super().results(), "evidence.json")
-
-    def words(self) -> dict[str, Any]:
-        return {**super().words(), "comparisons": []}
-
     def run(self, show: Show) -> Outcome:
         result, explained = self.fitted(show)
-        more = self.weigh(_weighed(self.compared, self.table.name, result, show), self)
+        more = self.weigh(_weighed(self.compared, self.table.name, result, show))
         summary = {**self._summary(result, explained), **more}
         return Outcome(summary, {"fit": self.name}, self._record(result))
 
