@@ -10,7 +10,7 @@ from starcensus.experiments.jobs._job import JOBS, Job, Outcome, Show
 from starcensus.experiments.jobs.learning import load_tables, table_inputs
 from starcensus.experiments.schema.observation import ObservationFile
 from starcensus.runs import Input
-from starcensus.selection.injection import InjectionTable
+from starcensus.selection.injection import InjectionTable, at_planned_places
 from starcensus.selection.learning.features import nuisance_columns
 from starcensus.selection.observation import (
     LearnedObservation,
@@ -55,7 +55,8 @@ class ObservationJob(Job[ObservationFile]):
         if tests:
             show.stage("judging")
             learned.marks.refuse(tests, "the observation model")
-            summary |= judged(learned, InjectionTable.concatenate(*tests.values()))
+            test = InjectionTable.concatenate(*tests.values())
+            summary |= judged(learned, at_planned_places(test, file.seed))
         facts = {
             "inputs": {item.name: f"sha256:{item.sha256}" for item in self.inputs().values()},
             "title": file.title,

@@ -12,7 +12,7 @@ from starcensus.inference.calibration import ecdf_band
 from starcensus.runs import Input
 from starcensus.selection.finder.cells import PARAMETERS
 from starcensus.selection.finder.coverage import judge_coverage
-from starcensus.selection.injection import InjectionTable
+from starcensus.selection.injection import InjectionTable, at_planned_places
 from starcensus.selection.posterior import LearnedPosterior, learn_posterior
 
 
@@ -53,7 +53,9 @@ class PosteriorJob(Job[PosteriorFile]):
         }
         if tests:
             show.stage("judging")
-            summary |= judged(learned, InjectionTable.concatenate(*tests.values()), self.file.seed)
+            test = at_planned_places(InjectionTable.concatenate(*tests.values()), self.file.seed)
+            learned.marks.refuse(tests, "the posterior")
+            summary |= judged(learned, test, self.file.seed)
         inputs = {item.name: f"sha256:{item.sha256}" for item in self.inputs().values()}
         learned.save(self.out, {"inputs": inputs, "title": file.title})
         return Outcome(summary)

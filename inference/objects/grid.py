@@ -18,7 +18,7 @@ from jaxtyping import Float
 
 from starcensus.theta import AXES, Box
 
-from ...selection import AbstractSelection
+from ...selection import AbstractSelection, SurveyFacts
 from ...selection.catalogue import Step
 from ...selection.finder import FinderPosteriors
 from ._base import (
@@ -167,6 +167,11 @@ class GridPosteriors(AbstractObjects):
     @property
     def steps(self) -> tuple[Step, ...]:
         return self.cuts
+
+    @property
+    def survey(self) -> SurveyFacts | None:
+        """A network catalogues by the images of which it says what they are."""
+        return None if self.taught is None else SurveyFacts()
 
     @property
     def exact(self) -> bool:

@@ -72,7 +72,9 @@ class PosteriorDraws(AbstractObjects):
       not known, and not checked.
     - `cuts`: what was cut on the way.
     - `taught`: what a network was taught, against which an operator is checked.
-    - `learned_for`: the survey of whose catalogued injections the posteriors were learned.
+    - `learned_for`: the survey whose data both made the posteriors and decided what is catalogued,
+      as far as it is known: an operator beside them must be its own, and act on the data. None: of
+      posteriors that do not say.
 
     Raises `ObjectsError` for objects without draws, θ that is not finite or in other units, and
     π that is not finite and positive.
@@ -156,6 +158,7 @@ class PosteriorDraws(AbstractObjects):
             log_prior.ravel(),
             Box(*((axis.low, axis.high) for axis in axes)),
             taught=Taught(*found.taught_grid()),
+            learned_for=SurveyFacts(),
         )
 
     @classmethod

@@ -14,6 +14,7 @@ from .light import source_light as source_light
 from .matching import Matches as Matches
 from .matching import match_one_to_one as match_one_to_one
 from .matching import match_sources as match_sources
+from .places import at_planned_places as at_planned_places
 from .places import place_weights as place_weights
 from .plan import InjectionPlan as InjectionPlan
 from .plan import place as place

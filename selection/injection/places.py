@@ -5,8 +5,14 @@ where clusters are dense: the crowded middle of a galaxy, where fewest are catal
 than its share. Whoever learns from such a table learns a completeness that is too high.
 """
 
+import dataclasses
+
 import numpy as np
 from jaxtyping import Float, Int
+
+from starcensus.settings import check_seed
+
+from .table import InjectionTable
 
 # Strata of equal shares of the plan's density, by that density.
 _STRATA = 20
@@ -75,3 +81,25 @@ def _joined(count: Int[np.ndarray, "stratum"]) -> Int[np.ndarray, "stratum"]:
     if held < _LEAST and name:
         names[names == name] = name - 1
     return names
+
+
+def at_planned_places(table: InjectionTable, seed: int) -> InjectionTable:
+    """The injections, or a part of them that lies where the plan says, chance deciding which.
+
+    For what asks how often something is right: of a table with weights a row is kept with a
+    probability that is proportional to its own, so that those that are left count alike.
+
+    **Arguments:**
+
+    - `table`: of injections. `seed`: of the choice.
+
+    ```python
+    len(at_planned_places(table, seed=1)) == len(table)  # its injections had room
+    ```
+    """
+    if table.place_weight is None:
+        return table
+    check_seed(seed)
+    kept = np.random.default_rng([seed, 1]).random(len(table))
+    some = table.take(kept * table.place_weight.max() < table.place_weight)
+    return dataclasses.replace(some, place_weight=None)

@@ -35,7 +35,8 @@ from starcensus.inference import (
     sampling,
     write_posteriors,
 )
-from starcensus.selection import Box, MagnitudeLimit
+from starcensus.inference.objects.taught import Taught
+from starcensus.selection import Box, MagnitudeLimit, OtherSurveyError, SurveyFacts, with_acts_on
 
 BOX = Box((3.0, 6.0), (6.0, 9.0), (0.0, 2.0))
 BEST = np.array([[4.0, 7.2, 0.8], [4.8, 8.0, 1.2], [3.6, 6.9, 0.5]])
@@ -385,3 +386,24 @@ def test_errors_that_would_be_ignored_are_refused(survey, simple_population):
     settings = FitSettings(errors=ErrorSettings(mode="none"))
     with pytest.raises(ValueError, match="bring their own"):
         fit(draws_under_a_prior(5), survey, PopulationModel(simple_population), settings)
+
+
+@pytest.mark.parametrize("form", ["draws", "grids"])
+def test_what_a_network_sees_is_what_decides(form):
+    """An operator of the truth beside it would count the selection twice."""
+    population = Population(
+        Separable(PowerLaw(BOX.log_mass, -2.0), Constant(BOX.log_age)), HalfNormal(BOX.a_v), 2.0
+    )
+    rng = np.random.default_rng(0)
+    if form == "draws":
+        draws = [rng.normal([4.5, 7.5, 0.5], 0.05, (50, 3))]
+        plain = PosteriorDraws.from_arrays(["a"], draws, [np.zeros(50)])
+        objects = dataclasses.replace(plain, learned_for=SurveyFacts())
+    else:
+        edges = tuple(np.linspace(*limits, 3) for limits in BOX.as_dict().values())
+        plain = GridPosteriors("cnn", np.array(["a"]), edges, np.ones((1, 2, 2, 2)))
+        objects = dataclasses.replace(plain, taught=Taught(edges, np.ones((2, 2, 2))))
+    operator = MagnitudeLimit.default("ACS_F555W", limit_mag=24.0, domain=BOX)
+    assert plain.survey is None and objects.survey == SurveyFacts()
+    with pytest.raises(OtherSurveyError, match='say acts_on = "data"'):
+        fit(objects, with_acts_on(operator, "truth"), PopulationModel(population))

@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import kstest
 
 from starcensus.networks import TrainSettings
-from starcensus.selection.injection import place, place_weights
+from starcensus.selection.injection import at_planned_places, place, place_weights
 from starcensus.selection.learning import LearningError, LearnSettings, evaluate, learn, pool_weight
 from starcensus.selection.learning.facts import facts_of_table
 from starcensus.selection.learning.features import Inputs
@@ -60,6 +60,20 @@ def test_weights_undo_what_distances_do_to_places():
     assert weight[radius(x, y) < 20].mean() > 1.5 and weight[radius(x, y) > 150].mean() < 0.7
     # Of 3,600 with these weights the ECDF scatters by 0.02.
     assert weighted_distance(radius(x, y), weight, free) < 0.04
+
+
+def test_a_part_of_the_injections_lies_where_the_plan_says(made_table):
+    density = peak()
+    x, y = placed(density, 24.0, 60, 60)
+    table = dataclasses.replace(
+        made_table(3_600)[0], x=x, y=y, place_weight=place_weights(density, x, y)
+    )
+    some = at_planned_places(table, 1)
+    free = radius(*placed(density, 0.0, 20_000, 1))
+    assert 500 < len(some) < 3_000 and some.place_weight is None
+    assert kstest(radius(some.x, some.y), free).pvalue > 0.01
+    assert kstest(radius(x, y), free).pvalue < 1e-6
+    assert at_planned_places(some, 1) is some
 
 
 def test_learning_takes_the_weights(made_table):
