@@ -94,11 +94,11 @@ class DetectJob(Job[SurveyFile]):
     def _find(self, pipeline: Pipeline, frame: Frame) -> Detections:
         """The catalogue; a network's posteriors are written beside it."""
         if not isinstance(pipeline, CnnPipeline):
-            return run_pipeline(pipeline, frame)
+            return run_pipeline(pipeline, frame, self.survey.psfs)
         found, posteriors = pipeline.find(frame)
         if pipeline.settings.posteriors:
             posteriors.save(self.out / "posteriors.h5")
-        return completed(found, pipeline, frame)
+        return completed(found, pipeline, frame, self.survey.psfs)
 
     def _truth(self, known: KnownTable) -> pathlib.Path:
         folder = self.sources.place(known.galaxy, "known.galaxy")
@@ -170,8 +170,15 @@ class InjectJob(Job[SurveyFile]):
             show.say(f"{self.name}: finished before")
         for note in table.meta.get("notes", ()):
             show.say(note)
+        if table.place_weight is not None:
+            show.say(
+                f"injections kept one another out of crowded places and have weights: they count "
+                f"as {table.n_effective:,.0f} of {len(table):,}; more would with fewer in a frame "
+                "(plan.per_frame) or less apart (plan.min_separation_pix)"
+            )
         summary = {
             "n_injected": len(table),
+            "n_effective": table.n_effective,
             "n_frames": done.n,
             "n_frames_done_before": done.n_resumed,
             "n_clusters": int((table.repeat == table.repeat.max()).sum()),

@@ -138,6 +138,7 @@ class SystematicJob(Job[SystematicFile]):
             # That the PSF, and the aperture corrections with it, differ is the point.
             accept=(*old.accept, "psf", "pipeline"),
             recorded_sigma=old.recorded_sigma,
+            uncertainty=old.uncertainty,
             description=f"{old.description} PSF: {name}.".strip(),
         )
         selections = {**file.selections, self.file.fit.selection: new}

@@ -1,9 +1,5 @@
 """Artificial cluster tests: which clusters of known light a pipeline catalogues."""
 
-from .facts import facts_of_frame as facts_of_frame
-from .facts import frame_sha256 as frame_sha256
-from .facts import fwhm_arcsec as fwhm_arcsec
-from .facts import noise_mag as noise_mag
 from .injector import Clock as Clock
 from .injector import Injector as Injector
 from .known import KnownClusters as KnownClusters

@@ -22,9 +22,9 @@ from ...simulate.library.library import ClusterLibrary
 from ..operators.facts import SurveyFacts
 from ..pipeline._base import Pipeline, describe_pipeline, find_with
 from ..pipeline.detections import Detections
+from ..pipeline.facts import facts_of_frame, frame_sha256
 from ..pipeline.photometry import APERTURE_PIX, SKY_PIX, annulus_sky, is_whole
 from ._checksum import columns_sha256
-from .facts import facts_of_frame, frame_sha256
 from .light import ApertureLight, owns, source_light
 from .matching import Matches, count_within, match_sources
 from .plan import InjectionPlan, place
@@ -176,7 +176,7 @@ class Injector:
 
     def facts(self) -> SurveyFacts:
         """What an operator that is learned from the table is learned for."""
-        return facts_of_frame(self.frame, self.templates, self.pipeline, self.density)
+        return facts_of_frame(self.frame, self.templates.psfs, self.pipeline, self.density)
 
     @functools.cached_property
     def key(self) -> str:

@@ -21,7 +21,7 @@ from ..catalogue import Catalogue, Step
 from ..catalogue.checks import GAUSSIAN
 from ..operators.facts import quantiles
 from ..pipeline.detections import Detections
-from .facts import facts_of_frame
+from ..pipeline.facts import facts_of_frame
 from .light import ApertureLight, owns, source_light
 
 
@@ -111,7 +111,7 @@ class KnownClusters:
                 "recorded": GAUSSIAN,
                 "acts_on": "truth",
                 "survey": dataclasses.replace(
-                    facts_of_frame(frame, templates, found.pipeline or None),
+                    facts_of_frame(frame, templates.psfs, found.pipeline or None),
                     radius_pc=quantiles(self.r_eff_pc),
                 ).json(),
                 "truth": dict(self.truth),

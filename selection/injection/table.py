@@ -113,6 +113,12 @@ class InjectionTable:
     def __len__(self) -> int:
         return len(self.frame)
 
+    @property
+    def n_effective(self) -> float:
+        """As how many injections at planned places these count: (Σ w)² / Σ w² (Kish 1965)."""
+        w = self.place_weight
+        return float(len(self)) if w is None else float(w.sum() ** 2 / (w**2).sum())
+
     def columns(self) -> dict[str, np.ndarray]:
         """Every column that is there by name, cuts as `cuts/NAME` and `measured` likewise."""
         names = [*INTEGERS, *FLOATS, *FLAGS, *PLANES]

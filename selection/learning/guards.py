@@ -120,7 +120,10 @@ def training_weight(
 ) -> Float[np.ndarray, "n"] | None:
     """Weights of the rows in the loss, with mean 1, that undo a choice of clusters; None for 1.
 
-    Those that put injections where their plan says are always among them.
+    Those that put injections where their plan says are among them for networks that do not see the
+    sky. Networks that do see what places differ in: unweighted rows say more, and the average over
+    the skies of the plan is the operator's (covariate shift: Shimodaira 2000, J. Stat. Plan.
+    Inference 90, 227).
 
     **Arguments:**
 
@@ -133,13 +136,15 @@ def training_weight(
     if not weighted:
         for name, table in tables.items():
             _refuse_biased_choice(name, table, inputs)
-        return joined.place_weight
-    weight = pool_weight(joined)
-    if weight is None or joined.inclusion is None:
+        return None if inputs.background else joined.place_weight
+    weight = pool_weight(dataclasses.replace(joined, place_weight=None))
+    if weight is None:
         raise LearningError(
             "weighted is true, and no table has the column inclusion: its clusters were not "
             "chosen; leave weighted out"
         )
+    if joined.place_weight is not None and not inputs.background:
+        weight = weight * joined.place_weight
     return weight / weight.mean()
 
 

@@ -3,16 +3,18 @@
 from ._base import PIPELINES as PIPELINES
 from ._base import Field as Field
 from ._base import Pipeline as Pipeline
-from ._base import completed as completed
 from ._base import describe_pipeline as describe_pipeline
 from ._base import find_with as find_with
 from ._base import make_pipeline as make_pipeline
 from ._base import pipeline_settings as pipeline_settings
 from ._base import pipeline_source as pipeline_source
-from ._base import run_pipeline as run_pipeline
 from .cnn import CnnPipeline as CnnPipeline
 from .cnn import CnnSettings as CnnSettings
 from .detections import Detections as Detections
+from .facts import facts_of_frame as facts_of_frame
+from .facts import frame_sha256 as frame_sha256
+from .facts import fwhm_arcsec as fwhm_arcsec
+from .facts import noise_mag as noise_mag
 from .legus import LegusPipeline as LegusPipeline
 from .legus import LegusSettings as LegusSettings
 from .legus import aperture_corrections as aperture_corrections
@@ -25,3 +27,5 @@ from .photometry import Apertures as Apertures
 from .photometry import annulus_sky as annulus_sky
 from .photometry import aperture_photometry as aperture_photometry
 from .photometry import magnitudes as magnitudes
+from .run import completed as completed
+from .run import run_pipeline as run_pipeline

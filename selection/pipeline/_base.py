@@ -1,4 +1,4 @@
-"""What a survey pipeline is, how one is made for a field, and how it is run."""
+"""What a survey pipeline is, and how one is made for a field."""
 
 import dataclasses
 import hashlib
@@ -9,17 +9,13 @@ from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float, UInt8
 
-from starcensus.bands import reference_band
 from starcensus.files import FileError, checksum
 from starcensus.registry import Registry
 
 from ...simulate.images.frame import Frame
 from ...simulate.images.psf import PSF
-from ..catalogue.photometry import BandState
 from .detections import Detections
-from .photometry import APERTURE_PIX, SKY_PIX, is_whole
 
 
 @runtime_checkable
@@ -214,48 +210,6 @@ def _code_sha256(cls: type) -> str:
         ) from error
 
 
-def run_pipeline(pipeline: Pipeline, frame: Frame) -> Detections:
-    """What a pipeline finds in a frame, with positions on the sky and what it was.
-
-    The column `near_edge` is True where V, or the band nearest to it, has no data somewhere within
-    8 pixels of a source, which its aperture or its sky may lack. Where the pipeline does not say
-    why a band has no magnitude, it is not observed where the band lacks data within 4 pixels, and
-    not detected elsewhere.
-
-    **Arguments:**
-
-    - `pipeline`: ours, or any function from a frame to `Detections` that describes itself.
-    - `frame`: the images.
-
-    Raises as `find_with`.
-
-    ```python
-    found = run_pipeline(pipeline, frame)
-    found.counts, found.mags[found.catalogued]
-    ```
-    """
-    return completed(find_with(pipeline, frame), pipeline, frame)
-
-
-def completed(found: Detections, pipeline: Pipeline, frame: Frame) -> Detections:
-    """What `run_pipeline` makes of what a pipeline returned for a frame.
-
-    ```python
-    completed(find_with(pipeline, frame), pipeline, frame).sky
-    ```
-    """
-    reference = frame.image(reference_band(frame.bands))
-    near_edge = ~is_whole(reference, found.x, found.y, SKY_PIX[1])
-    return dataclasses.replace(
-        found,
-        columns={**found.columns, "near_edge": near_edge},
-        states=_states(frame, found) if found.states is None else found.states,
-        sky=_sky(frame, found),
-        distance_modulus=frame.distance_modulus,
-        pipeline=describe_pipeline(pipeline),
-    )
-
-
 def find_with(pipeline: Pipeline, frame: Frame) -> Detections:
     """What a pipeline returns, checked, and no more.
 
@@ -283,20 +237,3 @@ def find_with(pipeline: Pipeline, frame: Frame) -> Detections:
             f"bands of the frame, {', '.join(frame.bands)}, NaN where it has none"
         )
     return found
-
-
-def _states(frame: Frame, found: Detections) -> UInt8[np.ndarray, "n band"]:
-    """Why sources have no magnitude in a band: a pipeline gives one to every positive flux."""
-    whole = [is_whole(image, found.x, found.y, APERTURE_PIX) for image in frame]
-    lacking = np.where(np.stack(whole, axis=1), BandState.NOT_DETECTED, BandState.NOT_OBSERVED)
-    return np.where(np.isnan(found.mags), lacking, BandState.MEASURED).astype(np.uint8)
-
-
-def _sky(frame: Frame, found: Detections) -> Float[np.ndarray, "n 2"] | None:
-    """Right ascension and declination of the sources, by the first image that has a WCS."""
-    wcs = next((image.wcs for image in frame if image.wcs is not None), None)
-    if wcs is None:
-        return None
-    return np.stack(
-        [np.asarray(each, float) for each in wcs.pixel_to_world_values(found.x, found.y)], 1
-    )

@@ -13,6 +13,7 @@ from starcensus.files import FileError, Path, existing, listed, replacing
 
 from ..catalogue.open_table import load
 from ..catalogue.table import DETECTIONS_FORMAT
+from ..operators.facts import BandFacts, SurveyFacts, pipeline_text
 
 if TYPE_CHECKING:
     import astropy.table
@@ -45,8 +46,10 @@ class Detections:
     - `sky`: `(n, 2)`, right ascension and declination, deg; None where images have no WCS.
     - `distance_modulus`: distance modulus of the frame, mag.
     - `pipeline`: the pipeline's description; JSON.
+    - `survey`: facts of the images; None where nobody took them.
 
-    Raises `ValueError` for shapes that differ, identifiers that repeat, or no cut.
+    Raises `ValueError` for shapes that differ, identifiers that repeat, no cut, or facts of another
+    distance or pipeline.
 
     ```python
     x, mags = np.array([10.0, 52.3]), np.array([[22.1], [24.9]])
@@ -69,6 +72,7 @@ class Detections:
     sky: Float[np.ndarray, "n 2"] | None = None
     distance_modulus: float | None = None
     pipeline: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    survey: SurveyFacts | None = None
 
     def __post_init__(self) -> None:
         n = len(self.x)
@@ -96,6 +100,13 @@ class Detections:
             raise ValueError("a pipeline has at least one cut; got none")
         if len(np.unique(self.ids)) != n:
             raise ValueError("ids repeat; expected a different one for each source")
+        said, here = self.survey or self.facts, self.facts
+        if (said.distance_modulus, said.settings) != (here.distance_modulus, here.settings):
+            raise ValueError(
+                f"the facts of the survey are of distance modulus {said.distance_modulus} and of "
+                f"the pipeline {said.settings}; expected {here.distance_modulus} and "
+                f"{here.settings}, as the detections are"
+            )
 
     def __len__(self) -> int:
         return len(self.x)
@@ -104,6 +115,17 @@ class Detections:
     def catalogued(self) -> Bool[np.ndarray, "n"]:
         """True for the sources that pass every cut."""
         return np.logical_and.reduce(list(self.cuts.values()))
+
+    @property
+    def facts(self) -> SurveyFacts:
+        """What is known of the survey."""
+        own = self.survey or SurveyFacts()
+        return dataclasses.replace(
+            own,
+            distance_modulus=self.distance_modulus,
+            bands=own.bands or tuple(BandFacts(name) for name in self.bands),
+            pipeline=pipeline_text(self.pipeline) if self.pipeline else None,
+        )
 
     def counts(self) -> dict[str, int]:
         """How many are left after each cut, in order, beginning with `detected`."""
@@ -136,7 +158,7 @@ class Detections:
         One row a source: `id`, `x`, `y` (pixels), `ra`, `dec` (deg), `mag_BAND`, `error_BAND`,
         `state_BAND` (0 measured, 1 not observed, 2 not detected, 3 unknown), `ci`, the further
         columns by their names, `cut_NAME`, and `catalogued`, True where every cut is passed. The
-        table's metadata are the distance modulus and the pipeline.
+        table's metadata are the distance modulus, the pipeline and the facts of the survey.
 
         Raises `FileError` for another suffix, a folder that cannot be written, and a column whose
         name has another meaning in the file.
@@ -174,6 +196,8 @@ class Detections:
             "distance_modulus": self.distance_modulus,
             "pipeline": dict(self.pipeline),
         }
+        if self.survey is not None:
+            meta["survey"] = self.survey.json()
         table = Table(
             columns,
             units={name: unit for name, unit in units.items() if name in columns},
@@ -244,6 +268,7 @@ class Detections:
                 sky=stacked(["ra", "dec"]) if {"ra", "dec"} & set(names) else None,
                 distance_modulus=meta.get("distance_modulus"),
                 pipeline=meta["pipeline"],
+                survey=SurveyFacts.read(meta["survey"]) if "survey" in meta else None,
             )
         except FileError:
             raise
@@ -278,6 +303,8 @@ def _meta(table: "astropy.table.Table", source: pathlib.Path) -> dict[str, Any]:
     pipeline, modulus = meta.get("pipeline", {}), meta.get("distance_modulus")
     try:
         meta["pipeline"] = _plain(pipeline)
+        if "survey" in meta:
+            meta["survey"] = _plain(meta["survey"])
     except (TypeError, ValueError):
         pipeline = None
     if not isinstance(pipeline, Mapping):

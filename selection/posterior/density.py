@@ -15,17 +15,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ...networks.cnn.mixture import (
-    MIDDLE_LOG_D,
-    N_CONTINUOUS,
-    PER_COMPONENT,
-    REACH_LOG_D,
-    mixture_outputs,
-)
+from ...networks.cnn.mixture import N_CONTINUOUS, PER_COMPONENT, mixture_outputs
 from ...networks.descent import best_epoch
 from .settings import PosteriorSettings
+from .truncated import BELOW, FARTHEST, HALF, MIDDLE_LOG_D, REACH_LOG_D
 
-_BELOW = tuple(zip(*np.tril_indices(N_CONTINUOUS, -1), strict=True))
 Progress = Callable[[int, int, float, float], None]
 
 
@@ -37,7 +31,7 @@ class Net(NamedTuple):
 
 
 def outputs(net: Net, x: Float[Array, "n k"]) -> Float[Array, "n out"]:
-    """Numbers of `Mixtures.of_outputs` for each row."""
+    """Numbers of `TruncatedMixtures.of_outputs` for each row."""
     h = x
     for layer, (w, b) in enumerate(zip(net.weights, net.biases, strict=True)):
         h = (jax.nn.silu(h) if layer else h) @ w.T + b[None]
@@ -45,24 +39,36 @@ def outputs(net: Net, x: Float[Array, "n k"]) -> Float[Array, "n out"]:
 
 
 def log_density(out: Float[Array, "n out"], at: Float[Array, "n 4"]) -> Float[Array, "n"]:
-    """Log density of each mixture at a point in logits of the ranges, up to a constant.
+    """Log density of each mixture at a point, on the scale of `HALF`.
 
     **Arguments:**
 
-    - `out`: of `outputs`. `at`: `(n, 4)`, logits of the shares of the ranges.
+    - `out`: of `outputs`. `at`: `(n, 4)`, of `places`.
     """
     parts = out.reshape(out.shape[0], -1, PER_COMPONENT)
     ends = 1 + N_CONTINUOUS, 1 + 2 * N_CONTINUOUS
     log_weight = jax.nn.log_softmax(parts[..., 0], axis=-1)
     log_d = MIDDLE_LOG_D + REACH_LOG_D * jnp.tanh(parts[..., ends[0] : ends[1]] / REACH_LOG_D)
     triangle = parts[..., ends[1] :]
-    away = at[:, None] - parts[..., 1 : ends[0]]
-    z = [away[..., i] for i in range(N_CONTINUOUS)]
-    for k, (i, j) in enumerate(_BELOW):
-        z[i] = z[i] + triangle[..., k] * away[..., j]
-    square = ((jnp.stack(z, axis=-1) * jnp.exp(log_d)) ** 2).sum(-1)
+    mean = parts[..., 1 : ends[0]]
+    away = at[:, None] - mean
+    middles = [mean[..., i] for i in range(N_CONTINUOUS)]
+    for k, (i, j) in enumerate(BELOW):
+        middles[i] = middles[i] - triangle[..., k] * away[..., j]
+    middle = FARTHEST * jnp.tanh(jnp.stack(middles, axis=-1) / FARTHEST)
+    d = jnp.exp(log_d)
+    terms = log_d - 0.5 * ((at[:, None] - middle) * d) ** 2
+    terms = terms - _log_between((-HALF - middle) * d, (HALF - middle) * d)
     constant = 0.5 * N_CONTINUOUS * math.log(2 * math.pi)
-    return jax.nn.logsumexp(log_weight + log_d.sum(-1) - 0.5 * square, axis=-1) - constant
+    return jax.nn.logsumexp(log_weight + terms.sum(-1), axis=-1) - constant
+
+
+def _log_between(low: Float[Array, "*s"], high: Float[Array, "*s"]) -> Float[Array, "*s"]:
+    """ln of the standard normal's share between two values."""
+    flip = low + high > 0
+    low, high = jnp.where(flip, -high, low), jnp.where(flip, -low, high)
+    above, below = (jax.scipy.special.log_ndtr(x) for x in (high, low))
+    return above + jnp.log1p(-jnp.exp(below - above))
 
 
 def train_member(
@@ -77,7 +83,7 @@ def train_member(
 
     **Arguments:**
 
-    - `x`: inputs. `at`: truths, logits of the shares of their ranges.
+    - `x`: inputs. `at`: truths, as `places` has them.
     - `weight`: of the rows in the loss.
     - `member`: its number: start, order and the rows held out differ between members.
 

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from scipy.special import ndtri
 
 from ..injection import InjectionTable
@@ -130,6 +130,17 @@ class MeasuredInputs:
         columns = {n: v.astype(float) for n, v in found.columns.items() if v.dtype.kind in "iuf"}
         return self._inputs(source, _columns(found.bands, found.mags, found.ci, columns))
 
+    def unlike_injections(self, found: Detections) -> dict[str, Bool[np.ndarray, "n"]]:
+        """By column, the detections that lack a number that every catalogued injection had."""
+        columns = {n: v.astype(float) for n, v in found.columns.items() if v.dtype.kind in "iuf"}
+        there = _columns(found.bands, found.mags, found.ci, columns)
+        lacking = {
+            name: np.isnan(there[name])
+            for name, scores in self.scores.items()
+            if name in there and not scores.has_gaps
+        }
+        return {name: rows for name, rows in lacking.items() if rows.any()}
+
     def _inputs(self, source: str, there: Mapping[str, np.ndarray]) -> Float[np.ndarray, "n k"]:
         if missing := [name for name in self.names if name not in there]:
             raise LearningError(
@@ -143,7 +154,7 @@ class MeasuredInputs:
             if gaps.any() and not scores.has_gaps:
                 raise LearningError(
                     f"{source}: row {int(np.argmax(gaps)) + 1} has no {name}, and every "
-                    "injection that was catalogued had one; leave such sources out"
+                    "injection that was catalogued had one; leave such sources out (leave_out)"
                 )
             made.append(scores(values))
             if scores.has_gaps:

@@ -14,7 +14,7 @@ from ..learning import LearningError, TrainingMarks, facts_of_table
 from ..learning.guards import Tables, named_tables
 from .density import Progress, train_member
 from .inputs import MeasuredInputs
-from .learned import LearnedPosterior, grid_of_ranges, logits, truths_of
+from .learned import LearnedPosterior, grid_of_ranges, truth_places, truths_of
 from .settings import PosteriorSettings
 
 # Fewer catalogued injections teach no density.
@@ -63,7 +63,7 @@ def learn_posterior(
         )
     grid = _even_ranges(table, box)
     inputs = MeasuredInputs.of_table(table, settings)
-    x, at = inputs.of_injections(caught), logits(truths_of(caught), grid)
+    x, at = inputs.of_injections(caught), truth_places(truths_of(caught), grid)
     weight = np.ones(len(caught)) if caught.place_weight is None else caught.place_weight
     members, losses = [], []
     for member in range(settings.n_members):

@@ -14,19 +14,24 @@ from starcensus.hdf5 import Format, read_array, read_json_attribute
 from starcensus.settings import check_seed
 from starcensus.theta import AXES, Box
 
-from ...networks.cnn.mixture import LEAST_SHARE, Mixtures
+from ...networks.cnn.mixture import Mixtures
 from ...networks.cnn.targets import Axis, Grid
 from ..agreement import differences, refuse_other_survey
+from ..catalogue import Step
 from ..finder.answers import Mixed
 from ..finder.cells import PARAMETERS
 from ..injection import InjectionTable
-from ..learning import TrainingMarks
-from ..operators.facts import BandFacts, SurveyFacts, pipeline_text
+from ..learning import LearningError, TrainingMarks
+from ..operators.facts import SurveyFacts
 from ..pipeline.detections import Detections
 from .density import Net, outputs
 from .inputs import MeasuredInputs, Scores
+from .truncated import TruncatedMixtures, places
 
 _CHUNK = 8192
+_DITHER_SEED = 7
+# Of a catalogue's sources, that may be unlike every injection.
+_MOST_UNLIKE = 0.02
 
 
 class PosteriorFileError(FileError):
@@ -35,7 +40,7 @@ class PosteriorFileError(FileError):
 
 FORMAT = Format(
     name="starcensus.LearnedPosterior",
-    version=1,
+    version=2,
     what="learned posterior",
     remedy='an experiment file of kind = "posterior" makes one',
     error=PosteriorFileError,
@@ -50,7 +55,7 @@ class ThetaDraws:
 
     - `ids`: `(n,)`, of the detections. `theta`: `(n, draw, 3)`, log10 M_sun, log10 yr, mag.
     - `log_r_eff_pc`: `(n, draw)`. `box`: where the prior of θ is not zero.
-    - `learned_for`: the survey.
+    - `learned_for`: the survey. `cuts`: what was left out.
     """
 
     ids: np.ndarray
@@ -58,6 +63,7 @@ class ThetaDraws:
     log_r_eff_pc: Float[np.ndarray, "n draw"]
     box: Box
     learned_for: SurveyFacts
+    cuts: tuple[Step, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -108,7 +114,7 @@ class LearnedPosterior:
         n, m = len(x), len(each)
         # The networks of a row one after another.
         stacked = np.stack(each, axis=1).reshape(n * m, -1)
-        return Mixtures.of_outputs(stacked, self.grid).blended(np.full((n, m), 1 / m))
+        return TruncatedMixtures.of_outputs(stacked, self.grid).blended(np.full((n, m), 1 / m))
 
     def answers(self, x: Float[np.ndarray, "n k"], n_samples: int = 999, seed: int = 0) -> Mixed:
         """The posteriors of rows of inputs, by what is asked of answers."""
@@ -136,6 +142,7 @@ class LearnedPosterior:
         seed: int = 0,
         accept: tuple[str, ...] = (),
         source: str = "the detections",
+        leave_out: bool = False,
     ) -> ThetaDraws:
         """Draws for the sources that a pipeline catalogued.
 
@@ -144,9 +151,12 @@ class LearnedPosterior:
         - `found`: what the pipeline with which it was learned found.
         - `n_draws`: of each source. `seed`: of the draws.
         - `accept`: in what the survey may differ, as for operators. `source`: for messages.
+        - `leave_out`: sources that lack a number that every catalogued injection had, which the
+          operator does not expect; one in fifty at most.
 
         Raises `OtherSurveyError` for detections of another survey, and `LearningError` for
-        detections without the columns that it was learned with, or none that is catalogued.
+        detections without the columns that it was learned with, or none that is catalogued, and for
+        sources that lack such a number, too many of them with `leave_out`.
 
         ```python
         posterior.draw(found, 200, accept=("pipeline",)).theta.shape
@@ -155,19 +165,30 @@ class LearnedPosterior:
         check_seed(seed)
         if n_draws < 1:
             raise ValueError(f"n_draws is {n_draws}; expected 1 or more")
-        here = SurveyFacts(
-            distance_modulus=found.distance_modulus,
-            bands=tuple(BandFacts(name) for name in found.bands),
-            pipeline=pipeline_text(found.pipeline) if found.pipeline else None,
-        )
-        refuse_other_survey(differences(self.learned_for, here, source), accept, source)
-        some = found.take(found.catalogued)
+        refuse_other_survey(differences(self.learned_for, found.facts, source), accept, source)
+        some, cuts = found.take(found.catalogued), ()
+        unlike = self.inputs.unlike_injections(some)
+        if leave_out and unlike:
+            rows = np.logical_or.reduce(list(unlike.values()))
+            reason = f"without {', '.join(unlike)}, which every catalogued injection had"
+            if rows.sum() > _MOST_UNLIKE * len(some):
+                raise LearningError(
+                    f"{source}: {int(rows.sum())} of {len(some)} sources are {reason}; the "
+                    "injections do not describe this catalogue"
+                )
+            cuts = (Step("like the injections", len(some), int((~rows).sum()), reason),)
+            some = some.take(~rows)
         drawn = self.answers(self.inputs.of_detections(some, source), n_draws, seed).draws
         theta = np.stack([drawn[..., PARAMETERS.index(name)] for name in AXES], axis=-1)
         low, high = (np.array(ends) for ends in zip(*self._ranges, strict=True))
         radius = drawn[..., PARAMETERS.index("log_r_eff_pc")]
         return ThetaDraws(
-            np.asarray(some.ids), np.clip(theta, low, high), radius, self.box, self.learned_for
+            np.asarray(some.ids),
+            np.clip(theta, low, high),
+            radius,
+            self.box,
+            self.learned_for,
+            cuts,
         )
 
     @property
@@ -212,6 +233,11 @@ class LearnedPosterior:
         ```
         """
         with FORMAT.open(path) as file:
+            if file.attrs["version"] != FORMAT.version:
+                raise PosteriorFileError(
+                    f"{path}: has version {file.attrs['version']} of learned posteriors, whose "
+                    f"densities were others; expected {FORMAT.version}: {FORMAT.remedy}"
+                )
             about: dict[str, Any] = read_json_attribute(file, "about")
             names = read_json_attribute(file, "names")
             try:
@@ -261,19 +287,29 @@ def grid_of_ranges(ranges: Mapping[str, tuple[float, float]]) -> Grid:
 
 
 def truths_of(table: InjectionTable) -> dict[str, Float[np.ndarray, "n"]]:
-    """Age, extinction, mass and radius of the rows, by the names of `PARAMETERS`."""
+    """Age, extinction, mass and radius of the rows, by the names of `PARAMETERS`.
+
+    Few templates stand for all radii: where rows share theirs, each is anywhere between the middles
+    to its neighbours, so that no density runs up to one of them.
+    """
+    log_r = np.log10(table.r_eff_pc)
+    known, which = np.unique(log_r, return_inverse=True)
+    if 1 < len(known) < len(log_r) / 2:
+        middles = (known[1:] + known[:-1]) / 2
+        low, high = (np.concatenate(ends) for ends in ((known[:1], middles), (middles, known[-1:])))
+        share = np.random.default_rng(_DITHER_SEED).random(len(log_r))
+        log_r = low[which] + share * (high - low)[which]
     return {
         "log_age": table.log_age,
         "a_v": table.a_v,
         "log_mass": table.log_mass,
-        "log_r_eff_pc": np.log10(table.r_eff_pc),
+        "log_r_eff_pc": log_r,
     }
 
 
-def logits(truths: Mapping[str, Float[np.ndarray, "n"]], grid: Grid) -> Float[np.ndarray, "n 4"]:
-    """Parameters as logits of the shares of their ranges, as `Mixtures` has them."""
-    shares = [
-        np.clip((truths[name] - axis.low) / (axis.high - axis.low), LEAST_SHARE, 1 - LEAST_SHARE)
-        for name, axis in zip(PARAMETERS, grid.continuous, strict=True)
-    ]
-    return np.stack([np.log(u / (1 - u)) for u in shares], axis=1)
+def truth_places(
+    truths: Mapping[str, Float[np.ndarray, "n"]], grid: Grid
+) -> Float[np.ndarray, "n 4"]:
+    """Parameters as `TruncatedMixtures` has them."""
+    low, high = (np.array([getattr(a, end) for a in grid.continuous]) for end in ("low", "high"))
+    return places(np.stack([truths[name] for name in PARAMETERS], axis=1), low, high)

@@ -70,8 +70,7 @@ class StarcensusEngine:
         a_v: Float[np.ndarray, "n"],
         seeds: UInt64[np.ndarray, "n"],
     ) -> dict[str, np.ndarray]:
-        state = None if self.grid is None else files.state(self.grid)
-        population = population_of_grid(self.grid, state, self.bands, self.imf)
+        population = population_of_engine(self)
         drawn = draw_clusters(population, log_mass, log_age, a_v, seeds, self.settings)
         return {field.name: getattr(drawn, field.name) for field in dataclasses.fields(drawn)}
 
@@ -91,6 +90,17 @@ def load_grid(path: str | None) -> StellarGrid:
 @functools.lru_cache(maxsize=2)
 def _load(path: str, state: tuple[int, ...]) -> StellarGrid:
     return StellarGrid.load(path)
+
+
+def population_of_engine(engine: StarcensusEngine) -> StellarPopulation:
+    """The stars that an engine draws.
+
+    ```python
+    population_of_engine(StarcensusEngine(("ACS_F555W",))).bands
+    ```
+    """
+    state = None if engine.grid is None else files.state(engine.grid)
+    return population_of_grid(engine.grid, state, engine.bands, engine.imf)
 
 
 @functools.lru_cache(maxsize=2)

@@ -76,6 +76,19 @@ def test_a_part_of_the_injections_lies_where_the_plan_says(made_table):
     assert at_planned_places(some, 1) is some
 
 
+def test_weighted_injections_count_as_fewer(made_table):
+    table = made_table(4_000)[0]
+    assert table.n_effective == 4_000
+    halved = dataclasses.replace(table, place_weight=np.repeat([2.0, 1e-9], 2_000))
+    assert halved.n_effective == pytest.approx(2_000, rel=1e-6)
+    # The error of a weighted share is that of so many.
+    rng = np.random.default_rng(1)
+    weight = rng.gamma(2.0, 0.5, 4_000)
+    shares = [np.average(rng.random(4_000) < 0.3, weights=weight) for _ in range(2_000)]
+    n = dataclasses.replace(table, place_weight=weight).n_effective
+    assert n < 3_000 and np.var(shares) * n == pytest.approx(0.21, rel=0.15)
+
+
 def test_learning_takes_the_weights(made_table):
     table = made_table(4_000)[0]
     weight = np.where(table.x < 500, 1.6, 0.4)
@@ -88,6 +101,15 @@ def test_learning_takes_the_weights(made_table):
     )
     with pytest.raises(LearningError, match="leave weighted out"):
         training_weight(tables, weighted, Inputs(), True)
+    chosen = dataclasses.replace(weighted, inclusion=np.linspace(0.2, 1.0, len(table)))
+    each = {"mine": chosen}
+    # Networks that see the sky need not be told where injections lie.
+    assert training_weight(tables, weighted, Inputs(background=True), False) is None
+    alone = training_weight(each, chosen, Inputs(background=True), True)
+    both = training_weight(each, chosen, Inputs(), True)
+    assert alone is not None and both is not None
+    np.testing.assert_allclose(alone * np.linspace(0.2, 1.0, len(table)), alone[-1])
+    np.testing.assert_allclose(both / alone, both[0] / alone[0] * weight / weight[0])
     dark = dataclasses.replace(
         weighted, background=np.where(table.x < 500, 0.01, 1.0) * table.background
     )

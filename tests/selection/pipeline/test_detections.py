@@ -7,7 +7,9 @@ import pytest
 from astropy.table import Table
 
 from starcensus.files import FileError
-from starcensus.selection.catalogue import CatalogueError, read_catalogue
+from starcensus.selection import BandFacts, SurveyFacts, facts_of_catalogue
+from starcensus.selection.catalogue import CatalogueError, read_catalogue, read_detections
+from starcensus.selection.operators.facts import pipeline_text
 from starcensus.selection.pipeline import Detections
 
 BANDS = ("ACS_F435W", "ACS_F555W")
@@ -39,6 +41,16 @@ def detections(n: int = 7, **changes: object) -> Detections:
     return dataclasses.replace(made, **changes)
 
 
+FACTS = SurveyFacts(
+    "NGC 628-C",
+    29.98,
+    tuple(BandFacts(band, 858.0, 29.5, "a" * 64, 0.07) for band in BANDS),
+    sky=(0.03, 0.05, 0.1, 0.2, 0.3),
+    pipeline=pipeline_text(detections().pipeline),
+    frame_sha256="b" * 64,
+)
+
+
 def same(one: Detections, two: Detections) -> None:
     for field in dataclasses.fields(Detections):
         a, b = getattr(one, field.name), getattr(two, field.name)
@@ -60,6 +72,7 @@ def test_what_was_written_is_read_back(tmp_path, suffix):
         detections(),
         detections(sky=None, columns={}, distance_modulus=None, pipeline={}),
         detections().take(np.array([4, 1])),
+        detections(survey=FACTS),
         detections(0, ids=np.arange(0)) if suffix == "ecsv" else detections(1),
     ):
         if suffix == "fits":
@@ -69,6 +82,37 @@ def test_what_was_written_is_read_back(tmp_path, suffix):
         found.write(path)
         same(found, Detections.read(path))
     assert [each.name for each in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("suffix", ["ecsv", "fits"])
+def test_a_catalogue_knows_the_images_that_it_is_of(tmp_path, suffix):
+    path = tmp_path / f"found.{suffix}"
+    found = detections(survey=FACTS, columns={})
+    found.write(path)
+    known = facts_of_catalogue(read_detections(path))
+    assert dataclasses.replace(known, limits=()) == found.facts == FACTS
+    # Without facts there are those of the table.
+    bare = detections(columns={})
+    bare.write(path)
+    assert facts_of_catalogue(read_detections(path)).sky == bare.facts.sky == ()
+    assert bare.facts.distance_modulus == 29.98 and bare.facts.settings == found.facts.settings
+
+
+@pytest.mark.parametrize(
+    "change", [{"distance_modulus": 28.0}, {"pipeline": {"pipeline": "phangs"}}]
+)
+def test_facts_of_other_images_are_refused(tmp_path, change):
+    with pytest.raises(ValueError, match="the facts of the survey are of"):
+        detections(survey=FACTS, **change)
+    path = tmp_path / "found.ecsv"
+    detections(survey=FACTS).write(path)
+    text = path.read_text()
+    path.write_text(text.replace("- {distance_modulus: 29.98}", "- {distance_modulus: 28.0}", 1))
+    with pytest.raises(FileError, match=r"distance modulus 29\.98"):
+        Detections.read(path)
+    path.write_text(text.replace("frame_sha256", "frame_md5"))
+    with pytest.raises(CatalogueError, match="metadata `survey`"):
+        read_detections(path)
 
 
 def test_the_table_is_what_others_read(tmp_path):

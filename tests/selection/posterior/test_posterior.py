@@ -14,8 +14,9 @@ from tests.selection.posterior.gaussian_survey import (
 )
 
 from starcensus.files import FileError
+from starcensus.inference import PosteriorDraws
 from starcensus.inference.calibration import ecdf_band
-from starcensus.selection import OtherSurveyError
+from starcensus.selection import BandFacts, OtherSurveyError
 from starcensus.selection.finder.cells import PARAMETERS
 from starcensus.selection.finder.coverage import judge_coverage
 from starcensus.selection.injection import InjectionTable
@@ -127,12 +128,23 @@ def test_columns_that_say_nothing_are_refused_by_name(change, match):
         learn_posterior(injections(3_000, 5), dataclasses.replace(SETTINGS, **change))
 
 
+def _with_depth(facts, noise_mag):
+    bands = tuple(dataclasses.replace(each, noise_mag=noise_mag) for each in facts.bands)
+    return dataclasses.replace(facts, bands=bands)
+
+
 def test_detections_of_another_survey_are_refused(learned, others):
     found = detections(others)
     with pytest.raises(OtherSurveyError, match="pipeline"):
         learned.draw(dataclasses.replace(found, pipeline={"pipeline": "toy", "cut": 3}))
     with pytest.raises(OtherSurveyError, match="distance"):
         learned.draw(dataclasses.replace(found, distance_modulus=28.0))
+    bands = tuple(BandFacts(each.name, noise_mag=27.0) for each in learned.learned_for.bands)
+    deeper = dataclasses.replace(learned, learned_for=_with_depth(learned.learned_for, 28.0))
+    with pytest.raises(OtherSurveyError, match="depth: the noise of a pixel"):
+        deeper.draw(
+            dataclasses.replace(found, survey=dataclasses.replace(found.facts, bands=bands))
+        )
     assert (
         learned.draw(
             dataclasses.replace(found, distance_modulus=28.0), 5, accept=("distance",)
@@ -144,8 +156,19 @@ def test_detections_of_another_survey_are_refused(learned, others):
         learned.draw(dataclasses.replace(found, columns=fewer))
     gap = np.array(found.columns["said_a_v"])
     gap[np.flatnonzero(found.catalogued)[4]] = np.nan
+    lacking = dataclasses.replace(found, columns={**found.columns, "said_a_v": gap})
     with pytest.raises(LearningError, match="row 5 has no said_a_v"):
-        learned.draw(dataclasses.replace(found, columns={**found.columns, "said_a_v": gap}))
+        learned.draw(lacking)
+    rows = np.flatnonzero(found.catalogued)
+    drawn = learned.draw(lacking, 5, leave_out=True)
+    assert drawn.ids.tolist() == np.delete(found.ids[rows], 4).tolist()
+    [cut] = PosteriorDraws.of_learned(drawn, "a survey").steps
+    assert (cut.n_before, cut.n_after) == (len(rows), len(rows) - 1) and "said_a_v" in cut.reason
+    assert not learned.draw(found, 5, leave_out=True).cuts
+    gap[rows[: len(rows) // 10]] = np.nan
+    lacking = dataclasses.replace(found, columns={**found.columns, "said_a_v": gap})
+    with pytest.raises(LearningError, match="do not describe this catalogue"):
+        learned.draw(lacking, 5, leave_out=True)
 
 
 def test_numbers_that_some_rows_lack_are_told_apart_from_numbers():

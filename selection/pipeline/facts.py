@@ -12,12 +12,10 @@ from starcensus.bands import reference_band
 
 from ...simulate.images.frame import BandImage, Frame
 from ...simulate.images.psf import PSF
-from ...simulate.images.templates import Templates
 from ...simulate.images.white import draw_positions, placement_density
 from ..operators.facts import BandFacts, SurveyFacts, pipeline_text, quantiles
-from ..pipeline._base import Pipeline, describe_pipeline
-from ..pipeline.photometry import SKY_PIX, annulus_sky
-from .plan import InjectionPlan
+from ._base import Pipeline, describe_pipeline
+from .photometry import SKY_PIX, annulus_sky
 
 # Pixels and places that are enough for a median to 1%.
 _PIXELS, _PLACES = 200_000, 4_000
@@ -26,7 +24,7 @@ _SIGMA_OF_MAD = 1.4826
 
 def facts_of_frame(
     frame: Frame,
-    templates: Templates | None = None,
+    psfs: Mapping[str, PSF] | None = None,
     pipeline: Pipeline | Mapping[str, Any] | None = None,
     density: Float[np.ndarray, "row col"] | None = None,
 ) -> SurveyFacts:
@@ -35,14 +33,15 @@ def facts_of_frame(
     **Arguments:**
 
     - `frame`: the untouched images.
-    - `templates`: give the PSFs. `pipeline`: the survey's, or what it says of itself.
-    - `density`: where clusters are put, by default as `InjectionPlan` has it.
+    - `psfs`: of the bands, where known. `pipeline`: the survey's, or what it says of itself.
+    - `density`: where clusters are put, by default as `InjectionPlan` has it. The skies are not
+      known where that has no place: no light, or a band without a weight in it.
 
     ```python
-    facts_of_frame(frame, templates, pipeline).sky
+    facts_of_frame(frame, psfs, pipeline).sky
     ```
     """
-    psfs = {} if templates is None else templates.psfs
+    psfs = psfs or {}
     sums = {band: psf.sha256() for band, psf in psfs.items()}
     said = pipeline
     if said is not None and not isinstance(said, Mapping):
@@ -131,7 +130,9 @@ def _skies(frame: Frame, density: Float[np.ndarray, "row col"] | None) -> tuple[
     """Quantiles of the local sky, in the reference band, where injections are put."""
     image = frame.image(reference_band(frame.bands))
     if density is None:
-        plan = InjectionPlan()
-        density = placement_density(frame, plan.sigma_pc, plan.margin_pix, plan.scale_factors)
+        try:
+            density = placement_density(frame)
+        except ValueError:
+            return ()
     x, y = draw_positions(density, _PLACES, np.random.default_rng(0))
     return quantiles(annulus_sky(image, x, y, SKY_PIX)[0])
