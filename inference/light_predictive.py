@@ -18,7 +18,7 @@ from starcensus.bands import filter_of, wavelength_order
 
 from ..forward import Population
 from ..selection.observation import AbstractObservation
-from .objects import LightObjects
+from .objects import EmulatedObjects, LightObjects
 from .objects.kernel import apparent
 from .sampling import double_precision
 
@@ -57,7 +57,7 @@ class LightPredictions:
 
 
 def predict_light(
-    objects: LightObjects,
+    objects: LightObjects | EmulatedObjects,
     population: Population,
     values: Mapping[str, Float[np.ndarray, "draw ..."]],
     seed: int,
@@ -78,6 +78,7 @@ def predict_light(
     """
     rng = np.random.default_rng(seed)
     picked, sizes, p = _rows(objects, population, values, rng)
+    assert objects.pool is not None
     mags = apparent(objects.pool, objects.observation)
     flux = _recorded(objects.observation, mags, picked, p[picked], rng)
     seen = _columns(objects.data.bands, objects.data.flux)
@@ -97,14 +98,14 @@ def predict_light(
 
 
 def _rows(
-    objects: LightObjects,
+    objects: LightObjects | EmulatedObjects,
     population: Population,
     values: Mapping[str, Float[np.ndarray, "draw ..."]],
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, list[int], np.ndarray]:
     """Rows of the pool of all catalogues, how many each has, and P(det | μ) of the pool."""
     pool, p = objects.pool, objects.p_rows
-    assert p is not None
+    assert p is not None and pool is not None
     rows = np.flatnonzero(population.box.holds(pool.theta) & (p > 0))
     base = p[rows] * np.exp(pool.log_weight[rows])
     theta = np.ascontiguousarray(pool.theta[rows].T)

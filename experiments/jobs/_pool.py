@@ -154,7 +154,7 @@ def _drawn(
     path = grid_path(table.grid, sources)
     grid = load_grid(path)
     grid.select(seen.observation.bands)
-    _check_z(table, grid.provenance.get("z"), f"the stellar grid {table.grid!r}")
+    check_z(table, grid.provenance.get("z"), f"the stellar grid {table.grid!r}")
     engine = StarcensusEngine(seen.observation.bands, path, table.imf, table.draw)
     settings = dataclasses.replace(table.target, seed=seed)
     return draw_to_order(
@@ -185,7 +185,7 @@ def _given(table: PoolTable, bands: tuple[str, ...], sources: Sources) -> Pool:
             f"{', '.join(library.bands)}: draw one in the bands of the survey, {', '.join(bands)}"
         )
     engine = library.meta.get("engine")
-    _check_z(table, engine.get("z") if isinstance(engine, dict) else None, path.name)
+    check_z(table, engine.get("z") if isinstance(engine, dict) else None, path.name)
     try:
         pool = Pool.of(library, bands)
     except ValueError as error:
@@ -199,7 +199,7 @@ def _given(table: PoolTable, bands: tuple[str, ...], sources: Sources) -> Pool:
     return dataclasses.replace(pool, box=box)
 
 
-def _check_z(table: PoolTable, z: object, what: str) -> None:
+def check_z(table: PoolTable, z: object, what: str) -> None:
     """Raises `ConfigError` for stars of another metallicity than is stated."""
     if table.z is None:
         return

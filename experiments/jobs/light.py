@@ -9,6 +9,7 @@ import functools
 import pathlib
 from typing import Any, ClassVar
 
+from starcensus.experiments.jobs._emulator import Emulated, emulated, emulator_inputs
 from starcensus.experiments.jobs._fits import AllFits
 from starcensus.experiments.jobs._job import JOBS, Job, Outcome, Show, Summary
 from starcensus.experiments.jobs._operators import facts_words
@@ -61,7 +62,7 @@ class OneLightFit(Job[LightFile]):
 
     def settings(self) -> dict[str, Any]:
         given = super().settings()
-        shared = "seed", *_OF_DATA, "light", "sampler", "bins", "thresholds"
+        shared = "seed", *_OF_DATA, "light", "emulator", "sampler", "bins", "thresholds"
         own = {
             "fit": {"population": self.table.population},
             "population": given["populations"][self.table.population],
@@ -78,7 +79,7 @@ class OneLightFit(Job[LightFile]):
         result, explained = self.fitted(show)
         return Outcome(self._summary(result, explained), {"fit": self.name}, self._record(result))
 
-    def fitted(self, show: Show) -> tuple[FitResult, Explained]:
+    def fitted(self, show: Show) -> tuple[FitResult, Explained | Emulated]:
         """The fit, with its files, and the clusters that it had."""
         explained = self.whole.explained(show)
         model = self.file.populations[self.table.population].model()
@@ -100,7 +101,7 @@ class OneLightFit(Job[LightFile]):
         self._predict(result, explained)
         return result, explained
 
-    def _predict(self, result: FitResult, explained: Explained) -> None:
+    def _predict(self, result: FitResult, explained: Explained | Emulated) -> None:
         model = result.model
         population = model.population.with_values(model.fixed_values())
         values = {str(k): v.values for k, v in result.tree["posterior"].data_vars.items()}
@@ -109,7 +110,7 @@ class OneLightFit(Job[LightFile]):
         )
         write_json(self.out / "magnitudes.json", made.json())
 
-    def _summary(self, result: FitResult, explained: Explained) -> Summary:
+    def _summary(self, result: FitResult, explained: Explained | Emulated) -> Summary:
         from starcensus.experiments.report.fit.magnitudes import p_values  # loads Matplotlib
 
         warnings = self.whole.seen.warnings
@@ -152,6 +153,7 @@ class LightJob(AllFits[LightFile]):
     def inputs(self) -> dict[str, Input]:
         file = self.file
         found = seen_inputs(file.catalogue, file.observation, self.sources)
+        found |= {} if file.emulator is None else emulator_inputs(file.emulator, self.sources)
         return {**self.own_inputs(), **found, **pool_inputs(file.library, self.sources)}
 
     @functools.cached_property
@@ -161,28 +163,34 @@ class LightJob(AllFits[LightFile]):
         return read_seen(file.catalogue, file.photometry, file.observation, self.sources)
 
     @functools.cached_property
-    def _explained(self) -> dict[str, Explained]:
+    def _explained(self) -> dict[str, Explained | Emulated]:
         return {}
 
-    def explained(self, show: Show) -> Explained:
+    def explained(self, show: Show) -> Explained | Emulated:
         """The clusters with the simulated ones, found or drawn once."""
         if not self._explained:
             settings = {k: v for k, v in self.settings().items() if k in _OF_DATA}
             key = drawn_key(settings, self.inputs(), self.file.seed)
             for words in self.seen.warnings.values():
                 show.say(f"warning: {words}")
-            made = explain(
-                self.seen,
-                self.file.library,
-                self.file.light,
-                self.sources,
-                self.out / "library",
-                key,
-                self.file.seed,
-                self.work,
-                show.stage,
-            )
-            refuse_unlike(made.objects.ids, made.effective)
+            file = self.file
+            if file.emulator is not None:
+                made = emulated(
+                    self.seen, file.emulator, file.library, self.sources, file.seed, show.stage
+                )
+            else:
+                made = explain(
+                    self.seen,
+                    file.library,
+                    file.light,
+                    self.sources,
+                    self.out / "library",
+                    key,
+                    file.seed,
+                    self.work,
+                    show.stage,
+                )
+                refuse_unlike(made.objects.ids, made.effective)
             self._explained["made"] = made
         return self._explained["made"]
 

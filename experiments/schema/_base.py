@@ -27,6 +27,7 @@ KINDS = (
     "mock",
     "calibration",
     "library",
+    "emulator",
     "galaxy",
     "stamps",
     "finder",

@@ -11,10 +11,11 @@ from starcensus.experiments.schema.photometry import (
     ObservationTable,
     PhotometryTable,
     PoolTable,
+    changed,
 )
 from starcensus.experiments.schema.population import PopulationTable
 from starcensus.inference import BinSettings, SamplerSettings, Thresholds
-from starcensus.inference.objects import LightSettings
+from starcensus.inference.objects import EmulatedSettings, LightSettings
 
 
 class LightFitTable(Strict):
@@ -31,6 +32,21 @@ class LightFitTable(Strict):
     text: str = ""
 
 
+class EmulatorTable(Strict):
+    """A learned density of light, in place of simulated clusters.
+
+    **Arguments:**
+
+    - `path`: of an emulator (.json), as `kind = "emulator"` makes it; `default`, the one that the
+      package carries. It must have been taught clusters of the stars, the IMF and the gas that
+      `[library]` says.
+    - `points`: how many stand for each cluster and for the expected number.
+    """
+
+    path: str = "default"
+    points: Annotated[EmulatedSettings, Without(("seed",))] = EmulatedSettings()
+
+
 @FILES.register("light")
 class LightFile(BandsFile):
     """Fits of measured magnitudes; the first is the main one, with which the others are compared.
@@ -41,6 +57,8 @@ class LightFile(BandsFile):
     - `observation`: what the survey does to a cluster.
     - `library`: the simulated clusters; one draw serves all fits.
     - `light`: how they become a likelihood.
+    - `emulator`: what explains the clusters instead of simulated ones; `library` then says where
+      clusters may be and of which stars they are, and none are drawn.
     - `populations`: families, by name.
     - `fits`: which families are fitted.
     - `sampler`: how draws are made. `bins`: of the checks. `thresholds`: what a fit must reach.
@@ -53,6 +71,7 @@ class LightFile(BandsFile):
     observation: ObservationTable
     library: PoolTable
     light: LightSettings = LightSettings()
+    emulator: EmulatorTable | None = None
     populations: dict[str, PopulationTable]
     fits: Annotated[tuple[LightFitTable, ...], pydantic.Field(min_length=1)]
     sampler: Annotated[SamplerSettings, Without(("seed",))] = SamplerSettings()
@@ -60,6 +79,20 @@ class LightFile(BandsFile):
     thresholds: Thresholds = Thresholds()
     references: tuple[dict[str, Any], ...] = ()
     notes: tuple[str, ...] = ()
+
+    @pydantic.model_validator(mode="after")
+    def _one_of_two_forms(self) -> "LightFile":
+        if self.emulator is None:
+            return self
+        own = changed(self.library, {"path", "target", "min_effective", "leave_out_thin"})
+        given = [f"library.{name}" for name in own]
+        given += ["light"] if self.light != LightSettings() else []
+        if given:
+            raise ValueError(
+                f"{', '.join(given)}: settings of simulated clusters, and an emulator explains the "
+                "catalogue's; leave out either"
+            )
+        return self
 
     @pydantic.model_validator(mode="after")
     def _fits_together(self) -> "LightFile":

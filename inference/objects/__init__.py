@@ -7,6 +7,8 @@ from ._base import Points as Points
 from ._base import padded_size as padded_size
 from .bounds import BoundsError as BoundsError
 from .bounds import check_bounds as check_bounds
+from .emulated import EmulatedObjects as EmulatedObjects
+from .emulated import EmulatedSettings as EmulatedSettings
 from .grid import GridPosteriors as GridPosteriors
 from .kernel import Pairs as Pairs
 from .kernel import effective_clusters as effective_clusters

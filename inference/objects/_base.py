@@ -39,11 +39,16 @@ class ObjectSamples(eqx.Module):
       draws under the prior π, times p_sel(θ) where selection acts on the truth; −inf for padding
       along samples.
     - `mask`: `(n_padded,)`, which rows are clusters; the others are padding.
+    - `p`, `deviations`: `(n_padded, n_samples)` and `(k, n_padded, n_samples)`, of an operator
+      whose uncertainty counts: its probability at the samples, and what each of its numbers adds to
+      the logit of that.
     """
 
     theta: Float[Array, "axis n s"] | Float[np.ndarray, "axis n s"]
     log_weight: Float[Array, "n s"] | Float[np.ndarray, "n s"]
     mask: Bool[Array, " n"] | Bool[np.ndarray, " n"]
+    p: Float[Array, "n s"] | Float[np.ndarray, "n s"] | None = None
+    deviations: Float[Array, "k n s"] | Float[np.ndarray, "k n s"] | None = None
 
     @property
     def n_objects(self) -> int:
@@ -55,7 +60,10 @@ class ObjectSamples(eqx.Module):
         if size < n:
             raise ValueError(f"cannot pad {n} objects to {size} rows")
         rows = np.concatenate([np.arange(n), np.zeros(size - n, int)])
-        return ObjectSamples(self.theta[:, rows], self.log_weight[rows], np.arange(size) < n)
+        p = None if self.p is None else self.p[rows]
+        moved = None if self.deviations is None else self.deviations[:, rows]
+        mask = np.arange(size) < n
+        return ObjectSamples(self.theta[:, rows], self.log_weight[rows], mask, p, moved)
 
 
 @dataclasses.dataclass(frozen=True)

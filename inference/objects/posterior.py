@@ -180,6 +180,7 @@ class PosteriorDraws(AbstractObjects):
             drawn.theta.reshape(-1, len(AXES)),
             np.zeros(n * n_draws),
             drawn.box,
+            cuts=drawn.cuts,
             learned_for=drawn.learned_for,
         )
 

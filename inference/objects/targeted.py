@@ -176,7 +176,7 @@ def _drawn(
         for (low, high), width in zip(box.as_dict().values(), settings.cells, strict=True)
     ]
     edges = each[0], each[1], each[2]
-    wide = _wide(edges, settings.mass_slope)
+    wide = wide_cells(edges, settings.mass_slope)
     shares, n, number = wide, settings.n_first, 0
     rounds: list[tuple[ClusterLibrary, CellTheta]] = []
     pairs, learned = Pairs.none(), np.zeros(wide.shape)
@@ -244,7 +244,7 @@ def _with_more(
     return pairs.joined(more, n_before).thinned(pool, len(data), _MAX_PAIRS, seed)
 
 
-def _wide(edges: CellEdges, slope: float) -> Float[np.ndarray, "m t a"]:
+def wide_cells(edges: CellEdges, slope: float) -> Float[np.ndarray, "m t a"]:
     middle = (edges[0][1:] + edges[0][:-1]) / 2
     mass = np.exp((slope + 1) * np.log(10.0) * (middle - middle[0]))
     shape = tuple(len(e) - 1 for e in edges)
@@ -280,7 +280,7 @@ def _wanted(
         total += _in_cells(current, pool, np.where(settled, need, 0.0), edges, n)
     if total.sum() == 0:
         return np.full(total.shape, 1.0 / total.size)
-    return _smoothed(total / total.sum())
+    return smoothed_cells(total / total.sum())
 
 
 def _in_cells(
@@ -296,7 +296,7 @@ def _in_cells(
     return np.histogramdd(theta, edges, weights=share * need[pairs.owner])[0]
 
 
-def _smoothed(shares: Float[np.ndarray, "m t a"]) -> Float[np.ndarray, "m t a"]:
+def smoothed_cells(shares: Float[np.ndarray, "m t a"]) -> Float[np.ndarray, "m t a"]:
     """Half of each cell's share goes to its neighbours along each axis in turn."""
     for axis in range(len(AXES)):
         padded = np.pad(shares, [(1, 1) if k == axis else (0, 0) for k in range(3)], mode="edge")

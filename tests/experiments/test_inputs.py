@@ -183,6 +183,15 @@ def a_library(folder: pathlib.Path) -> str:
     """
 
 
+def an_emulator(folder: pathlib.Path) -> str:
+    grid(folder / "grid.h5")
+    return """
+    grid = "grid.h5"
+    survey_bands = ["V"]
+    bounds = { log_mass = [2.0, 7.0], log_age = [6.0, 10.1], a_v = [0.0, 3.0] }
+    """
+
+
 def a_galaxy(folder: pathlib.Path) -> str:
     grid(folder / "grid.h5")
     psf(folder / "psf.fits")
@@ -388,6 +397,7 @@ JOBS: dict[str, tuple[str, Make]] = {
     "mock": ("mock", a_mock),
     "calibration": ("calibration", a_calibration),
     "library": ("library", a_library),
+    "emulator": ("emulator", an_emulator),
     "galaxy": ("galaxy", a_galaxy),
     "survey": ("survey", a_survey),
     "injection": ("survey", an_injection),

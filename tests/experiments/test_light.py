@@ -61,7 +61,9 @@ def finished(project) -> dict:
 
 @pytest.fixture(scope="module")
 def objects(project) -> LightObjects:
-    return job(project).explained(Show()).objects
+    made = job(project).explained(Show()).objects
+    assert isinstance(made, LightObjects)
+    return made
 
 
 def test_the_files_of_a_run(project, finished):
@@ -110,6 +112,7 @@ def test_a_library_is_continued_and_one_of_other_settings_is_not(project, object
     before = [path.stat().st_mtime_ns for path in rounds]
     again = job(project, "sampler.n_samples=51", "light.order=3").explained(Show()).objects
     assert [path.stat().st_mtime_ns for path in rounds] == before
+    assert isinstance(again, LightObjects)
     np.testing.assert_array_equal(again.pool.theta, objects.pool.theta)
     folder = _kept(tmp_path / "library", "one")
     (folder / "library.h5").write_text("")
