@@ -323,3 +323,23 @@ def bench_recall_command(
         typer.echo(
             json.dumps(bench_recall(seed, rounds, network, side, stride, workers, out, show))
         )
+
+
+@bench_app.command("operator")
+def bench_operator_command(
+    injections: Annotated[int, typer.Option(help="Of each training.")] = 3000,
+    clusters: Annotated[
+        str, typer.Option(help="Expected in a catalogue; several with commas.")
+    ] = "100,300,1000,3000",
+    replicates: Annotated[int, typer.Option(help="Trainings.")] = 60,
+    seed: Annotated[int, typer.Option(help="Of the first replicate.")] = 0,
+) -> None:
+    """Whether posteriors hold the error of an operator that was learned from few injections."""
+    import json
+
+    from benchmarks.operator_error import bench_operator_error
+
+    sizes = tuple(float(part) for part in clusters.split(","))
+    with stages() as show:
+        for line in bench_operator_error(injections, sizes, replicates, seed, show):
+            typer.echo(json.dumps(line))

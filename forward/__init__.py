@@ -48,3 +48,6 @@ from .rate import expected_count as expected_count
 from .rate import expected_count_monte_carlo as expected_count_monte_carlo
 from .rate import marginal_densities as marginal_densities
 from .rate import selection_grid as selection_grid
+from .rate import shifted_probability as shifted_probability
+from .uncertainty import OperatorDirections as OperatorDirections
+from .uncertainty import with_uncertainty as with_uncertainty

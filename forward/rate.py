@@ -21,6 +21,9 @@ from .mass import LN10
 from .population import Population
 from .refinement import PanelErrors, Rules, integral_error, refined
 
+# Deviations of a logit beyond it are as good as infinite.
+_MOST = 60.0
+
 
 @dataclasses.dataclass(frozen=True)
 class QuadratureSettings:
@@ -58,16 +61,46 @@ class SelectionGrid(eqx.Module):
 
     - `mass_rule`, `age_rule`, `a_v_rule`: nodes and weights of each axis.
     - `p_sel`: `(log_mass, log_age, a_v)`, the operator at the nodes.
+    - `deviations`: `(k, log_mass, log_age, a_v)`, what k independent standard normal numbers add to
+      logit p_sel there per unit, of an operator whose uncertainty counts; see `with_uncertainty`.
     """
 
     mass_rule: PanelRule
     age_rule: PanelRule
     a_v_rule: PanelRule
     p_sel: Float[np.ndarray, "m t a"]
+    deviations: Float[np.ndarray, "k m t a"] | None = None
 
     @property
     def rules(self) -> Rules:
         return self.mass_rule, self.age_rule, self.a_v_rule
+
+    @property
+    def n_directions(self) -> int:
+        """How many numbers the operator deviates with; 0 where its uncertainty does not count."""
+        return 0 if self.deviations is None else len(self.deviations)
+
+    def shifted(self, z: Float[Array, "k"] | Float[np.ndarray, "k"]) -> "SelectionGrid":
+        """The grid with the operator that these numbers make of it: logit p_sel + Σ_k z_k d_k.
+
+        Raises `ValueError` for a grid without deviations.
+
+        ```python
+        grid = selection_grid(operator, population)
+        ones = np.ones((1, *grid.p_sel.shape))
+        moved = SelectionGrid(*grid.rules, p_sel=grid.p_sel, deviations=ones)
+        moved.shifted(np.array([0.5])).detected_fraction(population)
+        ```
+        """
+        if self.deviations is None:
+            raise ValueError(
+                "the grid has no deviations; `with_uncertainty` adds those of an operator"
+            )
+        moved = jnp.einsum("k,kmta->mta", jnp.asarray(z), jnp.asarray(self.deviations))
+        p = shifted_probability(jnp.asarray(self.p_sel), moved)
+        return eqx.tree_at(
+            lambda g: (g.p_sel, g.deviations), self, (p, None), is_leaf=lambda x: x is None
+        )
 
     def detected_fraction(self, population: Population) -> Float[Array, ""]:
         """∫ p_sel(θ) p(θ) dθ, the share of the population that is catalogued."""
@@ -81,6 +114,17 @@ class SelectionGrid(eqx.Module):
         a_v = population.extinction.quadrature(self.a_v_rule, self.age_rule.nodes)
         number = jnp.exp(LN10 * jnp.asarray(population.log_n, float))
         return number * jnp.einsum("mt,ta,mta->mta", mass_age, a_v, jnp.asarray(self.p_sel))
+
+
+def shifted_probability(p: Float[Array, "*n"], moved: Float[Array, "*n"]) -> Float[Array, "*n"]:
+    """The probability whose logit is that of `p` plus `moved`: 0 and 1 stay what they are.
+
+    ```python
+    shifted_probability(jnp.asarray([0.5]), jnp.asarray([1.0]))  # sigmoid(1)
+    ```
+    """
+    odds = jnp.exp(jnp.clip(moved, -_MOST, _MOST))
+    return p * odds / (1 - p + p * odds)
 
 
 def selection_grid(

@@ -11,7 +11,7 @@ from numpyro import handlers
 
 from ..forward import Population, SelectionGrid, flat_names
 from .identity import Rules, Static, grid_of, model_digest, rules_of
-from .model import PopulationModel
+from .model import OPERATOR, PopulationModel
 from .sampling import double_precision, numpyro_rules
 
 
@@ -97,6 +97,9 @@ def with_number(
     - `grid`: the operator at the quadrature's nodes, of `selection_grid`.
     - `seed`: seed of the draws of N.
 
+    Where `grid` deviates, `values` has the numbers of it under `OPERATOR`, and each draw has its
+    own operator.
+
     ```python
     drawn = {name: value[None] for name, value in prior_draws(model, 50, seed=0).items()}
     grid = selection_grid(operator, population)
@@ -111,7 +114,8 @@ def with_number(
     flat = {k: v.reshape(-1, *v.shape[2:]) for k, v in arrays.items()}
     population = model.population.with_values(model.fixed_values())
     with double_precision():
-        each = _detected_fractions(population, flat, rules_of(grid), grid.p_sel)
+        z = flat.pop(OPERATOR, None)
+        each = _detected_fractions(population, flat, rules_of(grid), grid.p_sel, grid.deviations, z)
     detected = np.asarray(each).reshape(shape)
     number = np.random.default_rng(seed).gamma(n_objects, size=shape) / detected
     return {**arrays, "log_n": np.log10(number)}
@@ -123,6 +127,14 @@ def _detected_fractions(
     values: Mapping[str, Float[Array, "draw ..."] | Float[np.ndarray, "draw ..."]],
     rules: Rules,
     p_sel: Float[Array, "m t a"] | Float[np.ndarray, "m t a"],
+    deviations: Float[Array, "k m t a"] | Float[np.ndarray, "k m t a"] | None = None,
+    z: Float[Array, "draw k"] | Float[np.ndarray, "draw k"] | None = None,
 ) -> Float[Array, " draw"]:
-    grid = grid_of(rules, p_sel)
-    return jax.lax.map(lambda draw: grid.detected_fraction(population.with_values(draw)), values)
+    grid = grid_of(rules, p_sel, deviations)
+
+    def of(draw: tuple) -> Float[Array, ""]:
+        own, at = draw
+        here = grid if at is None else grid.shifted(at)
+        return here.detected_fraction(population.with_values(own))
+
+    return jax.lax.map(of, (dict(values), z))

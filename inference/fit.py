@@ -8,7 +8,14 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from ..forward import CheckedGrid, Population, QuadratureSettings, flat_names
+from ..forward import (
+    CheckedGrid,
+    OperatorDirections,
+    Population,
+    QuadratureSettings,
+    flat_names,
+    with_uncertainty,
+)
 from ..selection import (
     About,
     AbstractSelection,
@@ -18,6 +25,7 @@ from ..selection import (
     complete,
     differences,
     learned_facts,
+    n_directions,
     refuse_other_survey,
 )
 from ..selection.catalogue import Catalogue
@@ -25,7 +33,7 @@ from .diagnostics import Thresholds, diagnose
 from .draws import flatten, prior_draws, thinned, with_number
 from .ensemble import ensemble_change
 from .likelihood import judged
-from .model import PopulationModel
+from .model import OPERATOR, PopulationModel
 from .object_shift import node_error, object_shift
 from .objects import (
     AbstractObjects,
@@ -37,6 +45,7 @@ from .objects import (
     PublishedValues,
     Samples,
 )
+from .operator_error import operator_change, operator_directions, with_operator_directions
 from .predictive import BinSettings
 from .remarks import remarks
 from .results import FitResult, posterior_tree, summarise
@@ -61,6 +70,8 @@ class FitSettings:
     - `thresholds`: what the diagnostics must reach.
     - `n_predictions`: draws of the parameters for which a catalogue is predicted.
     - `accept`: in what the catalogue may differ from the survey that the operator was learned in.
+    - `uncertainty`: whether what the operator's injections left open about it is fitted along with
+      the parameters, as independent standard normal numbers by which it deviates.
 
     ```python
     FitSettings(sampler=SamplerSettings(n_samples=1000), errors=ErrorSettings(missing="floor"))
@@ -75,6 +86,7 @@ class FitSettings:
     thresholds: Thresholds = dataclasses.field(default_factory=Thresholds)
     n_predictions: int = 200
     accept: tuple[About, ...] = ()
+    uncertainty: bool = False
 
 
 def fit(
@@ -88,10 +100,11 @@ def fit(
 
     **Arguments:**
 
-    - `objects`: `LightObjects`, `PosteriorDraws`, `GridPosteriors`, `PublishedValues` or a form of
-      your own. A `Catalogue` stands for `PublishedValues(catalogue, settings.errors)`.
+    - `objects`: `LightObjects`, `EmulatedObjects`, `PosteriorDraws`, `GridPosteriors`,
+      `PublishedValues` or a form of your own. A `Catalogue` stands for
+      `PublishedValues(catalogue, settings.errors)`.
     - `selection`: the operator; its `acts_on` decides where p_sel stands in the likelihood. None
-      for `LightObjects`, whose observation model selects.
+      for light, whose observation model selects.
     - `model`: the population's family and the priors of its parameters.
     - `settings`: sampler, quadrature, errors, thresholds.
     - `progress`: called with a phrase at the start of each stage.
@@ -103,11 +116,15 @@ def fit(
     A catalogue that the cut `theta_range` limited is fitted as a sample of recorded values inside
     these limits: the operator is multiplied by the probability of that (`RecordedLimits`).
 
-    Raises `OtherSurveyError` if the operator was learned for another survey than the catalogue's,
-    in what `settings.accept` does not name, `BoundsError` for population bounds that contradict the
-    objects, `SelectionDomainError` if they leave the operator's domain, `CatalogueError` or
-    `ObjectsError` for objects that cannot be fitted, `ValueError` if the population cannot produce
-    one of them.
+    With `settings.uncertainty` the operator deviates (`OperatorDirections`), the summary has what
+    that does to each parameter (`OperatorChange`), and not what each member of its ensemble would.
+
+    Raises `UncertaintyError` for an uncertainty that the operator does not carry, or that these
+    objects cannot take, `OtherSurveyError` if the operator was learned for another survey than the
+    catalogue's, in what `settings.accept` does not name, `BoundsError` for population bounds that
+    contradict the objects, `SelectionDomainError` if they leave the operator's domain,
+    `CatalogueError` or `ObjectsError` for objects that cannot be fitted, `ValueError` if the
+    population cannot produce one of them.
 
     ```python
     result = fit(catalogue, load_selection("operator.h5"), PopulationModel(population))
@@ -139,10 +156,12 @@ def fit(
             progress("sampling again, with finer nodes")
             given = given.finer(population, settings.nodes)
             made = _sampled(given, model, settings.sampler, progress)
-        objects, selection, checked, exact, samples = given
+        objects, selection, checked, exact, samples, directions = given
         draws, values, error_of_nodes = made
         grid, flat = checked.grid, flatten(model, values)
         progress("checking and predicting")
+        z = values.pop(OPERATOR, None)
+        drawn = values if z is None else {**values, OPERATOR: z}
         centre = {k: np.asarray(np.median(v, axis=(0, 1))) for k, v in values.items()}
         at_centre = population.with_values({**model.fixed_values(), **_on_simplex(model, centre)})
         object_ess = np.asarray(judged(at_centre, samples)[1])
@@ -152,8 +171,9 @@ def fit(
             # The noise of a library may move log N by no more than another library would.
             most = max(limits.max_integral_error, limits.max_object_shift / len(objects) ** 0.5)
             limits = dataclasses.replace(limits, max_integral_error=most)
+        numbers = {} if z is None else {f"{OPERATOR}_{k}": z[..., k] for k in range(z.shape[-1])}
         diagnostics = diagnose(
-            {k: v for k, v in flat.items() if np.ptp(v) > 0},
+            {k: v for k, v in flat.items() if np.ptp(v) > 0} | numbers,
             draws,
             object_ess,
             settings.sampler.max_tree_depth,
@@ -171,20 +191,31 @@ def fit(
             model,
             grid,
             draws,
-            values,
+            drawn,
             object_ess,
             seed,
             _bins(settings.bins, objects),
             settings.n_predictions,
         )
-        progress("weighting the draws by each member of the operator")
-        ess = min(diagnostics.min_ess_bulk, diagnostics.min_ess_tail)
-        spread = ensemble_change(objects, exact, selection, model, grid, values, ess)
+        ess, left_out = min(diagnostics.min_ess_bulk, diagnostics.min_ess_tail), None
+        if directions is None:
+            progress("weighting the draws by each member of the operator")
+            spread = ensemble_change(objects, exact, selection, model, grid, values, ess)
+            if n_directions(selection):
+                left_out = with_uncertainty(grid, selection, at_centre)
+        else:
+            progress("weighting the draws by the operator's mean")
+            spread = operator_change(samples, model, directions, drawn, ess)
         before = flatten(model, prior_draws(model, _PRIOR_DRAWS, seed))
         shares = flat_names(tuple(p for p in population.parameters() if p.size))
         notes = remarks(objects, flat, before, shares)
+    if left_out is not None:
+        notes = notes.with_operator(left_out.count_sd, len(objects))
     summary = summarise(len(objects), flat, diagnostics, time.perf_counter() - started, notes)
     summary |= spread.summary()
+    if known := directions or left_out:
+        summary["operator.uncertainty"] = directions is not None
+        summary["operator.count_sd"] = known.count_sd
     if n_refined:
         summary["n_refined"] = n_refined
     return FitResult(
@@ -199,6 +230,7 @@ class _Given(NamedTuple):
 
     - `objects`, `selection`: inside the bounds, as they enter. `checked`: p_sel at the nodes.
     - `exact`: what is known of every object. `samples`: what the sampler is to have of it.
+    - `directions`: in which the operator deviates, if its uncertainty counts.
     """
 
     objects: AbstractObjects
@@ -206,6 +238,7 @@ class _Given(NamedTuple):
     checked: CheckedGrid
     exact: Samples
     samples: Samples
+    directions: OperatorDirections | None = None
 
     def finer(self, population: Population, nodes: NodeSettings) -> "_Given":
         """On finer nodes: light by its own rule, with the expected number; others on `nodes`."""
@@ -214,7 +247,7 @@ class _Given(NamedTuple):
         objects = self.objects.with_finer_nodes()
         checked = objects.expected(population, complete(population.box))
         selection, samples = checked.operator(population.box), objects.summed(population)
-        return _Given(objects, selection, checked, self.exact, samples)
+        return _Given(objects, selection, checked, self.exact, samples, None)
 
 
 class _Sampled(NamedTuple):
@@ -240,12 +273,20 @@ def _given(
     if isinstance(checked, PoolGrid):
         selection = checked.operator(population.box)
     progress("drawing samples of each cluster")
-    samples = objects.within(population, selection)
-    exact, samples = samples, settings.nodes.laid(samples, population)
+    samples, directions = objects.within(population, selection), None
+    if settings.uncertainty:
+        grid = checked.grid
+        directions = operator_directions(objects, grid, selection, population)
+        samples = with_operator_directions(samples, selection, directions)
+        checked = dataclasses.replace(checked, grid=directions.grid)
+    exact = samples
+    if directions is None:
+        # Weights that follow an operator cannot be summed before it is known.
+        samples = settings.nodes.laid(samples, population)
     if isinstance(objects, LightObjects) and isinstance(samples, NodeSamples):
         # On nodes already.
         exact = objects.rows(population.box)
-    return _Given(objects, selection, checked, exact, samples)
+    return _Given(objects, selection, checked, exact, samples, directions)
 
 
 def _sampled(
@@ -263,7 +304,8 @@ def _sampled(
     progress("sampling")
     draws = sampler.run(samples, grid, key)
     values = with_number(model, draws.values, samples.n_objects, grid, settings.seed)
-    return _Sampled(draws, values, node_error(given.exact, samples, model, values))
+    own = {k: v for k, v in values.items() if k != OPERATOR}
+    return _Sampled(draws, values, node_error(given.exact, samples, model, own))
 
 
 def _check_kinds(objects: object, selection: object, model: object) -> None:

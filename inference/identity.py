@@ -71,9 +71,13 @@ def rules_of(grid: SelectionGrid) -> Rules:
 
 
 def grid_of(
-    rules: Rules, p_sel: Float[Array, "m t a"] | Float[np.ndarray, "m t a"]
+    rules: Rules,
+    p_sel: Float[Array, "m t a"] | Float[np.ndarray, "m t a"],
+    deviations: Float[Array, "k m t a"] | Float[np.ndarray, "k m t a"] | None = None,
 ) -> SelectionGrid:
-    """The grid of `rules_of` with p_sel at its nodes, which may be traced."""
+    """The grid of `rules_of` with p_sel, and its deviations, at its nodes, which may be traced."""
     made = [PanelRule(edges=np.asarray(edges, float), order=order) for edges, order in rules]
     grid = SelectionGrid(*made, p_sel=np.broadcast_to(0.0, p_sel.shape))
-    return eqx.tree_at(lambda g: g.p_sel, grid, p_sel)
+    return eqx.tree_at(
+        lambda g: (g.p_sel, g.deviations), grid, (p_sel, deviations), is_leaf=lambda x: x is None
+    )

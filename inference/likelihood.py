@@ -22,9 +22,10 @@ from typing import Any, Literal
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
-from ..forward import Population, SelectionGrid
+from ..forward import Population, SelectionGrid, shifted_probability
 from .objects import ObjectSamples, Samples
 
 Form = Literal["poisson", "conditional"]
@@ -89,7 +90,11 @@ def judged(
 
 
 def log_likelihood(
-    population: Population, objects: Samples, grid: SelectionGrid, form: Form = "poisson"
+    population: Population,
+    objects: Samples,
+    grid: SelectionGrid,
+    form: Form = "poisson",
+    z: Float[Array, " k"] | Float[np.ndarray, " k"] | None = None,
 ) -> Float[Array, ""]:
     """ln L of a catalogue; −inf if an object cannot come from the population (Loredo & Hendry,
     arXiv:1911.12337; Mandel, Farr & Gair, arXiv:1809.02063).
@@ -100,12 +105,19 @@ def log_likelihood(
     - `objects`: samples of every cluster inside its bounds, as `object_samples` makes them.
     - `grid`: the operator at the quadrature's nodes, of `selection_grid`.
     - `form`: `"poisson"`, or `"conditional"` on the number of clusters.
+    - `z`: `(k,)`, numbers by which the operator deviates, of a `grid` and `objects` that have
+      deviations: they move the expected number and the objects' terms together.
+
+    Raises `ValueError` for objects that do not deviate with the grid.
 
     ```python
     log_likelihood(population, samples, selection_grid(operator, population))
     ```
     """
-    total = sum_of_object_terms(population, objects)
+    if z is None:
+        total = sum_of_object_terms(population, objects)
+    else:
+        grid, total = grid.shifted(z), _sum_of_deviating_terms(population, objects, jnp.asarray(z))
     fraction = grid.detected_fraction(population)
     n = jnp.asarray(objects.mask).sum().astype(fraction.dtype)
     if form == "conditional":
@@ -165,6 +177,36 @@ def sum_of_object_terms(population: Population, objects: Samples) -> Float[Array
         return value, sum(jax.tree.leaves(products), start=jnp.zeros_like(value))
 
     return total(population.values(), data)
+
+
+def deviating_terms(
+    population: Population, objects: Samples, z: Float[Array, " k"]
+) -> Float[Array, " n"]:
+    """`log_object_terms` under an operator that deviates by `z`: p_z / p_0 multiplies the weights.
+
+    Raises `ValueError` for objects that do not deviate.
+    """
+    if not isinstance(objects, ObjectSamples) or objects.p is None or objects.deviations is None:
+        raise ValueError(
+            "the operator deviates and the objects' terms do not; `with_operator_directions` gives "
+            "samples that do"
+        )
+    p = jnp.asarray(objects.p)
+    moved = jnp.einsum("k,kns->ns", z, jnp.asarray(objects.deviations))
+    # Where p is 0 the weight is 0, or stays what it is.
+    change = jnp.log(
+        jnp.where(p > 0, shifted_probability(p, moved) / jnp.where(p > 0, p, 1.0), 1.0)
+    )
+    log_p = log_density(population, objects) + jnp.asarray(objects.log_weight)
+    return jax.scipy.special.logsumexp(log_p + change, axis=1)
+
+
+def _sum_of_deviating_terms(
+    population: Population, objects: Samples, z: Float[Array, " k"]
+) -> Float[Array, ""]:
+    """As `sum_of_object_terms`, whose data are constants, but with what `z` makes of them."""
+    terms = deviating_terms(population, objects, z)
+    return jnp.where(jnp.asarray(objects.mask), terms, 0.0).sum()
 
 
 def _block_rows(n: int, per_row: int) -> int:

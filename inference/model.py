@@ -16,6 +16,9 @@ from ..forward.priors import member_record, numpyro_rules
 from .likelihood import Form, log_likelihood
 from .objects import Samples
 
+# Site, and name among draws, of the numbers by which a learned operator deviates.
+OPERATOR = "operator_z"
+
 
 @dataclasses.dataclass(frozen=True)
 class _Site:
@@ -230,11 +233,18 @@ class PopulationModel:
         return self.population.with_values({**self.fixed_values(), **self.sample_values()})
 
     def numpyro_model(self) -> Callable[[Samples, SelectionGrid], None]:
-        """The model as a NumPyro callable of (objects, grid)."""
+        """The model as a NumPyro callable of (objects, grid).
+
+        Of a grid with deviations it samples the numbers behind them too, at the site `OPERATOR`.
+        """
 
         def model(objects: Samples, grid: SelectionGrid) -> None:
             population = self.sample_population()
-            value = log_likelihood(population, objects, grid, self.form)
+            z: Any = None
+            if k := grid.n_directions:
+                normal = numpyro.distributions.Normal(0.0, 1.0).expand([k]).to_event(1)
+                z = numpyro.sample(OPERATOR, normal)
+            value = log_likelihood(population, objects, grid, self.form, z)
             numpyro.factor("log_likelihood", value)
 
         return model

@@ -23,6 +23,7 @@ from .objects import AbstractObjects
 _NOTHING = 0.2
 _LITTLE = 0.5
 _FEW = 20
+_LONGER = 1.1
 # Of the prior on each side, and of the posterior that may lie there.
 _EDGE, _AT_EDGE = 0.005, 0.3
 
@@ -38,6 +39,25 @@ class Remarks(NamedTuple):
 
     sentences: tuple[str, ...]
     contraction: dict[str, float]
+
+    def with_operator(self, count_sd: float, n: int) -> "Remarks":
+        """With a sentence if an operator, its uncertainty left out, is too uncertain for a fit.
+
+        **Arguments:**
+
+        - `count_sd`: relative error of the expected number by the operator. `n`: clusters.
+        """
+        # Errors of the number would be longer by a tenth.
+        if count_sd**2 * n <= _LONGER**2 - 1:
+            return self
+        longer = (1 + count_sd**2 * n) ** 0.5
+        said = (
+            f"the operator was learned from few injections for {n} clusters: it leaves the "
+            f"expected number uncertain by {100 * count_sd:.1f}%, with which the error of the "
+            f"number would be {longer:.1f} times as long, and those of slopes by up to as much; "
+            "set uncertainty = true in its selection, or inject more"
+        )
+        return self._replace(sentences=(*self.sentences, said))
 
 
 def remarks(

@@ -24,8 +24,8 @@ from ..selection import AbstractSelection
 from .diagnostics import Diagnostics
 from .draws import prior_draws
 from .identity import Rules, grid_of, rules_of
-from .likelihood import log_object_terms
-from .model import PopulationModel
+from .likelihood import deviating_terms, log_object_terms
+from .model import OPERATOR, PopulationModel
 from .objects import AbstractObjects, Samples
 from .predictive import BinSettings, Predictions, bin_edges, binned, predict
 from .remarks import Remarks
@@ -103,7 +103,8 @@ def posterior_tree(
     - `samples`: their samples, as the sampler had them.
     - `selection`, `model`, `grid`: operator, model and quadrature of the fit.
     - `draws`: what `Sampler.run` gave.
-    - `values`: its draws by name, after `with_number`.
+    - `values`: its draws by name, after `with_number`; where the operator's uncertainty counts, the
+      numbers behind it under `OPERATOR`.
     - `object_ess`: what `effective_sample_sizes` gave; what lies beyond the objects is padding.
     - `seed`: seed of the predictions.
     - `bins`: bins of the predicted counts.
@@ -121,11 +122,15 @@ def posterior_tree(
     picked = {k: v[pick] for k, v in joined.items()}
     after = predict(population, picked, grid, selection, points.errors, seed, bins)
     prior = prior_draws(model, len(pick), seed)
+    if k := grid.n_directions:
+        prior[OPERATOR] = np.random.default_rng(seed + 2).normal(size=(len(pick), k))
     before = predict(population, prior, grid, selection, points.errors, seed + 1, bins)
     thin = max(1, int(np.ceil(n_total * n / MAX_LOG_LIKELIHOOD_VALUES)))
     thinned = {k: np.ascontiguousarray(v[:, ::thin]) for k, v in values.items()}
     with double_precision():
-        terms = _shape_terms(population, thinned, samples, rules_of(grid), grid.p_sel)
+        terms = _shape_terms(
+            population, thinned, samples, rules_of(grid), grid.p_sel, grid.deviations
+        )
     edges = bin_edges(population, bins)
     data = {
         "posterior": values,
@@ -170,6 +175,7 @@ def posterior_tree(
         "object_ess": ["cluster"],
         "objects": ["cluster"],
         "p_sel": ["at_log_mass", "at_log_age", "at_a_v"],
+        OPERATOR: ["operator_direction"],
     }
     coords = {"cluster": objects.ids.astype(str), "axis": list(AXES)}
     tree = from_dict(data, dims=dims, coords=coords)
@@ -198,15 +204,20 @@ def _shape_terms(
     samples: Samples,
     rules: Rules,
     p_sel: Float[Array, "m t a"] | Float[np.ndarray, "m t a"],
+    deviations: Float[Array, "k m t a"] | Float[np.ndarray, "k m t a"] | None = None,
 ) -> Float[Array, "chain draw n"]:
     """ln ∫ p(d_i|θ) p(θ|φ) dθ − ln ∫ p_sel p dθ of every object, for all draws."""
-    grid = grid_of(rules, p_sel)
+    grid = grid_of(rules, p_sel, deviations)
 
     def terms(draw: dict[str, Array]) -> Float[Array, " n"]:
-        drawn = population.with_values(draw)
-        return log_object_terms(drawn, samples) - jnp.log(grid.detected_fraction(drawn))
+        z = draw.get(OPERATOR)
+        drawn = population.with_values({k: v for k, v in draw.items() if k != OPERATOR})
+        if z is None:
+            return log_object_terms(drawn, samples) - jnp.log(grid.detected_fraction(drawn))
+        fraction = grid.shifted(z).detected_fraction(drawn)
+        return deviating_terms(drawn, samples, z) - jnp.log(fraction)
 
-    return jax.lax.map(lambda chain: jax.lax.map(terms, chain), values)
+    return jax.lax.map(lambda chain: jax.lax.map(terms, chain), dict(values))
 
 
 def _predictive_group(predictions: Predictions) -> dict[str, np.ndarray]:

@@ -9,7 +9,7 @@ import dataclasses
 import functools
 import hashlib
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import equinox as eqx
 import jax
@@ -27,8 +27,11 @@ from ..forward.priors import numpyro_rules
 from .identity import Static, model_digest, rules_of
 from .importance import POINTS_PER_DRAW, propose, resampled
 from .laplace import laplace
-from .model import PopulationModel
+from .model import OPERATOR, PopulationModel
 from .objects import NodeSamples, Samples
+
+# p_sel at the nodes of a grid, and its deviations.
+type Operator = tuple[Any, Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +83,8 @@ class Draws(NamedTuple):
 
     **Arguments:**
 
-    - `values`: draws of what is sampled, by name, `(chain, draw, …)`.
+    - `values`: draws of what is sampled, by name, `(chain, draw, …)`; the numbers by which an
+      operator deviates under `OPERATOR`, if its uncertainty counts.
     - `potential`, `energy`: `(chain, draw)`, minus ln of the posterior, and the Hamiltonian.
     - `n_steps`: `(chain, draw)`, leapfrog steps of each trajectory; 0 of importance sampling.
     - `accept`: `(chain, draw)`, mean acceptance of each; of importance sampling, effective draws
@@ -144,9 +148,11 @@ class Sampler:
         self.settings = settings or SamplerSettings()
         with double_precision(), numpyro_rules():
             start = {k: jnp.asarray(v, float) for k, v in model.start_sites().items()}
-            self._start = jax.jit(lambda v: unconstrain_fn(model.sample_population, (), {}, v))(
-                start
+            self._start = dict(
+                jax.jit(lambda v: unconstrain_fn(model.sample_population, (), {}, v))(start)
             )
+            if k := grid.n_directions:
+                self._start[OPERATOR] = jnp.zeros(k, float)
         self._grid = grid
         self._identity = _identity(model, grid, self.settings)
 
@@ -160,14 +166,14 @@ class Sampler:
         """
         self.check(self.model, grid, self.settings)
         with double_precision():
-            made = _compiled(Static(self, self._identity), objects, grid.p_sel, key)
+            made = _compiled(Static(self, self._identity), objects, _operator(grid), key)
         made = jax.tree.map(np.asarray, made)
         return made if isinstance(made, Draws) else self._draws(made)
 
     def compile(self, objects: Samples, grid: SelectionGrid, key: PRNGKeyArray) -> None:
         """Make ready for `run` with arrays of these shapes, which else compiles first."""
         with double_precision():
-            _compiled.lower(Static(self, self._identity), objects, grid.p_sel, key).compile()
+            _compiled.lower(Static(self, self._identity), objects, _operator(grid), key).compile()
 
     def check(self, model: PopulationModel, grid: SelectionGrid, settings: SamplerSettings) -> None:
         """Raises `ValueError` unless this sampler is for such a model, grid and settings."""
@@ -197,22 +203,22 @@ class Sampler:
         return self._chains(objects, grid, jax.random.split(key, self.settings.n_chains))
 
     def _whole(
-        self, objects: Samples, p_sel: Float[Array, "m t a"], key: PRNGKeyArray
+        self, objects: Samples, operator: Operator, key: PRNGKeyArray
     ) -> "Draws | _Weighted":
-        """By the method of the settings. Nodes stay constants of the compiled program; only their
-        p_sel is an argument."""
+        """By the method of the settings. Nodes stay constants of the compiled program; only what
+        the operator is there is an argument."""
         if self.settings.method == "importance":
-            return self._proposals(objects, self._with(p_sel), key)
-        return self._on_devices(objects, p_sel, key)
+            return self._proposals(objects, self._with(operator), key)
+        return self._on_devices(objects, operator, key)
 
-    def _with(self, p_sel: Float[Array, "m t a"]) -> SelectionGrid:
-        return eqx.tree_at(lambda g: g.p_sel, self._grid, p_sel)
+    def _with(self, operator: Operator) -> SelectionGrid:
+        return eqx.tree_at(
+            lambda g: (g.p_sel, g.deviations), self._grid, operator, is_leaf=lambda x: x is None
+        )
 
-    def _on_devices(
-        self, objects: Samples, p_sel: Float[Array, "m t a"], key: PRNGKeyArray
-    ) -> Draws:
-        def chains(objects: Samples, p_sel: Array, keys: Array) -> Draws:
-            return self._chains(objects, self._with(p_sel), keys)
+    def _on_devices(self, objects: Samples, operator: Operator, key: PRNGKeyArray) -> Draws:
+        def chains(objects: Samples, operator: Operator, keys: Array) -> Draws:
+            return self._chains(objects, self._with(operator), keys)
 
         n_chains, devices = self.settings.n_chains, jax.local_devices()
         if _in_step_on_cpu(objects):
@@ -220,7 +226,7 @@ class Sampler:
         n = max(k for k in range(1, len(devices) + 1) if n_chains % k == 0)
         keys = jax.random.split(key, n_chains)
         if n == 1:
-            return chains(objects, p_sel, keys)
+            return chains(objects, operator, keys)
         mesh = jax.sharding.Mesh(np.asarray(devices[:n]), ("chain",))
         everywhere, by_chain = jax.P(), jax.P("chain")
         shared = jax.shard_map(
@@ -230,7 +236,7 @@ class Sampler:
             out_specs=Draws(*[by_chain] * 6, mode_converged=everywhere),  # pyright: ignore
             check_vma=False,
         )
-        return shared(objects, p_sel, keys)
+        return shared(objects, operator, keys)
 
     def _potential(
         self, objects: Samples, grid: SelectionGrid, unravel: Callable
@@ -320,24 +326,36 @@ class Sampler:
         return Draws(values, u, energy, n_steps, accept, diverging, around.converged)
 
     def _constrain(self, unconstrained: dict[str, Array]) -> dict[str, Array]:
-        sites = constrain_fn(self.model.sample_population, (), {}, unconstrained)
-        return self.model.from_sites(sites)
+        own = {k: v for k, v in unconstrained.items() if k != OPERATOR}
+        sites = constrain_fn(self.model.sample_population, (), {}, own)
+        # Normal numbers have no bounds.
+        more = {k: v for k, v in unconstrained.items() if k == OPERATOR}
+        return {**self.model.from_sites(sites), **more}
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def _compiled(
     sampler: Static[Sampler],
     objects: Samples,
-    p_sel: Float[Array, "m t a"],
+    operator: Operator,
     key: PRNGKeyArray,
 ) -> "Draws | _Weighted":
     """One program for all samplers of equal models, grids and settings, and equal shapes."""
-    return sampler.value._whole(objects, p_sel, key)
+    return sampler.value._whole(objects, operator, key)
+
+
+def _operator(grid: SelectionGrid) -> Operator:
+    return grid.p_sel, grid.deviations
 
 
 def _identity(model: PopulationModel, grid: SelectionGrid, settings: SamplerSettings) -> str:
     """The seed is an argument of the program."""
-    facts = (model_digest(model), rules_of(grid), dataclasses.replace(settings, seed=0))
+    facts = (
+        model_digest(model),
+        rules_of(grid),
+        grid.n_directions,
+        dataclasses.replace(settings, seed=0),
+    )
     return hashlib.sha256(repr(facts).encode()).hexdigest()
 
 

@@ -28,6 +28,10 @@ from .operators._base import Outside as Outside
 from .operators._base import SelectionDomainError as SelectionDomainError
 from .operators.complete import CompleteSelection as CompleteSelection
 from .operators.complete import complete as complete
+from .operators.deviations import UncertaintyError as UncertaintyError
+from .operators.deviations import deviating as deviating
+from .operators.deviations import deviations as deviations
+from .operators.deviations import n_directions as n_directions
 from .operators.facts import BandFacts as BandFacts
 from .operators.facts import SurveyFacts as SurveyFacts
 from .operators.facts import learned_facts as learned_facts
@@ -58,3 +62,6 @@ from .operators.store import SelectionFileError as SelectionFileError
 from .operators.store import load_selection as load_selection
 from .operators.store import save_selection as save_selection
 from .operators.store import selection_provenance as selection_provenance
+from .operators.uncertainty import LogitUncertainty as LogitUncertainty
+from .operators.uncertainty import cubic_terms as cubic_terms
+from .operators.uncertainty import n_cubic_terms as n_cubic_terms

@@ -19,6 +19,7 @@ from starcensus.selection import (
     facts_of_catalogue,
     learned_facts,
     load_selection,
+    n_directions,
     not_compared,
     operator_from_settings,
     selection_provenance,
@@ -29,8 +30,19 @@ from starcensus.selection.catalogue import Catalogue
 from starcensus.theta import Box
 
 
-def build_selection(table: SelectionTable, box: Box, sources: Sources) -> AbstractSelection:
-    """The operator of a table; `box` holds the bounds of the population."""
+def build_selection(
+    table: SelectionTable, box: Box, sources: Sources, *, uncertain: bool = False
+) -> AbstractSelection:
+    """The operator of a table; `box` holds the bounds of the population.
+
+    `uncertain`: whether the job counts an operator's uncertainty. Raises `ConfigError` where the
+    table asks for it and the job does not.
+    """
+    if table.uncertainty and not uncertain:
+        raise ConfigError(
+            "uncertainty = true is for fits, which sample it along with the parameters; mocks, "
+            "calibrations and comparisons of models take the operator as it is: leave it out"
+        )
     operator = _bare(table, box, sources)
     if table.member is not None:
         operator = MemberSelection(operator, table.member)
@@ -86,6 +98,7 @@ def operator_words(
     learned = learned_facts(selection)
     unknown = dict.fromkeys(name for facts in learned for name in not_compared(facts, here))
     return {
+        "uncertainty": uncertainty_words(selection, table.uncertainty),
         "acts_on": selection.acts_on,
         "acts_on_said_by": "the operator" if table.acts_on is None else "the settings",
         "acts_on_words": ACTS_ON_WORDS[selection.acts_on],
@@ -96,6 +109,24 @@ def operator_words(
         ],
         "not_compared": list(unknown),
     }
+
+
+def uncertainty_words(selection: AbstractSelection, counts: bool) -> str:
+    """What a report says of an operator's uncertainty: whether it is known, and whether it counts.
+
+    `counts`: whether the fit samples it.
+    """
+    if counts:
+        return (
+            "what the injections left open about the operator is fitted along with the parameters, "
+            "as independent standard normal numbers by which it deviates"
+        )
+    if n_directions(selection):
+        return (
+            "the operator carries what its injections left open about it, and this fit leaves that "
+            "out (uncertainty = false): the posterior is that under the operator's mean"
+        )
+    return "the operator does not say what is uncertain about it, and the fit takes it as it is"
 
 
 def _bare(table: SelectionTable, box: Box, sources: Sources) -> AbstractSelection:

@@ -121,6 +121,9 @@ class OneModel(_Weighs, OneFit):
 
     compared: CompareFile = dataclasses.field(kw_only=True)
 
+    # Evidences are of the operator as it is.
+    takes_uncertainty: ClassVar[bool] = False
+
     def run(self, show: Show) -> Outcome:
         result = self.fitted(show)
         more = self.weigh(_weighed(self.compared, self.table.name, result, show))

@@ -39,5 +39,17 @@ class EvaluationJob(Job[EvaluationFile]):
         by_k = {"neighbours.by_k": found.by_k()} if found.repeats is not None else {}
         for difference in found.differences:
             show.say(f"{difference.about}: {difference.words}")
+        if not found.logistic:
+            show.say(
+                f"{self.file.operator} keeps no logistic regression to compare the networks with; "
+                "an operator that is learned again does"
+            )
+        for name, each in found.logistic.items():
+            columns = ", ".join(each.regression.columns)
+            words = f"{each.gain:+.4f} ± {each.gain_error:.4f} nats"
+            show.say(
+                f"logistic regression ({name}) in {columns}: log-loss {each.log_loss:.4f}; the "
+                f"networks' {found.log_loss:.4f} is lower by {words}"
+            )
         said = [dataclasses.asdict(each) for each in found.differences]
         return Outcome({**found.summary(), **by_k}, {"differences": said} if said else {})

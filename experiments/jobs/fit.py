@@ -61,6 +61,8 @@ class OneFit(Job[FitFile]):
     catalogue: Clusters = dataclasses.field(kw_only=True)
 
     locks: ClassVar[bool] = False
+    # Whether an operator's uncertainty may be asked for.
+    takes_uncertainty: ClassVar[bool] = True
 
     @property
     def name(self) -> str:
@@ -112,7 +114,9 @@ class OneFit(Job[FitFile]):
         """The fit, with its files."""
         model = self.file.populations[self.table.population].model()
         operator = self.file.selections[self.table.selection]
-        selection = build_selection(operator, model.population.box, self.sources)
+        selection = build_selection(
+            operator, model.population.box, self.sources, uncertain=self.takes_uncertainty
+        )
         if isinstance(self.catalogue, Catalogue):
             for difference in catalogue_differences(selection, self.catalogue):
                 show.say(f"{self.name}: {difference.about}: {difference.words}")
@@ -147,6 +151,7 @@ class OneFit(Job[FitFile]):
             bins=self.file.bins,
             thresholds=self.file.thresholds,
             accept=self.file.selections[self.table.selection].accept,
+            uncertainty=self.file.selections[self.table.selection].uncertainty,
         )
 
     def _record(self, result: FitResult) -> dict[str, Any]:
@@ -246,7 +251,11 @@ def read(table: CatalogueTable, sources: Sources) -> Clusters:
         learned = LearnedPosterior.load(sources.file(table.learned.path, "learned posterior"))
         found = Detections.read(path)
         drawn = learned.draw(
-            found, table.learned.draws, accept=table.learned.accept, source=path.name
+            found,
+            table.learned.draws,
+            accept=table.learned.accept,
+            source=path.name,
+            leave_out=table.learned.leave_out,
         )
         return PosteriorDraws.of_learned(drawn, path.name)
     options = {**table.options, **files}

@@ -18,8 +18,8 @@ from starcensus.selection import (
     selection_provenance,
     with_acts_on,
 )
-from starcensus.selection.injection import facts_of_frame
 from starcensus.selection.learning import averaged_radii
+from starcensus.selection.pipeline import facts_of_frame
 
 
 def restate(
@@ -74,7 +74,7 @@ def _with_images(operator: Any, survey: pathlib.Path, path: pathlib.Path) -> Sur
     before = _known(operator, path)
     file, _ = load(survey, SurveyFile)
     made = Survey(file.model_copy(update={"library": None}), Sources.beside(survey, ()))
-    facts = facts_of_frame(made.frame, made.templates, made.pipeline)
+    facts = facts_of_frame(made.frame, made.templates.psfs, made.pipeline)
     if before.frame_sha256 is not None and before.frame_sha256 != facts.frame_sha256:
         raise ConfigError(
             f"{survey}: its images have the checksum {facts.frame_sha256}, those of the injections "

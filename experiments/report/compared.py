@@ -96,8 +96,41 @@ def odds_plot(summary: dict[str, Any], info: dict[str, Any]) -> Plot:
 
 def curves_plot(summary: dict[str, Any], info: dict[str, Any]) -> Plot | None:
     """ln B of each model beside the best one, as widths of priors are changed."""
-    best = summary["best"]
-    lines = []
+    lines = _curves(summary, info)
+    if not lines:
+        return None
+
+    legend = 0.3 + 0.2 * -(-len(lines) // 2)
+
+    def paint(figure: Figure) -> None:
+        # The legend stands above the lines, which may run anywhere.
+        axes = panels(figure, top=legend)[0, 0]
+        for i, (label, known) in enumerate(lines):
+            again, colour = divmod(i, len(OTHERS))
+            style = ("-", "--", ":")[again % 3]
+            axes.plot(*known.T, marker="o", ls=style, color=OTHERS[colour], label=label)
+        for least in (1.0, 3.0, 5.0):
+            for sign in (1, -1):
+                axes.axhline(sign * least, color=GREY, lw=0.6, ls=":")
+        axes.axhline(0.0, color=GREY, lw=0.8)
+        axes.set_xscale("log")
+        axes.set_xticks([0.5, 1, 2, 4], ["½", "1", "2", "4"])
+        axes.minorticks_off()
+        axes.set_xlabel("width of the prior, in units of the given one")
+        axes.set_ylabel("ln B")
+        figure.legend(loc="upper center", ncols=2, fontsize=8)
+
+    words = "; ".join(
+        f"{label}: {known[0, 1]:+.1f} to {known[-1, 1]:+.1f}" for label, known in lines
+    )
+    return draw(
+        "curves", (9.4, 4.25 + legend), paint, f"ln B as the width of a prior changes: {words}."
+    )
+
+
+def _curves(summary: dict[str, Any], info: dict[str, Any]) -> list[tuple[str, np.ndarray]]:
+    """A label, and factors of the width with ln B, of each curve with two points or more."""
+    best, lines = summary["best"], []
     for name, each in info["models"].items():
         for curve in each["curves"]:
             against = [other for other in info["models"] if other != name]
@@ -111,25 +144,4 @@ def curves_plot(summary: dict[str, Any], info: dict[str, Any]) -> Plot | None:
             if len(known) > 1:
                 label = f"{curve['parameter'].replace('_', ' ')} of {name}, against {other}"
                 lines.append((label, np.array(known)))
-    if not lines:
-        return None
-
-    def paint(figure: Figure) -> None:
-        axes = panels(figure)[0, 0]
-        for (label, known), colour in zip(lines, OTHERS, strict=False):
-            axes.plot(known[:, 0], known[:, 1], "o-", color=colour, label=label)
-        for least in (1.0, 3.0, 5.0):
-            for sign in (1, -1):
-                axes.axhline(sign * least, color=GREY, lw=0.6, ls=":")
-        axes.axhline(0.0, color=GREY, lw=0.8)
-        axes.set_xscale("log")
-        axes.set_xticks([0.5, 1, 2, 4], ["½", "1", "2", "4"])
-        axes.minorticks_off()
-        axes.set_xlabel("width of the prior, in units of the given one")
-        axes.set_ylabel("ln B")
-        axes.legend(fontsize=8)
-
-    words = "; ".join(
-        f"{label}: {known[0, 1]:+.1f} to {known[-1, 1]:+.1f}" for label, known in lines
-    )
-    return draw("curves", (9.4, 4.6), paint, f"ln B as the width of a prior changes: {words}.")
+    return lines

@@ -38,11 +38,14 @@ class LearnedTable(Strict):
 
     - `path`: of the learned posterior. `draws`: of each cluster.
     - `accept`: in what the catalogue may differ from the survey that it was learned in.
+    - `leave_out`: leave out sources that lack a number that every catalogued injection had, and
+      say how many in the report; one in fifty at most.
     """
 
     path: str
     draws: Annotated[int, pydantic.Field(ge=1)] = 1000
     accept: tuple[About, ...] = ()
+    leave_out: bool = False
 
 
 class CatalogueTable(Strict):

@@ -42,6 +42,9 @@ class SelectionTable(Strict):
       the report says what differs.
     - `recorded_sigma`: the rule was applied to recorded values with these Gaussian errors (dex,
       dex, mag), so that the operator is an integral over them.
+    - `uncertainty`: of fits, whether what the operator's injections left open about it is fitted
+      along with the parameters. Off unless said, since it costs a fit of very many clusters its
+      shortcuts; the report says which, and how uncertain the operator leaves the expected number.
     - `description`: for the report.
     """
 
@@ -52,10 +55,16 @@ class SelectionTable(Strict):
     acts_on: Literal["data", "truth"] | None = None
     accept: tuple[About, ...] = ()
     recorded_sigma: Triple | None = None
+    uncertainty: bool = False
     description: str = ""
 
     @pydantic.model_validator(mode="after")
     def _path_for_file(self) -> "SelectionTable":
         if (self.kind == "file") != (self.path is not None):
             raise ValueError("path goes with kind = 'file', and kind = 'file' needs it")
+        if self.uncertainty and self.member is not None:
+            raise ValueError(
+                "uncertainty is that of the ensemble's mean, and member takes one network alone; "
+                "leave one of them out"
+            )
         return self

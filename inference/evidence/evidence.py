@@ -14,7 +14,7 @@ from ..draws import thinned
 from ..identity import fingerprint, model_digest
 from ..library_error import library_error
 from ..object_shift import sums_of_terms
-from ..objects import LightObjects
+from ..objects import EmulatedObjects, LightObjects
 from ..results import FitResult
 from ..sampling import double_precision
 from .bridge import Bridge, BridgeSettings, bridge
@@ -211,7 +211,8 @@ def data_digests(result: FitResult) -> dict[str, str]:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     box, objects = result.model.population.box, result.objects
-    if isinstance(objects, LightObjects):
+    if isinstance(objects, LightObjects | EmulatedObjects):
+        assert objects.pool is not None
         # Its nodes may be finer for one model than for another; what they stand for is not.
         selection = fingerprint((objects.pool.theta, objects.pool.log_weight, objects.p_rows))
     else:

@@ -7,6 +7,7 @@ from .compare import compare as compare
 from .design import ChoiceSettings as ChoiceSettings
 from .design import TransitionDesign as TransitionDesign
 from .evaluate import Evaluation as Evaluation
+from .evaluate import Plain as Plain
 from .evaluate import Repeats as Repeats
 from .evaluate import evaluate as evaluate
 from .evaluate import learned_networks as learned_networks
@@ -24,6 +25,10 @@ from .guards import row_marks as row_marks
 from .learn import Learned as Learned
 from .learn import LearnSettings as LearnSettings
 from .learn import learn as learn
+from .logistic import LogisticRegression as LogisticRegression
+from .logistic import fit_logistic as fit_logistic
+from .logistic import fit_regressions as fit_regressions
+from .logistic import quadratic_terms as quadratic_terms
 from .monotonic import monotonic_breaks as monotonic_breaks
 from .predict import predict as predict
 from .predict import predict_library as predict_library
@@ -33,4 +38,5 @@ from .validate import Reliability as Reliability
 from .validate import Scores as Scores
 from .validate import TestSet as TestSet
 from .validate import log_loss as log_loss
+from .validate import loss_difference as loss_difference
 from .validate import reliability as reliability

@@ -1,7 +1,7 @@
 """How good a learned operator is, by injections that it was not trained on."""
 
 import dataclasses
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from .facts import facts_of_table
 from .features import LearnedOperator, features, n_informative, operator_inputs
 from .guards import LearningError, Tables, TrainingMarks, named_tables
 from .learn import Learned
+from .logistic import LogisticRegression
 from .monotonic import monotonic_breaks
 from .predict import predict
 from .validate import (
@@ -29,6 +30,7 @@ from .validate import (
     Scores,
     TestSet,
     log_loss,
+    loss_difference,
     reliability,
 )
 
@@ -50,6 +52,27 @@ class Repeats:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
+class Plain:
+    """What a logistic regression, fitted on the operator's own training rows, makes of injections.
+
+    **Arguments:**
+
+    - `regression`: properties and coefficients.
+    - `log_loss`: mean cross-entropy, nats, as of the networks on the same rows.
+    - `gain`, `gain_error`: log-loss of the regression less that of the networks, and the standard
+      error of that mean of pairs: above 0 where the networks know more.
+    - `reliability`: of all injections; None where these are too few for it, whose probabilities are
+      spread otherwise than the networks'.
+    """
+
+    regression: LogisticRegression
+    log_loss: float
+    gain: float
+    gain_error: float
+    reliability: Reliability | None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class Evaluation:
     """An operator against injections, as `evaluate` returns it.
 
@@ -63,6 +86,8 @@ class Evaluation:
     - `breaks`: see `monotonic_breaks`.
     - `repeats`: None for a table without repeats.
     - `differences`: in what its survey differs from that of the training, as was accepted.
+    - `logistic`: logistic regressions beside the networks, by name (`fit_regressions`); empty for
+      an operator that keeps none.
     """
 
     table: InjectionTable
@@ -72,6 +97,7 @@ class Evaluation:
     breaks: dict[str, float]
     repeats: Repeats | None
     differences: tuple[Difference, ...] = ()
+    logistic: Mapping[str, Plain] = dataclasses.field(default_factory=dict)
 
     def summary(self) -> dict[str, int | float]:
         """All numbers by name; the scores of other counts of neighbours are in `by_k`."""
@@ -82,6 +108,17 @@ class Evaluation:
             "reliability_largest_miss": self.reliability.largest_miss,
         }
         out |= {f"monotonic.{name}": value for name, value in self.breaks.items()}
+        for name, each in self.logistic.items():
+            out |= {
+                f"logistic.{name}.n_terms": len(each.regression.coefficients),
+                f"logistic.{name}.log_loss": each.log_loss,
+                f"logistic.{name}.gain": each.gain,
+                f"logistic.{name}.gain_error": each.gain_error,
+            }
+            if each.reliability is not None:
+                check = each.reliability
+                out[f"logistic.{name}.reliability_p_value"] = check.p_value
+                out[f"logistic.{name}.reliability_largest_miss"] = check.largest_miss
         if self.repeats is None:
             return out
         test, near = self.repeats.test, self.repeats.neighbours
@@ -108,7 +145,8 @@ def evaluate(
     """Compare an operator with injections that it was not trained on.
 
     Tables with repeats give the scores against p_true, the noise of the repeats and a yardstick;
-    others the log-loss and the reliability alone.
+    others the log-loss and the reliability alone. Beside the networks stand logistic regressions of
+    the same training rows, where the operator keeps them.
 
     **Arguments:**
 
@@ -130,7 +168,7 @@ def evaluate(
     print(found.summary())
     ```
     """
-    networks, marks, name = _with_marks(operator)
+    networks, marks, name, regressions = _with_marks(operator)
     named = named_tables(tables)
     table = InjectionTable.concatenate(*named.values())
     if isinstance(networks, PhotometricNetwork) and networks.bands != table.bands:
@@ -154,15 +192,25 @@ def evaluate(
     every = p if test is None else predict(networks, table)
     group, weight = None if test is None else table.cluster, table.place_weight
     check = reliability(every, table.catalogued, weight=weight, group=group)
-    loss = log_loss(p, once.catalogued, None if test is not None else weight)
+    of_once = None if test is not None else weight
+    loss = log_loss(p, once.catalogued, of_once)
     breaks = monotonic_breaks(networks, once)
+    plain = {}
+    for label, each in regressions.items():
+        q = each.p_sel(once)
+        gain = loss_difference(q, p, once.catalogued, of_once)
+        try:
+            its = reliability(each.p_sel(table), table.catalogued, weight=weight, group=group)
+        except ValueError:
+            its = None
+        plain[label] = Plain(each, log_loss(q, once.catalogued, of_once), *gain, its)
     if test is None:
-        return Evaluation(table, p, loss, check, breaks, None, differ)
+        return Evaluation(table, p, loss, check, breaks, None, differ, plain)
     # p_true is over the places of the repeats, each with its own sky.
     at = _means(table.cluster, every)
     x = features(test.first, operator_inputs(networks))[:, : n_informative(networks)]
     repeats = Repeats(test, test.scores(at), test.neighbours(x, neighbours))
-    return Evaluation(table, at, loss, check, breaks, repeats, differ)
+    return Evaluation(table, at, loss, check, breaks, repeats, differ, plain)
 
 
 def _differences(
@@ -177,17 +225,23 @@ def _differences(
     return found
 
 
-def _with_marks(operator: Learned | Path) -> tuple[LearnedOperator, TrainingMarks, str]:
-    """Networks that take whatever an injection has, what they were trained on, and a name."""
+def _with_marks(
+    operator: Learned | Path,
+) -> tuple[LearnedOperator, TrainingMarks, str, Mapping[str, LogisticRegression]]:
+    """Networks that take whatever an injection has, what they were trained on, a name, and the
+    regressions of the same training."""
     if isinstance(operator, Learned):
         networks, marks, name = operator.operator, operator.marks, "the operator"
+        regressions = operator.logistic
     else:
         networks = learned_networks(operator)
         facts: dict[str, Any] = selection_provenance(operator)
         marks, name = TrainingMarks.from_facts(facts), str(operator)
+        kept = facts.get("logistic", {})
+        regressions = {k: LogisticRegression.from_facts(each) for k, each in kept.items()}
     if isinstance(networks, PhotometricNetwork):
         networks = networks.simulated()
-    return networks, marks, name
+    return networks, marks, name, regressions
 
 
 def learned_networks(path: Path) -> LearnedOperator:

@@ -35,8 +35,10 @@ from .guards import (
     refuse_few_held_out,
     training_weight,
 )
+from .logistic import LogisticRegression, fit_regressions
 from .predict import predict
-from .validate import Reliability, log_loss, reliability
+from .uncertainty import logit_uncertainty
+from .validate import Reliability, log_loss, loss_difference, reliability
 
 # A table with more radii than this was drawn from a continuous distribution.
 _FEW_RADII = 40
@@ -83,6 +85,7 @@ class Learned:
     - `weight`: `(n,)`, weight of each row of the table in the loss, or None for 1.
     - `settings`: as used, with what a search chose.
     - `marks`: by which the injections are known again when the operator is evaluated.
+    - `logistic`: regressions of the rows that the networks were trained on, see `fit_regressions`.
 
     ```python
     learned.operator.p_sel(4.0, 7.0, 0.5), learned.reliability().largest_miss
@@ -97,6 +100,7 @@ class Learned:
     weight: Float[np.ndarray, "n"] | None
     settings: LearnSettings
     marks: TrainingMarks
+    logistic: Mapping[str, LogisticRegression] = dataclasses.field(default_factory=dict)
 
     def provenance(self) -> dict[str, Any]:
         """Facts to save with the operator, JSON-ready."""
@@ -108,6 +112,7 @@ class Learned:
             "n_held_out": len(self.held_out),
             "networks_sha256": checksum(self.trained.networks),
             "injections": dict(self.table.meta),
+            "logistic": {name: each.facts() for name, each in self.logistic.items()},
         }
 
     def save(self, path: Path, facts: Mapping[str, Any] | None = None) -> None:
@@ -134,6 +139,15 @@ class Learned:
     def summary(self) -> dict[str, int | float]:
         """How the training went, by name; raises as `reliability`."""
         check, label = self.reliability(), self.held_out_label
+        plain: dict[str, float] = {}
+        for name, each in self.logistic.items():
+            q = each.p_sel(self.table.take(self.held_out))
+            gain = loss_difference(q, self.p, label, self.held_out_weight)
+            plain[f"held_out.logistic.{name}.log_loss"] = log_loss(q, label, self.held_out_weight)
+            (
+                plain[f"held_out.logistic.{name}.gain"],
+                plain[f"held_out.logistic.{name}.gain_error"],
+            ) = gain
         return {
             "n_injections": len(self.table),
             "n_catalogued": int(self.table.catalogued.sum()),
@@ -145,6 +159,7 @@ class Learned:
             "final_validation_loss": float(self.trained.validation_loss[:, -1].mean()),
             "max_rate": self.settings.train.max_rate,
             "weight_decay": self.settings.train.weight_decay,
+            **plain,
         }
 
 
@@ -158,7 +173,8 @@ def learn(
 ) -> Learned:
     """Train the networks of an operator on the labels `catalogued`.
 
-    The operator carries what it was learned for, see `SurveyFacts`. Its `acts_on` is `"data"`, as
+    The operator carries what it was learned for, see `SurveyFacts`; one of mass, age and extinction
+    carries its uncertainty too, see `LogitUncertainty`. Its `acts_on` is `"data"`, as
     of every operator: a published mass is fitted to the light by which its cluster was found. Where
     θ was recorded independently of the images, say `with_acts_on(operator, "truth")`.
 
@@ -206,6 +222,8 @@ def learn(
     trained = train_ensemble(x, table.catalogued, settings.train, progress=progress, **options)
     marks = TrainingMarks.of(named, table)
     facts = facts_of_table(table, nuisance, marks.tables)
+    rows = np.setdiff1d(np.arange(len(table)), trained.held_out)
+    own = None if weight is None else weight[rows]
     operator: LearnedOperator
     if limits is None or modulus is None:
         operator = NetworkSelection(
@@ -214,6 +232,8 @@ def learn(
             nuisance=nuisance,
             learned_for=facts,
         )
+        known = logit_uncertainty(x[rows], predict(operator, table.take(rows)), own)
+        operator = dataclasses.replace(operator, uncertainty=known)
     else:
         operator = PhotometricNetwork(
             networks=trained.networks,
@@ -226,7 +246,8 @@ def learn(
             learned_for=facts,
         )
     p = predict(operator, table.take(trained.held_out))
-    return Learned(operator, trained, table, trained.held_out, p, weight, settings, marks)
+    logistic = fit_regressions(table.take(rows), inputs, own, limits)
+    return Learned(operator, trained, table, trained.held_out, p, weight, settings, marks, logistic)
 
 
 def _refuse_one_outcome(table: InjectionTable) -> None:

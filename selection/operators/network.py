@@ -13,6 +13,7 @@ from ...networks import MLP
 from ._base import OPERATORS, AbstractSelection, ActsOn, Outside
 from .facts import SurveyFacts
 from .nuisance import Nuisance
+from .uncertainty import LogitUncertainty
 
 InputScale = Literal["log", "linear"]
 
@@ -32,8 +33,9 @@ class NetworkSelection(AbstractSelection):
     - `acts_on`: `"data"` or `"truth"`, what the survey's selection looked at.
     - `nuisance`: distribution of the further inputs, over which the probability is averaged.
     - `learned_for`: the survey that it was learned in, see `SurveyFacts`.
+    - `uncertainty`: what its injections leave open, about the ensemble's mean; None where unknown.
 
-    Raises `ValueError` for networks of other numbers of inputs.
+    Raises `ValueError` for networks, or an uncertainty, of other numbers of inputs.
 
     ```python
     from starcensus.networks import random_mlp
@@ -49,6 +51,7 @@ class NetworkSelection(AbstractSelection):
     acts_on: ActsOn = "data"
     nuisance: Nuisance | None = None
     learned_for: SurveyFacts | None = eqx.field(static=True, default=None)
+    uncertainty: LogitUncertainty | None = None
 
     def __check_init__(self) -> None:
         if not self.networks:
@@ -60,6 +63,12 @@ class NetworkSelection(AbstractSelection):
                     f"network {index} has {network.n_in} inputs; expected {3 + len(more)}: "
                     f"{', '.join(('mass', 'age', 'A_V', *more))}"
                 )
+        known = self.uncertainty
+        if known is not None and len(known.mean) != self.networks[0].n_in:
+            raise ValueError(
+                f"the uncertainty is one of {len(known.mean)} inputs; expected "
+                f"{self.networks[0].n_in}, as of the networks"
+            )
         if self.inputs not in ("log", "linear"):
             raise ValueError(f'inputs is {self.inputs!r}; expected "log" or "linear"')
 
@@ -78,6 +87,17 @@ class NetworkSelection(AbstractSelection):
 
         `further`: values of the nuisance properties, in the order of `nuisance.names`.
         """
+        features = self.features(log_mass, log_age, a_v, further)
+        return jnp.stack([network(features) for network in self.networks])
+
+    def features(
+        self,
+        log_mass: Float[Array, "n"],
+        log_age: Float[Array, "n"],
+        a_v: Float[Array, "n"],
+        further: Float[Array, "n k"] | None = None,
+    ) -> Float[Array, "n input"]:
+        """What the networks take; arguments as of `logits`."""
         dtype = jnp.result_type(float)
         theta = [jnp.asarray(x, dtype) for x in (log_mass, log_age, a_v)]
         if self.inputs == "linear":
@@ -85,7 +105,7 @@ class NetworkSelection(AbstractSelection):
         features = jnp.stack(theta, axis=-1)
         if further is not None:
             features = jnp.concatenate([features, jnp.asarray(further, dtype)], axis=1)
-        return jnp.stack([network(features) for network in self.networks])
+        return features
 
     def _members_inside(
         self, log_mass: Float[Array, "n"], log_age: Float[Array, "n"], a_v: Float[Array, "n"]

@@ -48,3 +48,35 @@ def test_the_operator_what_it_was_learned_for_and_what_its_members_say(tmp_path)
     assert row is not None and "+0.50" in row[0] and row[0].count("–") == 2
     assert "Too far: fit with member 1 &amp; look." in made
     assert made.count("data-ensemble") == len(re.findall(r'<tr data-parameter="', made))
+
+
+def test_the_uncertainty_of_the_operator_counts_or_is_left_out_and_the_report_says_which(tmp_path):
+    words = "this fit leaves that out (uncertainty = false)"
+    folder = write_fit(tmp_path, **{"operator.uncertainty": False, "operator.count_sd": 0.123})
+    selection = {"kind": "NetworkSelection", "acts_on": "data", "uncertainty": words}
+    (folder / "run.json").write_text(json.dumps({"selection": selection}))
+    left = write_report(folder).read_text("utf-8")
+    said = section(left, "fitted")
+    assert words[1:] in said and "uncertain by 12.3%" in said
+    assert "data-operator=" not in left and "What the operator's uncertainty does" not in left
+
+    counted = {
+        "operator.uncertainty": True,
+        "operator.n_directions": 12,
+        "operator.kept": 0.993,
+        "operator.effective_draws": 412.0,
+        "operator.largest_pull": 3.2,
+        "operator.alpha_m.shift": -0.42,
+        "operator.alpha_m.widening": 1.37,
+    }
+    made = write_report(write_fit(tmp_path, **counted)).read_text("utf-8")
+    row = re.search(r'<tr data-operator="alpha_m">.*?</tr>', made, re.DOTALL)
+    assert row is not None and "−0.42" in row[0] and "× 1.37" in row[0]
+    assert made.count("data-operator=") == 1 and "hold 99.3%" in " ".join(made.split())
+    assert "by up to 3.2 of their standard deviations, which is much" in made
+
+    far = {k: v for k, v in counted.items() if "alpha_m" not in k} | {
+        "operator.effective_draws": 7.0
+    }
+    made = write_report(write_fit(tmp_path, **far)).read_text("utf-8")
+    assert "(7 effective ones)" in made and "data-operator=" not in made

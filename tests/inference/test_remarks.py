@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from starcensus.inference import PublishedValues, remarks
+from starcensus.inference.remarks import Remarks
 from starcensus.selection.catalogue import Catalogue
 
 
@@ -56,3 +57,11 @@ def test_a_posterior_at_an_end_of_its_prior_is_named():
     low = {"log_n": 9 - posterior["log_n"]}
     [said] = remarks(objects(300), low, prior).sentences
     assert "low end" in said
+
+
+def test_an_operator_that_is_too_uncertain_for_the_catalogue_is_named():
+    made = Remarks(("a",), {})
+    assert made.with_operator(0.03, 200) is made
+    told = made.with_operator(0.11, 300).sentences
+    assert len(told) == 2 and "uncertain by 11.0%" in told[1] and "2.2 times as long" in told[1]
+    assert "uncertainty = true" in told[1]

@@ -1,4 +1,4 @@
-"""What each member of the operator's ensemble would have given, as the summary says."""
+"""What the operator's ensemble, or its uncertainty, does to a posterior, as the summary says."""
 
 import dataclasses
 
@@ -38,3 +38,57 @@ def changes(run: Run) -> tuple[list[Changes], list[str]]:
             rows.append(Changes(q, scaled, finite(run.summary.get(f"ensemble.{q.name}.widening"))))
     said = [run.summary.get(f"ensemble.member_{k}.refused") for k in members]
     return rows, [text for text in said if isinstance(text, str)]
+
+
+@dataclasses.dataclass(frozen=True)
+class OperatorChange:
+    """What the operator's uncertainty does to one parameter.
+
+    **Arguments:**
+
+    - `shift`: change of the mean, in errors without. `widening`: error with it over that without.
+    """
+
+    quantity: Quantity
+    shift: float
+    widening: float
+
+
+@dataclasses.dataclass(frozen=True)
+class OperatorChanges:
+    """A row for each parameter, empty where the draws do not reach that far.
+
+    **Arguments:**
+
+    - `n`: how many numbers were sampled; 0 where the operator's uncertainty does not count.
+    - `kept`, `effective`, `pull`: as of `starcensus.inference.OperatorChange`.
+    """
+
+    n: int
+    kept: float
+    effective: float
+    pull: float
+    rows: tuple[OperatorChange, ...]
+
+
+def operator_changes(run: Run) -> OperatorChanges:
+    """What the summary of a run says of its operator's uncertainty."""
+    n = run.summary.get("operator.n_directions")
+
+    def number(name: str) -> float:
+        found = finite(run.summary.get(f"operator.{name}"))
+        return 0.0 if found is None else found
+
+    rows = []
+    for q in run.quantities:
+        shift = finite(run.summary.get(f"operator.{q.name}.shift"))
+        widening = finite(run.summary.get(f"operator.{q.name}.widening"))
+        if shift is not None and widening is not None:
+            rows.append(OperatorChange(q, shift, widening))
+    return OperatorChanges(
+        n if isinstance(n, int) else 0,
+        number("kept"),
+        number("effective_draws"),
+        number("largest_pull"),
+        tuple(rows),
+    )

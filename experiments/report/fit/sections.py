@@ -10,9 +10,9 @@ from starcensus.experiments.report.fit import comparison, record
 from starcensus.experiments.report.fit.answer import catalogued, median_extinction
 from starcensus.experiments.report.fit.checks import checks, checks_plot
 from starcensus.experiments.report.fit.correction import correct
-from starcensus.experiments.report.fit.ensemble import changes
+from starcensus.experiments.report.fit.ensemble import changes, operator_changes
 from starcensus.experiments.report.fit.functions import functions_plot
-from starcensus.experiments.report.fit.load import Run
+from starcensus.experiments.report.fit.load import Run, finite
 from starcensus.experiments.report.fit.magnitudes import magnitude_checks, magnitudes_plot
 from starcensus.experiments.report.fit.plane import plane_plot, selection_plane
 from starcensus.experiments.report.fit.posterior import corner_plot, vector_plot
@@ -104,6 +104,8 @@ def _fitted(run: Run) -> dict[str, Any]:
         "unfitted": [p for p in run.parameters if not record.is_fitted(run, p)],
         "published": shown,
         "ensemble": changes(run),
+        "operator": operator_changes(run),
+        "count_sd": finite(run.summary.get("operator.count_sd")),
         "works": works,
     }
 
