@@ -18,6 +18,8 @@ from .ensemble import MemberChange as MemberChange
 from .ensemble import ensemble_change as ensemble_change
 from .fit import FitSettings as FitSettings
 from .fit import fit as fit
+from .latents import Latents as Latents
+from .latents import latents as latents
 from .learned_ages import LearnedAges as LearnedAges
 from .learned_ages import learn_ages as learn_ages
 from .library_error import LibraryError as LibraryError
@@ -35,6 +37,8 @@ from .model import PopulationModel as PopulationModel
 from .object_shift import object_shift as object_shift
 from .objects import AbstractObjects as AbstractObjects
 from .objects import BoundsError as BoundsError
+from .objects import EmulatedObjects as EmulatedObjects
+from .objects import EmulatedSettings as EmulatedSettings
 from .objects import ErrorSettings as ErrorSettings
 from .objects import GridPosteriors as GridPosteriors
 from .objects import LightObjects as LightObjects
@@ -53,6 +57,10 @@ from .objects import in_bounds as in_bounds
 from .objects import object_samples as object_samples
 from .objects import read_posteriors as read_posteriors
 from .objects import write_posteriors as write_posteriors
+from .operator_error import OperatorChange as OperatorChange
+from .operator_error import operator_change as operator_change
+from .operator_error import operator_directions as operator_directions
+from .operator_error import with_operator_directions as with_operator_directions
 from .predictive import BinSettings as BinSettings
 from .predictive import Predictions as Predictions
 from .predictive import predict as predict

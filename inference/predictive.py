@@ -21,9 +21,10 @@ from starcensus.theta import AXES
 from ..forward import Population, SelectionGrid, marginal_densities
 from ..selection import AbstractSelection, ProductSelection, RecordedLimits, RecordedSelection
 from .identity import Rules, grid_of, rules_of
+from .model import OPERATOR
 from .sampling import double_precision
 
-_BLOCK, _CANDIDATES = 4096, 48
+_BLOCK, _CANDIDATES, _ROUNDS = 65_536, 48, 16
 # Larger catalogues, which wide priors on log_n imply, are drawn at this size and scaled up.
 _MAX_DRAWN = 10_000
 
@@ -102,7 +103,8 @@ def predict(
     **Arguments:**
 
     - `population`: the family.
-    - `values`: draws `(draw, …)` by parameter name.
+    - `values`: draws `(draw, …)` by parameter name; those of an operator that deviates under
+      `OPERATOR`.
     - `grid`: the operator at the quadrature's nodes, of `selection_grid`.
     - `selection`: the operator.
     - `errors`: `(n, 3)`, errors of the catalogued objects (`Points.errors`), dex, dex, mag;
@@ -130,8 +132,8 @@ def predict(
         sizes, full_sizes, drawn = [], [], []
         n_draws = len(next(iter(values.values())))
         for i in range(n_draws):
-            draw = {k: np.asarray(v[i]) for k, v in values.items()}
-            marginals, weights = _spread(population, draw, rules, grid.p_sel)
+            draw, p_sel = _drawn(values, grid, i)
+            marginals, weights = _spread(population, draw, rules, p_sel)
             weights = np.maximum(np.asarray(weights), 0.0)
             for j, axis in enumerate(AXES):
                 density[axis].append(np.asarray(marginals[axis]))
@@ -180,11 +182,20 @@ def predicted_theta(
     rng, rules, drawn = np.random.default_rng(seed), rules_of(grid), []
     with double_precision():
         for i in range(len(next(iter(values.values())))):
-            draw = {k: np.asarray(v[i]) for k, v in values.items()}
-            weights = np.asarray(_spread(population, draw, rules, grid.p_sel)[1])
+            draw, p_sel = _drawn(values, grid, i)
+            weights = np.asarray(_spread(population, draw, rules, p_sel)[1])
             drawn.append(_catalogued(np.maximum(weights, 0.0), mesh, cell, rng)[0])
         recorded = _record(np.concatenate(drawn), errors, selection, rng)
     return np.split(recorded, np.cumsum([len(theta) for theta in drawn])[:-1])
+
+
+def _drawn(
+    values: Mapping[str, Float[np.ndarray, "draw ..."]], grid: SelectionGrid, i: int
+) -> tuple[dict[str, np.ndarray], Float[np.ndarray, "m t a"]]:
+    """The parameters of a draw, and the operator that it goes with."""
+    draw = {k: np.asarray(v[i]) for k, v in values.items()}
+    z = draw.pop(OPERATOR, None)
+    return draw, grid.p_sel if z is None else np.asarray(grid.shifted(z).p_sel)
 
 
 def _cells(grid: SelectionGrid) -> tuple[Float[np.ndarray, "cell 3"], Float[np.ndarray, "cell 3"]]:
@@ -226,8 +237,8 @@ def _spread(
 @eqx.filter_jit
 def _rule(
     base: AbstractSelection,
-    candidates: Float[Array, "n candidate 3"] | Float[np.ndarray, "n candidate 3"],
-) -> Float[Array, "n candidate"]:
+    candidates: Float[Array, "n 3"] | Float[np.ndarray, "n 3"],
+) -> Float[Array, "n"]:
     return base.p_sel(candidates[..., 0], candidates[..., 1], candidates[..., 2])
 
 
@@ -244,29 +255,52 @@ def _record(
     rng: np.random.Generator,
 ) -> Float[np.ndarray, "n 3"]:
     """θ as a survey would record it, given that it catalogued the object."""
-    n, stages = len(theta), _stages(selection)
+    stages = _stages(selection)
     rules = [stage for stage in stages if isinstance(stage, RecordedSelection)]
     limits = [stage for stage in stages if isinstance(stage, RecordedLimits)]
+
+    def moved(rows: Int[np.ndarray, "k"]) -> Float[np.ndarray, "k 3"]:
+        own = (
+            np.asarray(rules[0].sigma)
+            if rules
+            else errors[rng.integers(len(errors), size=len(rows))]
+        )
+        return theta[rows] + own * rng.normal(size=(len(rows), 3))
+
+    left = np.arange(len(theta))
+    recorded = moved(left)
     if not rules and not limits:
-        return theta + errors[rng.integers(len(errors), size=n)] * rng.normal(size=(n, 3))
-    recorded = np.empty_like(theta)
-    for start in range(0, n, _BLOCK):
-        block = theta[start : start + _BLOCK]
+        return recorded
+    for _ in range(_ROUNDS):
+        left = left[rng.uniform(size=len(left)) >= _kept(recorded[left], rules, limits)]
+        if not len(left):
+            return recorded
+        recorded[left] = moved(left)
+    # Of what is seldom catalogued, one of many, by its probability.
+    for rows in np.array_split(left, -(-len(left) * _CANDIDATES // _BLOCK)):
+        candidates = moved(np.repeat(rows, _CANDIDATES))
+        p = _kept(candidates, rules, limits).reshape(len(rows), _CANDIDATES)
+        cumulative = np.cumsum(p + 1e-300, axis=1)
+        u = rng.uniform(size=(len(rows), 1)) * cumulative[:, -1:]
+        pick = np.minimum((cumulative < u).sum(axis=1), _CANDIDATES - 1)
+        recorded[rows] = candidates.reshape(len(rows), _CANDIDATES, 3)[np.arange(len(rows)), pick]
+    return recorded
+
+
+def _kept(
+    recorded: Float[np.ndarray, "n 3"],
+    rules: list[RecordedSelection],
+    limits: list[RecordedLimits],
+) -> Float[np.ndarray, "n"]:
+    """The probability that what is recorded so is kept."""
+    p = np.ones(len(recorded))
+    for start in range(0, len(recorded) if rules else 0, _BLOCK):
+        block = recorded[start : start + _BLOCK]
         # Blocks of one size share a compilation.
         padded = np.resize(block, (_BLOCK, 3))
-        shape = (_BLOCK, _CANDIDATES)
-        scale = (
-            np.asarray(rules[0].sigma) if rules else errors[rng.integers(len(errors), size=shape)]
-        )
-        candidates = padded[:, None] + scale * rng.normal(size=(*shape, 3))
-        p = np.ones(shape)
         for rule in rules:
-            p = p * np.asarray(_rule(rule.base, candidates))
-        for limit in limits:
-            low, high = np.asarray(limit.low), np.asarray(limit.high)
-            p = p * ((candidates >= low) & (candidates <= high)).all(axis=-1)
-        cumulative = np.cumsum(p + 1e-300, axis=1)
-        u = rng.uniform(size=(_BLOCK, 1)) * cumulative[:, -1:]
-        pick = np.minimum((cumulative < u).sum(axis=1), _CANDIDATES - 1)
-        recorded[start : start + _BLOCK] = candidates[np.arange(_BLOCK), pick][: len(block)]
-    return recorded
+            p[start : start + _BLOCK] *= np.asarray(_rule(rule.base, padded))[: len(block)]
+    for limit in limits:
+        low, high = np.asarray(limit.low), np.asarray(limit.high)
+        p = p * ((recorded >= low) & (recorded <= high)).all(axis=1)
+    return p

@@ -151,7 +151,9 @@ def opened(
     job = open_job(EXAMPLES / FILES[what], out, (data,), settings=settings, work=Work(2))
     assert isinstance(job, LightJob)
     out.mkdir(parents=True, exist_ok=True)
-    return job, job.explained(SILENT)
+    explained = job.explained(SILENT)
+    assert isinstance(explained, Explained)
+    return job, explained
 
 
 def of_library(job: LightJob, explained: Explained, other: LightJob, others: Explained) -> None:

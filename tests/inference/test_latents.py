@@ -1,0 +1,94 @@
+"""Every cluster under the population of all: against quadrature, and against the marginal fit."""
+
+import numpy as np
+import pytest
+
+from starcensus.forward import HalfNormal, Population, PowerLaw, PowerLawAge, Separable
+from starcensus.inference import ObjectSamples, ObjectsError, latents
+from starcensus.inference.sampling import double_precision
+from starcensus.theta import Box
+
+BOX = Box((3.0, 6.0), (6.0, 9.0), (0.0, 2.0))
+POPULATION = Population(
+    Separable(PowerLaw(BOX.log_mass, -2.0), PowerLawAge(BOX.log_age, -0.5)), HalfNormal(BOX.a_v)
+)
+CENTRES = np.array([[4.0, 7.5, 0.5], [4.6, 8.0, 1.0], [3.6, 6.8, 0.3]])
+SD = np.array([0.25, 0.2, 0.2])
+
+
+def even_samples(n: int, seed: int, log_likelihood) -> ObjectSamples:
+    """Points that are even in the box, weighted by a likelihood."""
+    rng = np.random.default_rng(seed)
+    ends = np.array(list(BOX.as_dict().values()))
+    theta = rng.uniform(ends[:, 0], ends[:, 1], (len(CENTRES), n, 3))
+    log_w = np.stack([log_likelihood(i, x) for i, x in enumerate(theta)])
+    return ObjectSamples(np.moveaxis(theta, -1, 0), log_w, np.ones(len(CENTRES), bool))
+
+
+def gaussian(i: int, theta: np.ndarray) -> np.ndarray:
+    return -0.5 * (((theta - CENTRES[i]) / SD) ** 2).sum(axis=-1)
+
+
+def by_quadrature(alphas: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
+    """Axes of a grid, and each cluster's shares of it under the mean of the given populations."""
+    axes = [np.linspace(low, high, 61) for low, high in BOX.as_dict().values()]
+    grid = np.stack(np.meshgrid(*axes, indexing="ij"), -1)
+    total = np.zeros((3, *grid.shape[:3]))
+    for alpha in alphas:
+        population = POPULATION.with_values({"alpha_m": alpha})
+        with double_precision():
+            log_p = np.asarray(population.log_prob(*grid.reshape(-1, 3).T)).reshape(grid.shape[:3])
+        for i in range(3):
+            p = np.exp(log_p + gaussian(i, grid))
+            total[i] += p / p.sum()
+    return axes, total / len(alphas)
+
+
+def test_posteriors_are_those_of_quadrature():
+    alphas = np.array([[-1.7, -2.0], [-2.3, -2.1]])
+    samples = even_samples(60_000, 1, gaussian)
+    found = latents(samples, np.array(["a", "b", "c"]), POPULATION, {"alpha_m": alphas}, seed=2)
+    assert found.theta.shape == (2, 2, 3, 3)
+    axes, shares = by_quadrature(alphas.ravel())
+    for i in range(3):
+        for axis in range(3):
+            along = shares[i].sum(axis=tuple(k for k in range(3) if k != axis))
+            # Half of a node's share lies below it.
+            below = np.cumsum(along) - along / 2
+            expected = np.interp((0.025, 0.16, 0.5, 0.84, 0.975), below, axes[axis])
+            np.testing.assert_allclose(found.quantiles[:, i, axis], expected, atol=0.05)
+
+
+def test_draws_go_with_the_population_that_they_were_drawn_under():
+    """Where the mass function is steeper, that draw's clusters are lighter."""
+    alphas = np.tile([[-1.0, -3.0]], (1, 200))
+    samples = even_samples(10_000, 3, gaussian)
+    found = latents(samples, np.arange(3), POPULATION, {"alpha_m": alphas}, seed=4)
+    flat, steep = found.theta[0, ::2, :, 0], found.theta[0, 1::2, :, 0]
+    # A Gaussian times 10^(slope x) moves by ln(10) sd² for each of the slope.
+    expected = np.log(10.0) * SD[0] ** 2 * 2.0
+    moved = flat.mean(axis=0) - steep.mean(axis=0)
+    np.testing.assert_allclose(moved[:2], expected, atol=5 * SD[0] * np.sqrt(2 / 200))
+    np.testing.assert_allclose(found.theta.mean(axis=(0, 1)), found.mean, atol=0.06)
+
+
+def test_two_modes_are_both_there():
+    def twofold(i, theta):
+        other = theta - np.array([0.0, 1.4, 0.0])
+        return np.logaddexp(gaussian(i, theta), gaussian(i, other))
+
+    samples = even_samples(10_000, 5, twofold)
+    found = latents(samples, np.arange(3), POPULATION, {"alpha_m": np.full((2, 200), -2.0)}, 6)
+    old = (found.theta[..., 2, 1] > 7.5).mean(axis=(1,))
+    # dN/dT ∝ T^(−1/2) is √T per dex.
+    expected = 10**0.7 / (1 + 10**0.7)
+    np.testing.assert_allclose(old, expected, atol=0.11)
+
+
+def test_clusters_without_enough_points_are_named():
+    samples = even_samples(400, 7, lambda i, theta: (400.0 if i == 1 else 1.0) * gaussian(i, theta))
+    with pytest.raises(ObjectsError, match=r"1 of 3 clusters .* effective points .*: second"):
+        latents(samples, np.array(["first", "second", "third"]), POPULATION,
+                {"alpha_m": np.full((1, 3), -2.0)})  # fmt: skip
+    with pytest.raises(ObjectsError, match="2 ids are given for 3"):
+        latents(samples, np.arange(2), POPULATION, {"alpha_m": np.full((1, 3), -2.0)})
