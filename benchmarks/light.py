@@ -60,6 +60,8 @@ def bench_light(
     library_s = time.perf_counter() - started
     model = job.file.populations[job.file.fits[0].population].model()
     started = time.perf_counter()
+    if not isinstance(explained.objects, LightObjects):
+        raise ValueError("sums over simulated clusters are timed here; leave [emulator] out")
     objects = explained.objects.inside(model.population.box)
     nodes = objects.summed(model.population)
     with double_precision():

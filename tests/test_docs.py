@@ -105,6 +105,7 @@ FACADES = (
     *(f"starcensus.{name}" for name in ("simulate", "networks", "selection", "forward")),
     "starcensus.inference",
     "starcensus.inference.evidence",
+    "starcensus.forward.light",
     "starcensus.simulate.stamps",
     *(
         f"starcensus.selection.{name}"
