@@ -1,6 +1,8 @@
 """Training of densities: AdamW whose rate falls as a cosine, and the best epoch kept."""
 
 import functools
+import itertools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +16,35 @@ from .training import TrainingDiverged
 type Loss = Callable[[Any, Any, Any], Float[Array, ""]]
 # Largest rate, weight decay, and steps in all.
 type Rates = tuple[float, float, int]
+
+
+def first_layers(
+    key: Array,
+    sizes: tuple[int, ...],
+    last: Float[np.ndarray, " out"],
+    spread: float = 1.0,
+    last_spread: float = 0.1,
+) -> tuple[tuple[Float[Array, "_ _"], ...], tuple[Float[Array, "_"], ...]]:
+    """Matrices and biases to begin with: matrices uniform up to spread / √n_in, biases zero.
+
+    **Arguments:**
+
+    - `sizes`: of the inputs and of every layer.
+    - `last`: biases of the last layer, which its matrix, up to last_spread / √n_in, adds little to.
+
+    ```python
+    matrices, biases = first_layers(jax.random.key(0), (3, 16, 2), np.zeros(2))
+    [w.shape for w in matrices]  # [(16, 3), (2, 16)]
+    ```
+    """
+    matrices, biases = [], []
+    for layer, (n_in, n_out) in enumerate(itertools.pairwise(sizes)):
+        key, own = jax.random.split(key)
+        end = layer == len(sizes) - 2
+        size = (last_spread if end else spread) / math.sqrt(n_in)
+        matrices.append(jax.random.uniform(own, (n_out, n_in), jnp.float32, -size, size))
+        biases.append(jnp.float32(last) if end else jnp.zeros(n_out, jnp.float32))
+    return tuple(matrices), tuple(biases)
 
 
 def best_epoch(

@@ -35,6 +35,8 @@ class LearningJob(Job[LearningFile]):
             "title": self.file.title,
         }
         learned.save(self.out, facts)
+        for words in learned.remarks():
+            show.say(f"warning: {words}")
         # After the operator is written, for a check may find too few rows in every bin.
         summary = {**learned.summary(), "wall_s": time.perf_counter() - began}
         return Outcome(summary, {"learned": learned.provenance()})

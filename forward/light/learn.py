@@ -1,7 +1,5 @@
 """From a library of stochastic clusters to the density of their light."""
 
-import itertools
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +10,7 @@ from jaxtyping import Array, Float
 
 from starcensus.theta import Box
 
-from ...networks.descent import best_epoch
+from ...networks.descent import best_epoch, first_layers
 from ...simulate import ClusterLibrary, StarcensusEngine
 from ...simulate.library.engine import population_of_engine
 from .emulator import EmulatorError, LightEmulator
@@ -68,7 +66,9 @@ def learn_emulator(
     train, test = (tuple(jnp.asarray(x[..., some]) for x in rows) for some in (~held, held))
     standard = given.standard(jnp.float32)
     key = jax.random.key(settings.seed)
-    net = _start(key, given.n_in, train, settings)
+    first = _first_components(train, settings)
+    sizes = (given.n_in, *settings.widths, len(first))
+    net = Net(*first_layers(key, sizes, first, spread=1.7, last_spread=0.3))
     learned, losses = best_epoch(
         _loss,
         net,
@@ -146,7 +146,7 @@ def _held_out(
     return (rng.uniform(size=len(each)) < settings.validation)[whose]
 
 
-def _start(key: Array, n_in: int, rows: Any, settings: EmulatorSettings) -> Net:
+def _first_components(rows: Any, settings: EmulatorSettings) -> Float[np.ndarray, " out"]:
     """Components start where clusters lie, as wide as the spread."""
     theta, away, _ = rows
     n_bands, k = away.shape[0], settings.n_components
@@ -161,15 +161,7 @@ def _start(key: Array, n_in: int, rows: Any, settings: EmulatorSettings) -> Net:
     for i in range(n_bands):
         last[:, entry + i] = -0.5
         entry += i + 1
-    sizes = [n_in, *settings.widths, k * each]
-    weights, biases = [], []
-    for layer, (fan_in, fan_out) in enumerate(itertools.pairwise(sizes)):
-        key, own = jax.random.split(key)
-        end = layer == len(sizes) - 2
-        size = (0.3 if end else 1.7) / math.sqrt(fan_in)
-        weights.append(jax.random.uniform(own, (fan_out, fan_in), jnp.float32, -size, size))
-        biases.append(jnp.float32(last.ravel()) if end else jnp.zeros(fan_out, jnp.float32))
-    return Net(tuple(weights), tuple(biases))
+    return last.ravel()
 
 
 def _loss(net: Net, standard: Standard, rows: Rows) -> Float[Array, ""]:

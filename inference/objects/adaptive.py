@@ -2,11 +2,12 @@
 
 Importance sampling that learns: points that all objects share are weighted by the object's
 likelihood with wider errors, which no narrow peak escapes; kernels about some of these, as wide as
-their neighbours are apart, are drawn from and weighted anew, and once more. The last points are
-drawn from a fixed mixture of kernels, a part of them wide ones, and take part in sums alone; those
-that taught where they are to be drawn do not (Cappé et al. 2004, J. Comp. Graph. Stat. 13, 907;
-Owen & Zhou 2000, JASA 95, 135). Kernels are folded at the edges of the box, so that nothing is
-drawn outside.
+their neighbours are apart, are drawn from and weighted anew with errors half as much widened, and
+so on to the object's own, so that no peak is ever much narrower than the points that look for it
+are apart. The last points are drawn from a fixed mixture of kernels, a part of them wide ones, and
+take part in sums alone; those that taught where they are to be drawn do not (Cappé et al. 2004, J.
+Comp. Graph. Stat. 13, 907; Owen & Zhou 2000, JASA 95, 135). Kernels are folded at the edges of the
+box, so that nothing is drawn outside.
 """
 
 import dataclasses
@@ -17,12 +18,17 @@ from jaxtyping import Float, Int
 
 from starcensus.theta import Box
 
-# ln of the object's likelihood times a reference at points `(object, point, 3)` of some objects.
+# ln of the object's likelihood times a reference at points `(object, point, 3)` of some objects,
+# with errors widened by so many mag.
 type LogTarget = Callable[
-    [Int[np.ndarray, " n"], Float[np.ndarray, "n s 3"]], Float[np.ndarray, "n s"]
+    [Int[np.ndarray, " n"], Float[np.ndarray, "n s 3"], float], Float[np.ndarray, "n s"]
 ]
 
-_CENTRES, _NEIGHBOURS, _ROUNDS = 96, 16, 3
+# By which the first look widens every error, mag, and the rounds after it.
+FIRST_WIDENED = 0.25
+_WIDENED = 0.125, 0.06, 0.03, 0.0
+# Kernels of each object, neighbours that say how wide one is, and points of a round.
+_CENTRES, _NEIGHBOURS, _POINTS = 96, 16, 512
 # Effective points that kernels are put about: weights are tempered until so many have a part, lest
 # a peak be lost that no point has come near yet.
 _EFFECTIVE = 24.0
@@ -46,8 +52,9 @@ class Kernels:
         self, count: int, box: Float[np.ndarray, "3 2"], rng: np.random.Generator
     ) -> Float[np.ndarray, "n count 3"]:
         n, k, _ = self.centre.shape
-        # As many from each kernel, within one.
+        # As many from each kernel, within one, and chance decides which have the one.
         at = np.argsort(rng.uniform(size=(n, max(count, k))), axis=1)[:, :count] % k
+        at = np.take_along_axis(np.argsort(rng.uniform(size=(n, k)), axis=1), at, axis=1)
         rows = np.arange(n)[:, None]
         x = self.centre[rows, at] + self.width[rows, at] * rng.standard_normal((n, count, 3))
         low, span = box[:, 0], box[:, 1] - box[:, 0]
@@ -98,19 +105,20 @@ def adapted(
     **Arguments:**
 
     - `first`: points that cover the box evenly. `log_first`: ln of each object's likelihood with
-      wider errors times the reference there.
-    - `log_target`: the same without wider errors, anywhere.
+      errors widened by `FIRST_WIDENED` times the reference there.
+    - `log_target`: the same anywhere, with errors as much widened as it is told.
     - `n_samples`: points of each object.
 
     ```python
-    def target(objects, theta):
-        return -0.5 * ((theta - 4.0) ** 2).sum(axis=-1)
+    def target(objects, theta, widened):
+        return -0.5 * ((theta - 4.0) ** 2).sum(axis=-1) / (1 + widened**2)
 
     box = Box((2.0, 6.0), (3.0, 9.0), (0.0, 5.0))
     corners = np.array(list(box.as_dict().values()))
     rng = np.random.default_rng(0)
     first = rng.uniform(*corners.T, (500, 3))
-    adapted(first, target(None, first)[None], target, box, 64, rng).theta.shape  # (1, 64, 3)
+    wide = target(None, first[None], FIRST_WIDENED)
+    adapted(first, wide, target, box, 64, rng).theta.shape  # (1, 64, 3)
     ```
     """
     edges = np.array(list(box.as_dict().values()))
@@ -120,10 +128,10 @@ def adapted(
     coarse = span * len(first) ** (-1 / 3)
     wide = _kernels(np.broadcast_to(first, (n, *first.shape)), log_first, 0.5 * coarse, rng)
     narrow = wide
-    for _ in range(_ROUNDS):
+    for widened in _WIDENED:
         mixed = _joined(narrow, wide)
-        points = mixed.draw(2 * _CENTRES, edges, rng)
-        log_w = log_target(objects, points) - mixed.log_density(points, edges)
+        points = mixed.draw(_POINTS, edges, rng)
+        log_w = log_target(objects, points, widened) - mixed.log_density(points, edges)
         narrow = _kernels(points, log_w, _LEAST * span, rng)
     n_wide = max(1, round(_WIDE_SHARE * n_samples))
     theta = np.concatenate(

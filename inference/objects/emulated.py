@@ -26,13 +26,12 @@ from starcensus.theta import AXES, Box
 from ...forward import Population, QuadratureSettings
 from ...forward.light import LightEmulator
 from ...forward.light.mixture import Components, log_density
-from ...selection import AbstractSelection, CompleteSelection
+from ...selection import AbstractSelection
 from ...selection.catalogue import Step
 from ...selection.catalogue.photometry import Photometry
 from ...selection.observation import AbstractObservation
 from ...simulate import CellTheta, Design, Pool
 from ._base import (
-    AbstractObjects,
     ObjectSamples,
     ObjectsError,
     Points,
@@ -40,16 +39,17 @@ from ._base import (
     names_of,
     padded_size,
 )
-from .adaptive import adapted
+from .adaptive import FIRST_WIDENED, adapted
 from .bounds import check_bounds
 from .kernel import apparent
+from .measured import MeasuredLight
 from .nodes import rules_of_box
 from .pool_grid import PoolGrid
 from .rows import SLOPES
 from .targeted import CellEdges, smoothed_cells, wide_cells
 
-# Errors by which the first look widens each band, mag; objects that are looked at together.
-_WIDENED, _OBJECTS = 0.25, 128
+# Objects that are looked at together.
+_OBJECTS = 128
 _CELLS = 0.2, 0.2, 0.25
 # Of the clusters of the expected number, those that cover the bounds.
 _WIDE = 0.3
@@ -94,7 +94,7 @@ class EmulatedSettings:
             )
 
 
-class EmulatedObjects(AbstractObjects):
+class EmulatedObjects(MeasuredLight):
     """Clusters with measured light, and an emulator that explains them.
 
     **Arguments:**
@@ -153,30 +153,8 @@ class EmulatedObjects(AbstractObjects):
         return (*self.data.steps, *self.cuts)
 
     @property
-    def exact(self) -> bool:
-        return False
-
-    @property
-    def selects(self) -> bool:
-        return True
-
-    @property
     def remedy(self) -> str:
         return "take more points of each (n_samples)"
-
-    def entering(self, selection: AbstractSelection) -> AbstractSelection:
-        """`selection`, which must be that of a complete catalogue: the survey's is the observation
-        model's.
-
-        Raises `ObjectsError` for an operator that the model does not know of.
-        """
-        if not isinstance(selection, CompleteSelection):
-            raise ObjectsError(
-                f"{self.source}: the selection of clusters with measured light is that of their "
-                f"observation model, and {type(selection).__name__} would count beside it; give "
-                "operators of true magnitudes to the observation model, and none to the fit"
-            )
-        return selection
 
     def expected(
         self,
@@ -341,10 +319,11 @@ def _sampled(objects: EmulatedObjects) -> ObjectSamples:
     slopes = np.asarray(SLOPES)
 
     def target(
-        rows: Int[np.ndarray, " n"], at: Float[np.ndarray, "n s 3"]
+        rows: Int[np.ndarray, " n"], at: Float[np.ndarray, "n s 3"], widened: float
     ) -> Float[np.ndarray, "n s"]:
         each, flat = np.repeat(rows, at.shape[1]), at.reshape(-1, 3)
-        found = emulator.log_prob(flat, mags[each], errors[each], common[each])
+        own, shared = np.hypot(errors[each], widened), np.hypot(common[each], widened)
+        found = emulator.log_prob(flat, mags[each], own, shared)
         return (found + flat @ slopes).reshape(at.shape[:2])
 
     log_first = _first_look(emulator, first, mags, errors, common) + first @ slopes
@@ -354,7 +333,7 @@ def _sampled(objects: EmulatedObjects) -> ObjectSamples:
         made = adapted(
             first,
             log_first[rows],
-            lambda own, at, rows=rows: target(rows[own], at),
+            lambda own, at, widened, rows=rows: target(rows[own], at, widened),
             box,
             settings.n_samples,
             rng,
@@ -403,10 +382,10 @@ def _first_look(
 ) -> Float[np.ndarray, "n m"]:
     """ln of each object's likelihood at points that all share, with wider errors."""
     there = np.isfinite(mags)
-    variance = np.where(there, errors**2 + _WIDENED**2, 1.0)
+    variance = np.where(there, errors**2 + FIRST_WIDENED**2, 1.0)
     single = [
         x.astype(np.float32)
-        for x in (np.where(there, mags, 0.0), variance, there, common**2 + _WIDENED**2)
+        for x in (np.where(there, mags, 0.0), variance, there, common**2 + FIRST_WIDENED**2)
     ]
     of = emulator.components(jnp.asarray(first.T, jnp.float32), emulator.parts(jnp.float32))
     return np.asarray(_looked(of, *single), float)

@@ -19,14 +19,15 @@ from starcensus.settings import check_choices
 from starcensus.theta import Box
 
 from ...forward import Population, QuadratureSettings
-from ...selection import AbstractSelection, CompleteSelection
+from ...selection import AbstractSelection
 from ...selection.catalogue import Step
 from ...selection.catalogue.photometry import Photometry
 from ...selection.observation import AbstractObservation
 from ...simulate import Pool
-from ._base import AbstractObjects, ObjectsError, Points, check_ids, names_of
+from ._base import ObjectsError, Points, check_ids, names_of
 from .bounds import check_bounds
 from .kernel import Pairs, apparent, effective_clusters, find_pairs
+from .measured import MeasuredLight
 from .nodes import FINER, NodeSamples, Rules, deposit, rules_of_box
 from .pool_grid import PoolGrid
 from .rows import SLOPES, RowSamples
@@ -68,7 +69,7 @@ class LightSettings:
         return rules_of_box(box, self.panels, self.order, corners, linear)
 
 
-class LightObjects(AbstractObjects):
+class LightObjects(MeasuredLight):
     """Clusters with measured light, and the simulated ones that explain them.
 
     **Arguments:**
@@ -118,30 +119,8 @@ class LightObjects(AbstractObjects):
         return (*self.data.steps, *self.cuts)
 
     @property
-    def exact(self) -> bool:
-        return False
-
-    @property
-    def selects(self) -> bool:
-        return True
-
-    @property
     def remedy(self) -> str:
         return "draw more simulated clusters where these are"
-
-    def entering(self, selection: AbstractSelection) -> AbstractSelection:
-        """`selection`, which must be that of a complete catalogue: the survey's is the observation
-        model's.
-
-        Raises `ObjectsError` for an operator that the model does not know of.
-        """
-        if not isinstance(selection, CompleteSelection):
-            raise ObjectsError(
-                f"{self.source}: the selection of clusters with measured light is that of their "
-                f"observation model, and {type(selection).__name__} would count beside it; give "
-                "operators of true magnitudes to the observation model, and none to the fit"
-            )
-        return selection
 
     def expected(
         self,

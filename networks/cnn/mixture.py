@@ -9,6 +9,7 @@ diagonal, so that its determinant is that of D², whatever U is.
 import dataclasses
 import math
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -56,6 +57,9 @@ class Mixtures:
     ```
     """
 
+    # ln of the inverse standard deviation lies between the sums and differences, bounded softly.
+    scales: ClassVar[tuple[float, float]] = MIDDLE_LOG_D, REACH_LOG_D
+
     log_weight: Float[np.ndarray, "n k"]
     mean: Float[np.ndarray, "n k 4"]
     log_d: Float[np.ndarray, "n k 4"]
@@ -79,11 +83,11 @@ class Mixtures:
         parts = outputs.astype(float).reshape(
             len(outputs), outputs.shape[1] // PER_COMPONENT, PER_COMPONENT
         )
-        raw = parts[..., 0]
+        raw, (middle, reach) = parts[..., 0], cls.scales
         return cls(
             raw - logsumexp(raw, axis=1, keepdims=True),
             parts[..., _MEANS],
-            MIDDLE_LOG_D + REACH_LOG_D * np.tanh(parts[..., _SCALES] / REACH_LOG_D),
+            middle + reach * np.tanh(parts[..., _SCALES] / reach),
             parts[..., _TRIANGLE],
             *(np.array([getattr(a, end) for a in grid.continuous]) for end in ("low", "high")),
         )

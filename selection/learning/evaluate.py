@@ -29,6 +29,7 @@ from .validate import (
     Reliability,
     Scores,
     TestSet,
+    TooFewRowsError,
     log_loss,
     loss_difference,
     reliability,
@@ -201,7 +202,7 @@ def evaluate(
         gain = loss_difference(q, p, once.catalogued, of_once)
         try:
             its = reliability(each.p_sel(table), table.catalogued, weight=weight, group=group)
-        except ValueError:
+        except TooFewRowsError:
             its = None
         plain[label] = Plain(each, log_loss(q, once.catalogued, of_once), *gain, its)
     if test is None:

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -15,7 +15,14 @@ from ...networks.training import Progress, checksum
 from ...simulate.library.radius import AbstractRadiusLaw
 from ..injection import InjectionTable
 from ..operators.network import NetworkSelection
-from ..operators.nuisance import Nuisance, background_distribution, independent, radius_distribution
+from ..operators.nuisance import (
+    BACKGROUND,
+    R_EFF,
+    Nuisance,
+    background_distribution,
+    independent,
+    radius_distribution,
+)
 from ..operators.photometric import PhotometricNetwork
 from ..operators.store import save_selection
 from .facts import facts_of_table
@@ -35,11 +42,24 @@ from .guards import (
     refuse_few_held_out,
     training_weight,
 )
-from .logistic import LogisticRegression, fit_regressions
+from .logistic import PHYSICAL, SAME_INPUTS, LogisticRegression, fit_regressions
 from .predict import predict
 from .uncertainty import logit_uncertainty
 from .validate import Reliability, log_loss, loss_difference, reliability
 
+
+class _Told(NamedTuple):
+    """What networks may be told: in words, in a file, and in a table."""
+
+    words: str
+    setting: str
+    column: str
+
+
+_TOLD = {
+    R_EFF: _Told("the radius", "r_eff", "r_eff_pc"),
+    BACKGROUND: _Told("the local sky", "background", "background"),
+}
 # A table with more radii than this was drawn from a continuous distribution.
 _FEW_RADII = 40
 _RADIUS_NODES = 16
@@ -133,8 +153,49 @@ class Learned:
         return None if self.weight is None else self.weight[self.held_out]
 
     def reliability(self) -> Reliability:
-        """Of the held-out injections; raises `ValueError` where they are too few in every bin."""
+        """Of the held-out injections; raises `TooFewRowsError` where no bin has enough of them."""
         return reliability(self.p, self.held_out_label, weight=self.held_out_weight)
+
+    def remarks(self) -> tuple[str, ...]:
+        """What the networks are not told of and who is catalogued hangs on.
+
+        A logistic regression in mass, age, extinction, radius and local sky that knows more of the
+        held-out injections than the networks do, and than one in what the networks take, by three
+        standard errors each, says so.
+
+        ```python
+        for words in learned.remarks():
+            print(words)
+        ```
+        """
+        same, more = self.logistic.get(SAME_INPUTS), self.logistic.get(PHYSICAL)
+        if same is None or more is None:
+            return ()
+        rows, label = self.table.take(self.held_out), self.held_out_label
+        p = more.p_sel(rows)
+
+        def knows_more(q: Float[np.ndarray, "v"]) -> tuple[float, float] | None:
+            gain, error = loss_difference(q, p, label, self.held_out_weight)
+            return (gain, error) if gain > 3 * error else None
+
+        if (found := knows_more(self.p)) is None or knows_more(same.p_sel(rows)) is None:
+            return ()
+        lacking = [
+            name
+            for name in _TOLD
+            if name in more.columns
+            and name not in same.columns
+            and knows_more(more.p_sel(_with_average(rows, more, name)))
+        ]
+        if not lacking:
+            return ()
+        what = " and ".join(_TOLD[name].words for name in lacking)
+        how = " and ".join(f"`{_TOLD[name].setting} = true`" for name in lacking)
+        return (
+            f"a logistic regression that knows {what} is {found[0]:.4f} ± {found[1]:.4f} nats "
+            f"better on the held-out injections than the networks, which are not told of it; {how} "
+            "in [inputs] tells them",
+        )
 
     def summary(self) -> dict[str, int | float]:
         """How the training went, by name; raises as `reliability`."""
@@ -161,6 +222,15 @@ class Learned:
             "weight_decay": self.settings.train.weight_decay,
             **plain,
         }
+
+
+def _with_average(
+    rows: InjectionTable, regression: LogisticRegression, name: str
+) -> InjectionTable:
+    """As if all had the regression's average of a property."""
+    at = 10.0 ** regression.mean[regression.columns.index(name)]
+    column = _TOLD[name].column
+    return dataclasses.replace(rows, **{column: np.full(len(rows), at)})
 
 
 def learn(

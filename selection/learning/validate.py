@@ -17,6 +17,10 @@ _CHUNK = 256
 _NEWTON_STEPS = 15
 
 
+class TooFewRowsError(ValueError):
+    """No bin of the probabilities has rows enough for a check."""
+
+
 def log_loss(
     p: Float[np.ndarray, "n"],
     label: Bool[np.ndarray, "n"] | Float[np.ndarray, "n"],
@@ -115,7 +119,7 @@ def reliability(
     - `group`: `(n,)`, numbers. Rows of one group, such as repeats of a cluster, are not
       independent: the variance then is the sum over groups of their squared misses.
 
-    Raises `ValueError` where every bin is small.
+    Raises `TooFewRowsError` where every bin is small.
 
     ```python
     rng = np.random.default_rng(0)
@@ -140,7 +144,7 @@ def reliability(
         means = np.average(q, weights=v), np.average(y, weights=v)
         rows.append((*means, n, miss / max(spread, 1e-9)))
     if not rows:
-        raise ValueError(
+        raise TooFewRowsError(
             f"{len(p)} rows are too few for a check of the probabilities: no bin of them has "
             f"{min_rows}; inject more clusters"
         )

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from starcensus.bands import find_band
 
-from ...networks.descent import best_epoch
+from ...networks.descent import best_epoch, first_layers
 from ..catalogue.photometry import BandState, Photometry
 from ..injection import InjectionTable
 from ..learning import Inputs, LearningError, LearnSettings, TrainingMarks, learn, pool_weight
@@ -273,7 +272,7 @@ def _train(
         (part.shape[1], *settings.widths, len(s)) for part, s in zip(both, starts, strict=True)
     ]
     parameters = tuple(
-        _start(jax.random.fold_in(key, i), size, start)
+        Weights(*first_layers(jax.random.fold_in(key, i), size, start))
         for i, (size, start) in enumerate(zip(sizes, starts, strict=True))
     )
     columns = (jnp.float32(x.T), data, jnp.float32(weight))
@@ -332,19 +331,6 @@ def _starts(shape: Shape, data: Recorded, rows: np.ndarray) -> list[Float[np.nda
         own[:, 2] = np.log(max(float(ci.std()), 0.01))
         found.append(own.ravel())
     return found
-
-
-def _start(key: Array, sizes: tuple[int, ...], last: Float[np.ndarray, " out"]) -> Weights:
-    matrices, vectors = [], []
-    for layer, (fan_in, fan_out) in enumerate(itertools.pairwise(sizes)):
-        key, own = jax.random.split(key)
-        end = layer == len(sizes) - 2
-        # What the last layer adds to its biases is small at first.
-        size = (0.1 if end else 1.0) / np.sqrt(fan_in)
-        uniform = jax.random.uniform(own, (fan_out, fan_in), jnp.float32, -size, size)
-        matrices.append(uniform)
-        vectors.append(jnp.float32(last) if end else jnp.zeros(fan_out, jnp.float32))
-    return Weights(tuple(matrices), tuple(vectors))
 
 
 def _decorrelating(z: Float[np.ndarray, "n k"]) -> Float[Array, "k k"]:

@@ -48,8 +48,8 @@ class Detections:
     - `pipeline`: the pipeline's description; JSON.
     - `survey`: facts of the images; None where nobody took them.
 
-    Raises `ValueError` for shapes that differ, identifiers that repeat, no cut, or facts of another
-    distance or pipeline.
+    Raises `ValueError` for shapes that differ, identifiers that repeat, no cut, or facts of other
+    bands, another distance or another pipeline.
 
     ```python
     x, mags = np.array([10.0, 52.3]), np.array([[22.1], [24.9]])
@@ -106,6 +106,12 @@ class Detections:
                 f"the facts of the survey are of distance modulus {said.distance_modulus} and of "
                 f"the pipeline {said.settings}; expected {here.distance_modulus} and "
                 f"{here.settings}, as the detections are"
+            )
+        if names := {band.name for band in said.bands} ^ set(self.bands):
+            raise ValueError(
+                f"the facts of the survey are of {', '.join(band.name for band in said.bands)}, "
+                f"and the detections have {', '.join(self.bands)}; expected the same bands, and "
+                f"{', '.join(sorted(names))} is in one alone"
             )
 
     def __len__(self) -> int:

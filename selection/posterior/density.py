@@ -5,7 +5,6 @@ from simulations as posteriors: Papamakarios & Murray 2016, arXiv:1605.06376.)
 """
 
 import functools
-import itertools
 import math
 from collections.abc import Callable
 from typing import NamedTuple
@@ -16,7 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ...networks.cnn.mixture import N_CONTINUOUS, PER_COMPONENT, mixture_outputs
-from ...networks.descent import best_epoch
+from ...networks.descent import best_epoch, first_layers
 from .settings import PosteriorSettings
 from .truncated import BELOW, FARTHEST, HALF, MIDDLE_LOG_D, REACH_LOG_D
 
@@ -94,7 +93,8 @@ def train_member(
     n_held = max(1, round(settings.validation * len(x)))
     held, rest = order[:n_held], order[n_held:]
     key = jax.random.fold_in(jax.random.key(settings.seed), member)
-    net = _start(key, (x.shape[1], *settings.widths), at[rest], settings.n_components)
+    sizes = (x.shape[1], *settings.widths, mixture_outputs(settings.n_components))
+    net = Net(*first_layers(key, sizes, _first_components(at[rest], settings.n_components)))
     # Rows along the last axis.
     columns = tuple(jnp.asarray(part.T, jnp.float32) for part in (x, at, weight))
     train, test = (tuple(part[..., rows] for part in columns) for rows in (rest, held))
@@ -112,23 +112,13 @@ def train_member(
     )
 
 
-def _start(
-    key: Array, widths: tuple[int, ...], at: Float[np.ndarray, "n 4"], n_components: int
-) -> Net:
+def _first_components(at: Float[np.ndarray, "n 4"], n_components: int) -> Float[np.ndarray, " out"]:
     """Components start where truths lie, as wide as all of them."""
     last = np.zeros((n_components, PER_COMPONENT))
     rows = np.linspace(0, len(at) - 1, n_components).astype(int)
     last[:, 1 : 1 + N_CONTINUOUS] = at[np.argsort(at[:, 0])[rows]]
     last[:, 1 + N_CONTINUOUS : 1 + 2 * N_CONTINUOUS] = -np.log(at.std(0) + 1e-3) - MIDDLE_LOG_D
-    sizes = [*widths, mixture_outputs(n_components)]
-    weights, biases = [], []
-    for layer, (fan_in, fan_out) in enumerate(itertools.pairwise(sizes)):
-        key, own = jax.random.split(key)
-        end = layer == len(sizes) - 2
-        size = (0.1 if end else 1.0) / math.sqrt(fan_in)
-        weights.append(jax.random.uniform(own, (fan_out, fan_in), jnp.float32, -size, size))
-        biases.append(jnp.float32(last.ravel()) if end else jnp.zeros(fan_out, jnp.float32))
-    return Net(tuple(weights), tuple(biases))
+    return last.ravel()
 
 
 def _loss(net: Net, fixed: tuple[()], data: tuple[Array, Array, Array]) -> Float[Array, ""]:

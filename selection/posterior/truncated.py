@@ -8,13 +8,13 @@ normalised there: its integral is one whatever its numbers are.
 """
 
 import math
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float
 from scipy.special import log_ndtr, logsumexp, ndtr, ndtri
 
-from ...networks.cnn.mixture import N_CONTINUOUS, PER_COMPONENT, Mixtures
-from ...networks.cnn.targets import Grid
+from ...networks.cnn.mixture import N_CONTINUOUS, Mixtures
 
 # A range reaches from -HALF to HALF, so that a flat density has the standard deviation 1.
 HALF = math.sqrt(3.0)
@@ -23,9 +23,6 @@ FARTHEST = 2.0 * HALF
 # ln of the inverse standard deviation lies between -1.5 and 5, bounded softly.
 MIDDLE_LOG_D, REACH_LOG_D = 1.75, 3.25
 BELOW = tuple(zip(*np.tril_indices(N_CONTINUOUS, -1), strict=True))
-_MEANS = slice(1, 1 + N_CONTINUOUS)
-_SCALES = slice(1 + N_CONTINUOUS, 1 + 2 * N_CONTINUOUS)
-_TRIANGLE = slice(1 + 2 * N_CONTINUOUS, PER_COMPONENT)
 
 
 def places(
@@ -48,18 +45,7 @@ class TruncatedMixtures(Mixtures):
     ```
     """
 
-    @classmethod
-    def of_outputs(cls, outputs: Float[np.ndarray, "n output"], grid: Grid) -> "TruncatedMixtures":
-        """Those of networks, as `Mixtures.of_outputs`."""
-        parts = outputs.astype(float).reshape(len(outputs), -1, PER_COMPONENT)
-        raw = parts[..., 0]
-        return cls(
-            raw - logsumexp(raw, axis=1, keepdims=True),
-            parts[..., _MEANS],
-            MIDDLE_LOG_D + REACH_LOG_D * np.tanh(parts[..., _SCALES] / REACH_LOG_D),
-            parts[..., _TRIANGLE],
-            *(np.array([getattr(a, end) for a in grid.continuous]) for end in ("low", "high")),
-        )
+    scales: ClassVar[tuple[float, float]] = MIDDLE_LOG_D, REACH_LOG_D
 
     def log_density(self, parameters: Float[np.ndarray, "n 4"]) -> Float[np.ndarray, "n"]:
         """Log density per dex, mag, dex and dex at one point for each object; beyond the ranges it

@@ -70,6 +70,15 @@ def test_an_operator_with_its_summary_and_provenance(project, p_of):
     assert set(facts["inputs"]) == {"one.h5", "two.h5"} and facts["title"] == "made"
 
 
+def test_what_networks_are_not_told_of_is_said(project, monkeypatch, capsys):
+    text = LEARNING[: LEARNING.index("[radius]")].replace("epochs = 30", "epochs = 2")
+    (project / "blind.toml").write_text(text.replace("r_eff = true", "r_eff = false"))
+    files = str(project / "blind.toml"), "--out", str(project / "out" / "blind.h5")
+    assert run(monkeypatch, "selection", "train", *files) == 0
+    told = capsys.readouterr()
+    assert "warning: a logistic regression that knows the radius is" in told.out + told.err
+
+
 def test_a_check_that_fails_leaves_the_operator(project, made_table, monkeypatch, capsys):
     text = LEARNING[: LEARNING.index("[radius]")].replace("epochs = 30", "epochs = 1")
     text = text.replace('"tables/one.h5", "tables/two.h5"', '"tables/few.h5"')

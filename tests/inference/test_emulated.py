@@ -10,7 +10,7 @@ from tests.inference.light_study import BANDS, BOX, MODULUS, model, survey
 from starcensus.forward.light import default_emulator
 from starcensus.inference import EmulatedObjects, EmulatedSettings, ObjectsError, Points
 from starcensus.inference.likelihood import log_object_terms
-from starcensus.inference.objects.adaptive import Kernels, adapted
+from starcensus.inference.objects.adaptive import FIRST_WIDENED, Kernels, adapted
 from starcensus.inference.objects.emulated import _log_gaussian
 from starcensus.inference.sampling import double_precision
 from starcensus.selection import MagnitudeLimit, complete
@@ -165,24 +165,40 @@ def test_kernels_are_densities_inside_the_box():
         np.testing.assert_allclose(drawn[..., axis].mean(axis=1), expected, atol=0.02)
 
 
-def test_two_far_modes_are_both_found():
-    def target(objects, theta):
-        near = [((theta - c) / 0.02) ** 2 for c in ([3.0, 7.0, 0.5], [4.5, 8.9, 1.5])]
-        return np.logaddexp(*(-0.5 * x.sum(axis=-1) for x in near))
+def test_every_kernel_has_the_same_chance():
+    """Of a number of draws that the kernels do not divide: which have one more is chance."""
+    rng = np.random.default_rng(6)
+    box = np.array([[0.0, 10.0]] * 3)
+    centre = np.broadcast_to(np.array([1.0, 5.0, 9.0])[None, :, None], (4000, 3, 3))
+    drawn = Kernels(centre, np.full(centre.shape, 0.01)).draw(4, box, rng)
+    counts = [(np.abs(drawn[..., 0] - c) < 1).sum() for c in (1, 5, 9)]
+    # 4 of 3 kernels: one each, and one more of a kernel with a chance of 1/3.
+    np.testing.assert_allclose(counts, 16_000 / 3, atol=5 * np.sqrt(4000 * 2 / 9))
 
+
+def test_two_far_modes_are_both_found():
+    """Sharp ones, whose first look is wide: none is lost, whatever the random numbers."""
+    modes = np.array([[3.0, 7.0, 0.5], [4.5, 8.9, 1.5]])
     box = Box((2.0, 6.0), (6.0, 10.0), (0.0, 2.0))
     ends = np.array(list(box.as_dict().values()))
-    rng = np.random.default_rng(5)
-    first = rng.uniform(ends[:, 0], ends[:, 1], (4096, 3))
-    wider = np.logaddexp(
-        *(-0.5 * (((first - c) / 0.3) ** 2).sum(axis=1) for c in ([3, 7, 0.5], [4.5, 8.9, 1.5]))
-    )
-    made = adapted(first, wider[None], target, box, 512, rng)
-    weight = np.exp(target(None, made.theta) - made.log_density)[0]
-    integral = 2 * (2 * np.pi) ** 1.5 * 0.02**3
-    assert abs(weight.mean() / integral - 1) < 5 * weight.std() / weight.mean() / np.sqrt(512)
-    share = weight[made.theta[0, :, 0] < 3.8].sum() / weight.sum()
-    assert abs(share - 0.5) < 0.2
+
+    def target(objects, theta, widened):
+        # As magnitudes of half a dex of θ each.
+        width = np.hypot(0.02, widened)
+        near = [((theta - c) / width) ** 2 for c in modes]
+        return np.logaddexp(*(-0.5 * x.sum(axis=-1) for x in near)) - 3 * np.log(width)
+
+    shares, ratios = [], []
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        first = rng.uniform(ends[:, 0], ends[:, 1], (4096, 3))
+        made = adapted(first, target(None, first[None], FIRST_WIDENED), target, box, 512, rng)
+        weight = np.exp(target(None, made.theta, 0.0) - made.log_density)[0]
+        ratios.append(weight.mean() / (2 * (2 * np.pi) ** 1.5))
+        shares.append(weight[made.theta[0, :, 0] < 3.8].sum() / weight.sum())
+        assert weight.sum() ** 2 / (weight**2).sum() > 80
+    assert np.min(shares) > 0.25 and np.max(shares) < 0.75
+    assert abs(np.mean(ratios) - 1) < 4 * np.std(ratios) / np.sqrt(12)
 
 
 def test_gaussians_with_a_shared_error_are_scipys():

@@ -113,6 +113,23 @@ def test_it_is_learned_with_the_networks_and_judged_beside_them(made_table, tmp_
     assert each.reliability.p_value > 1e-4 > found.reliability.p_value
 
 
+def test_what_the_networks_are_not_told_of_is_named(made_table):
+    """`p_of` hangs on the radius, and not on the sky."""
+    table = made_table(4000)[0]
+    [words] = learn(table, LearnSettings(Inputs(), QUICK)).remarks()
+    assert "the radius" in words and "`r_eff = true` in [inputs]" in words
+    assert "sky" not in words
+    by_sky = dataclasses.replace(table, r_eff_pc=table.background, background=table.r_eff_pc)
+    [words] = learn(by_sky, LearnSettings(Inputs(), QUICK)).remarks()
+    assert "`background = true` in [inputs]" in words and "radius" not in words
+    told = learn(table, LearnSettings(Inputs(r_eff=True), QUICK))
+    # Two epochs of networks know less than it, and it is not the sky that tells them apart.
+    assert told.summary()["held_out.logistic.same_inputs.gain"] < 0
+    assert told.remarks() == ()
+    same = dataclasses.replace(table, r_eff_pc=np.full(len(table), 3.0))
+    assert learn(same, LearnSettings(Inputs(), QUICK)).remarks() == ()
+
+
 def test_place_weights_count_as_for_the_networks(made_table):
     table = made_table(3000)[0]
     # Catalogued clusters stand for twice as many of their kind.

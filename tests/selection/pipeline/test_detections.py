@@ -106,6 +106,9 @@ def test_facts_of_other_images_are_refused(tmp_path, change):
         detections(survey=FACTS, **change)
     path = tmp_path / "found.ecsv"
     detections(survey=FACTS).write(path)
+    with pytest.raises(ValueError, match="WFC3_UVIS_F275W is in one alone"):
+        bands = (*FACTS.bands, BandFacts("WFC3_UVIS_F275W"))
+        detections(survey=dataclasses.replace(FACTS, bands=bands))
     text = path.read_text()
     path.write_text(text.replace("- {distance_modulus: 29.98}", "- {distance_modulus: 28.0}", 1))
     with pytest.raises(FileError, match=r"distance modulus 29\.98"):

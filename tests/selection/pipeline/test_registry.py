@@ -19,6 +19,8 @@ from starcensus.selection.pipeline import (
     LegusSettings,
     aperture_corrections,
     describe_pipeline,
+    facts_of_frame,
+    frame_sha256,
     make_pipeline,
     pipeline_settings,
     run_pipeline,
@@ -73,6 +75,14 @@ def test_a_users_pipeline_stands_in_a_survey_file(tmp_path):
     found = run_pipeline(made, at.frame)
     assert (found.x.tolist(), found.y.tolist()) == ([30.0], [20.0])
     assert found.distance_modulus == 29.98 and found.sky is None
+    # Facts of the images that it was run on, and of the PSFs that are known.
+    with_psfs = run_pipeline(made, at.frame, at.psfs)
+    for each, psfs in ((found, {}), (with_psfs, at.psfs)):
+        assert each.survey == facts_of_frame(at.frame, psfs, made)
+    assert found.facts.frame_sha256 == frame_sha256(at.frame)
+    brighter = dataclasses.replace(at.frame.images[0], data=at.frame.images[0].data + 1e-3)
+    moved = run_pipeline(made, dataclasses.replace(at.frame, images=(brighter,)))
+    assert moved.facts.frame_sha256 != found.facts.frame_sha256
     # Its code is among what a table depends on, and so are the fields that it does not describe.
     said = found.pipeline
     assert said["limit"] == 1.0 and said["code"]["sha256"] == checksum(__file__)
