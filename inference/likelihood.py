@@ -182,7 +182,18 @@ def sum_of_object_terms(population: Population, objects: Samples) -> Float[Array
 def deviating_terms(
     population: Population, objects: Samples, z: Float[Array, " k"]
 ) -> Float[Array, " n"]:
-    """`log_object_terms` under an operator that deviates by `z`: p_z / p_0 multiplies the weights.
+    """`log_object_terms` under an operator that deviates by `z`.
+
+    Raises `ValueError` for objects that do not deviate.
+    """
+    return jax.scipy.special.logsumexp(deviating_weights(population, objects, z), axis=1)
+
+
+def deviating_weights(
+    population: Population, objects: Samples, z: Float[Array, " k"]
+) -> Float[Array, "n s"]:
+    """ln of the weights of all samples under an operator that deviates by `z`: p_z / p_0 multiplies
+    them.
 
     Raises `ValueError` for objects that do not deviate.
     """
@@ -197,8 +208,7 @@ def deviating_terms(
     change = jnp.log(
         jnp.where(p > 0, shifted_probability(p, moved) / jnp.where(p > 0, p, 1.0), 1.0)
     )
-    log_p = log_density(population, objects) + jnp.asarray(objects.log_weight)
-    return jax.scipy.special.logsumexp(log_p + change, axis=1)
+    return log_density(population, objects) + jnp.asarray(objects.log_weight) + change
 
 
 def _sum_of_deviating_terms(

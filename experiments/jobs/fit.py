@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 from starcensus.experiments.jobs._fits import AllFits
 from starcensus.experiments.jobs._job import JOBS, Job, Outcome, Show
+from starcensus.experiments.jobs._latents import latent_files, write_latents
 from starcensus.experiments.jobs._operators import (
     build_selection,
     operator_digest,
@@ -89,6 +90,7 @@ class OneFit(Job[FitFile]):
             "quadrature",
             "bins",
             "thresholds",
+            "latents",
         )
         own = {
             "fit": {"selection": table.selection, "population": table.population},
@@ -101,14 +103,23 @@ class OneFit(Job[FitFile]):
         return {name: whole[name] for name in shared} | own | errors | {"operator": numbers}
 
     def results(self) -> tuple[str, ...]:
-        return "posterior.nc", "selection.h5"
+        return "posterior.nc", "selection.h5", *latent_files(self.file.latents)
 
     def words(self) -> dict[str, Any]:
         return words_of(self.file, self.table, "Fit")
 
     def run(self, show: Show) -> Outcome:
+        if self.file.latents is not None and self._errors().mode == "none":
+            raise ConfigError(
+                f"{self.name}: errors.mode = 'none' takes masses, ages and extinctions as exact, "
+                "and [latents] asks what they are under the population; leave out either"
+            )
         result = self.fitted(show)
-        return Outcome(dict(result.summary), {"fit": self.name}, self._record(result))
+        of_clusters = write_latents(
+            result, self.file.latents, self.out, self.file.seed, self.identity.key, show
+        )
+        summary = {**result.summary, **of_clusters}
+        return Outcome(summary, {"fit": self.name}, self._record(result))
 
     def fitted(self, show: Show) -> FitResult:
         """The fit, with its files."""

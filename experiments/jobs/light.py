@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from starcensus.experiments.jobs._emulator import Emulated, emulated, emulator_inputs
 from starcensus.experiments.jobs._fits import AllFits
 from starcensus.experiments.jobs._job import JOBS, Job, Outcome, Show, Summary
+from starcensus.experiments.jobs._latents import latent_files, write_latents
 from starcensus.experiments.jobs._operators import facts_words
 from starcensus.experiments.jobs._pool import (
     Explained,
@@ -62,7 +63,7 @@ class OneLightFit(Job[LightFile]):
 
     def settings(self) -> dict[str, Any]:
         given = super().settings()
-        shared = "seed", *_OF_DATA, "light", "emulator", "sampler", "bins", "thresholds"
+        shared = "seed", *_OF_DATA, "light", "emulator", "sampler", "bins", "thresholds", "latents"
         own = {
             "fit": {"population": self.table.population},
             "population": given["populations"][self.table.population],
@@ -70,14 +71,19 @@ class OneLightFit(Job[LightFile]):
         return {name: given[name] for name in shared} | own
 
     def results(self) -> tuple[str, ...]:
-        return "posterior.nc", "selection.h5", "magnitudes.json"
+        own = latent_files(self.file.latents)
+        return "posterior.nc", "selection.h5", "magnitudes.json", *own
 
     def words(self) -> dict[str, Any]:
         return words_of(self.file, self.table, "Light")
 
     def run(self, show: Show) -> Outcome:
         result, explained = self.fitted(show)
-        return Outcome(self._summary(result, explained), {"fit": self.name}, self._record(result))
+        of_clusters = write_latents(
+            result, self.file.latents, self.out, self.file.seed, self.identity.key, show
+        )
+        summary = {**self._summary(result, explained), **of_clusters}
+        return Outcome(summary, {"fit": self.name}, self._record(result))
 
     def fitted(self, show: Show) -> tuple[FitResult, Explained | Emulated]:
         """The fit, with its files, and the clusters that it had."""

@@ -12,8 +12,8 @@ from starcensus.experiments.jobs._pool import Explained, drawn_key, explain, poo
 from starcensus.experiments.jobs._prior import Prior, learned, prior_of
 from starcensus.experiments.jobs._references import Compared, check_columns, compare
 from starcensus.experiments.jobs._seen import Seen, read_seen, seen_inputs
+from starcensus.experiments.jobs._theta_table import theta_table, write_table
 from starcensus.experiments.schema.measure import MeasureFile
-from starcensus.files import replacing
 from starcensus.inference import write_posteriors
 from starcensus.inference.measure import Measured, measure
 from starcensus.inference.objects import LightSettings
@@ -21,7 +21,7 @@ from starcensus.runs import Input
 from starcensus.selection import save_selection
 from starcensus.theta import AXES, AXIS_UNITS
 
-COLUMNS = ("mode", "mean", "p16", "p50", "p84")
+COLUMNS: tuple[str, ...] = ("mode", "mean", "p16", "p50", "p84")
 
 
 @JOBS.register("measure")
@@ -123,26 +123,20 @@ class MeasureJob(Job[MeasureFile]):
     def _write(
         self, found: Measured, seen: Seen, prior: Prior, compared: tuple[Compared, ...]
     ) -> None:
-        from astropy.table import Column, Table
+        from astropy.table import Column
 
-        table = Table({"id": found.ids})
         by_name = dict(zip(COLUMNS, (found.mode, found.mean, *found.quantiles), strict=True))
-        for k, axis in enumerate(AXES):
-            for name, values in by_name.items():
-                words = f"{name} of {axis}, {AXIS_UNITS[axis]}"
-                table[f"{axis}_{name}"] = Column(values[:, k], description=words)
-        words = "effective number of simulated clusters"
-        table["n_effective"] = Column(found.effective, description=words)
+        what = "effective number of simulated clusters"
+        table = theta_table(found.ids, by_name, found.effective, what)
         for c in compared:
             words = f"{c.label}, reference of {c.table.axis}, {AXIS_UNITS[c.table.axis]}"
             table[f"reference_{c.name}"] = Column(c.reference, description=words)
-        table.meta = {
+        meta = {
             "prior": prior.words,
             "observation": seen.observation.words,
             "source": pathlib.Path(seen.catalogue.source).name,
             "key": self.identity.key,
         }
-        with replacing(self.out / "objects.ecsv") as temporary:
-            table.write(temporary, format="ascii.ecsv", overwrite=True)
+        write_table(table, self.out / "objects.ecsv", meta)
         if found.draws is not None:
             write_posteriors(found.draws, self.out / "draws.h5")

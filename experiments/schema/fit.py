@@ -109,6 +109,20 @@ class FitTable(Strict):
     errors: Errors | None = None
 
 
+class LatentsTable(Strict):
+    """Mass, age and extinction of every cluster under the population that all of them imply.
+
+    **Arguments:**
+
+    - `draws`: of the population, over which each cluster's posterior is averaged.
+    - `keep_draws`: write `latents.nc` too: mass, age and extinction of each cluster for each of
+      these draws, beside the population's parameters.
+    """
+
+    draws: Annotated[int, pydantic.Field(ge=1)] = 400
+    keep_draws: bool = False
+
+
 @FILES.register("fit")
 class FitFile(BandsFile):
     """Fits of a catalogue; the first is the main one, with which the others are compared.
@@ -122,6 +136,7 @@ class FitFile(BandsFile):
     - `sampler`: how draws are made. `quadrature`: of the integral over the population.
     - `nodes`: from how many clusters on their samples are deposited on nodes.
     - `bins`: of the checks. `thresholds`: what a fit must reach.
+    - `latents`: write `clusters.ecsv` for each fit: every cluster under its population.
     - `references`: published values for the report, each with a `name`.
     - `notes`: sentences for the report.
     """
@@ -136,6 +151,7 @@ class FitFile(BandsFile):
     quadrature: QuadratureSettings = QuadratureSettings()
     bins: BinSettings = BinSettings()
     thresholds: Thresholds = Thresholds()
+    latents: LatentsTable | None = None
     references: tuple[dict[str, Any], ...] = ()
     notes: tuple[str, ...] = ()
 

@@ -6,7 +6,7 @@ import pydantic
 
 from starcensus.experiments.schema._base import FILES, BandsFile, Strict
 from starcensus.experiments.schema._kinds import Without
-from starcensus.experiments.schema.fit import CatalogueTable, Name, check_name
+from starcensus.experiments.schema.fit import CatalogueTable, LatentsTable, Name, check_name
 from starcensus.experiments.schema.photometry import (
     ObservationTable,
     PhotometryTable,
@@ -62,6 +62,7 @@ class LightFile(BandsFile):
     - `populations`: families, by name.
     - `fits`: which families are fitted.
     - `sampler`: how draws are made. `bins`: of the checks. `thresholds`: what a fit must reach.
+    - `latents`: write `clusters.ecsv` for each fit: every cluster under its population.
     - `references`: published values for the report, each with a `name`.
     - `notes`: sentences for the report.
     """
@@ -77,6 +78,7 @@ class LightFile(BandsFile):
     sampler: Annotated[SamplerSettings, Without(("seed",))] = SamplerSettings()
     bins: BinSettings = BinSettings()
     thresholds: Thresholds = Thresholds()
+    latents: LatentsTable | None = None
     references: tuple[dict[str, Any], ...] = ()
     notes: tuple[str, ...] = ()
 

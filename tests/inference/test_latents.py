@@ -1,10 +1,15 @@
 """Every cluster under the population of all: against quadrature, and against the marginal fit."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from starcensus.forward import HalfNormal, Population, PowerLaw, PowerLawAge, Separable
 from starcensus.inference import ObjectSamples, ObjectsError, latents
+from starcensus.inference.model import OPERATOR
+from starcensus.inference.objects.nodes import deposit, rules_of_box
+from starcensus.inference.objects.rows import RowSamples
 from starcensus.inference.sampling import double_precision
 from starcensus.theta import Box
 
@@ -83,6 +88,65 @@ def test_two_modes_are_both_there():
     # dN/dT ∝ T^(−1/2) is √T per dex.
     expected = 10**0.7 / (1 + 10**0.7)
     np.testing.assert_allclose(old, expected, atol=0.11)
+
+
+def rows_of(samples: ObjectSamples) -> RowSamples:
+    """The same points, one cluster of a library each, with another cluster that does not count."""
+    n, s = samples.log_weight.shape
+    padded = RowSamples(
+        np.asarray(samples.theta).reshape(3, -1),
+        np.asarray(samples.log_weight).ravel(),
+        np.repeat(np.arange(n), s),
+        np.arange(n * s),
+        np.ones(n, bool),
+    )
+    return padded.padded(n * s + 7, n + 2)
+
+
+def test_rows_of_a_library_are_points_too():
+    samples, values = even_samples(9_000, 8, gaussian), {"alpha_m": np.array([[-1.8, -2.2, -2.0]])}
+    one, two = (
+        latents(x, np.arange(3), POPULATION, values, 5) for x in (samples, rows_of(samples))
+    )
+    np.testing.assert_array_equal(one.theta, two.theta)
+    for name in ("mean", "quantiles", "effective"):
+        np.testing.assert_allclose(getattr(one, name), getattr(two, name), rtol=1e-9)
+    # Ten rows of one simulated cluster, behind other dust, are one draw of light.
+    rows = rows_of(samples)
+    same = dataclasses.replace(rows, cluster=np.asarray(rows.cluster) // 10)
+    few = latents(same, np.arange(3), POPULATION, values, 5).effective
+    with double_precision():
+        each = [
+            np.asarray(same.effective(POPULATION.with_values({"alpha_m": a})))[:3]
+            for a in values["alpha_m"][0]
+        ]
+    np.testing.assert_allclose(few, np.min(each, axis=0), rtol=1e-9)
+    assert (few < 0.9 * two.effective).all()
+
+
+def test_the_operator_deviates_with_the_draw():
+    """An operator that acts on the truth and finds more heavy clusters where z is 1."""
+    samples = even_samples(12_000, 9, gaussian)
+    tilt = 2.0 * (np.asarray(samples.theta)[0] - 4.0)
+    p = np.full(tilt.shape, 1e-3)
+    moving = dataclasses.replace(samples, p=p, deviations=tilt[None])
+    still = {"alpha_m": np.full((1, 4), -2.0)}
+    found = latents(moving, np.arange(3), POPULATION, still | {OPERATOR: np.ones((1, 4, 1))})
+    # Of small p the odds are p, which e^(2 x) multiplies as a power law that is flatter by 2/ln 10.
+    flatter = {"alpha_m": np.full((1, 4), -2.0 + 2.0 / np.log(10.0))}
+    expected = latents(samples, np.arange(3), POPULATION, flatter)
+    np.testing.assert_allclose(found.mean, expected.mean, atol=0.01)
+    unmoved = latents(samples, np.arange(3), POPULATION, still)
+    assert (found.mean[:2, 0] > unmoved.mean[:2, 0] + 0.05).all()
+    with pytest.raises(ValueError, match="the objects' terms do not"):
+        latents(samples, np.arange(3), POPULATION, still | {OPERATOR: np.ones((1, 4, 1))})
+
+
+def test_samples_on_nodes_are_refused():
+    rules = rules_of_box(BOX, (0.5, 0.5, 0.5), 2)
+    nodes = deposit(rows_of(even_samples(500, 1, gaussian)), rules)
+    with pytest.raises(ObjectsError, match="are no points of θ"):
+        latents(nodes, np.arange(3), POPULATION, {"alpha_m": np.full((1, 3), -2.0)})
 
 
 def test_clusters_without_enough_points_are_named():

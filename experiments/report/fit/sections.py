@@ -98,6 +98,7 @@ def _fitted(run: Run) -> dict[str, Any]:
         "errors": mapping(run.info.get("errors")),
         "observation": mapping(run.info.get("observation")),
         "library": {k: v for k, v in run.summary.items() if k.startswith("library.")},
+        "latents": {k: v for k, v in run.summary.items() if k.startswith("latents.")},
         "steps": record.steps(run),
         "notes": notes if isinstance(notes, list) else [],
         "is_fitted": functools.partial(record.is_fitted, run),
