@@ -5,7 +5,7 @@
 disruption; extinction on nodes), sees them through a survey like LEGUS, and takes the score of ln L
 at each truth, or fits them and ranks the truth. The likelihood has a library of CLUSTERS clusters;
 the light of the catalogues is drawn apart from it. Likelihoods that are wrong in one thing must be
-refused.
+refused. `--form emulator` has the emulator that the package carries in place of the library.
 """
 
 import argparse
@@ -26,21 +26,23 @@ from starcensus.forward import (
     Schechter,
     Separable,
 )
+from starcensus.forward.light import default_emulator
 from starcensus.forward.priors import Dirichlet, Normal
-from starcensus.inference import PopulationModel
+from starcensus.inference import EmulatedObjects, PopulationModel
 from starcensus.inference.calibration import (
     CalibrationSettings,
     Problem,
     calibrate_problem,
     score_test,
 )
-from starcensus.inference.calibration.seen import Seen
+from starcensus.inference.calibration.seen import Seen, SeenCatalogue
 from starcensus.inference.objects import (
     LightSettings,
     ObjectsError,
     TargetSettings,
     draw_to_order,
 )
+from starcensus.inference.objects.rows import RowSamples
 from starcensus.inference.sampling import SamplerSettings
 from starcensus.selection import Box, complete
 from starcensus.selection.catalogue.photometry import BandState, Photometry
@@ -184,6 +186,32 @@ class Kept(Seen):
         return [self._known[cfg.seed, i] for i in range(start, stop)]
 
 
+class ByEmulator(Kept):
+    """The likelihood has the carried emulator; the catalogues' clusters have stars as before."""
+
+    @functools.cached_property
+    def _expected(self) -> EmulatedObjects:
+        one = recorded(model().population, 1).take(slice(0, 1))
+        return EmulatedObjects(one, self.assumed, default_emulator(), BOX)
+
+    def _fitted(self, model, data):
+        own = self._expected
+        objects = dataclasses.replace(own, data=data, drawn=None).inside(model.population.box)
+        points = objects.samples(model.population.box, pad=False)
+        n, each = points.log_weight.shape
+        rows = RowSamples(
+            np.asarray(points.theta).reshape(3, -1),
+            np.asarray(points.log_weight).ravel(),
+            np.repeat(np.arange(n), each),
+            np.arange(n * each),
+            np.ones(n, bool),
+        )
+        return SeenCatalogue(rows, n)
+
+    def grid(self, model, selection, cfg):
+        return self._expected.expected(model.population, selection).grid
+
+
 def told(observation: GaussianObservation) -> dict:
     return {f.name: getattr(observation, f.name) for f in dataclasses.fields(observation)}
 
@@ -221,10 +249,12 @@ def problem(
     pool: Pool,
     seed: int = 0,
     light: LightSettings = LightSettings(),
+    emulated: bool = False,
 ) -> Problem:
     family = model(disruption)
     two = {"survey": survey(), "assumed": survey(), **cases()[case]}
-    source = Kept(ENGINE, two["survey"], two["assumed"], pool, light)
+    of = ByEmulator if emulated else Kept
+    source = of(ENGINE, two["survey"], two["assumed"], pool, light)
     settings = CalibrationSettings(n, seed=seed, sampler=SAMPLER)
     return Problem(family, source, complete(family.population.box), settings)
 
@@ -237,19 +267,20 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=list(MODELS))
     parser.add_argument("--cases", nargs="+", default=list(cases()))
     parser.add_argument("--library", type=pathlib.Path, help="folder where the library is kept")
-    parser.add_argument("--form", default="nodes", choices=("nodes", "rows"))
+    parser.add_argument("--form", default="nodes", choices=("nodes", "rows", "emulator"))
     given = parser.parse_args()
     started = time.perf_counter()
 
     def say(text: str) -> None:
         print(f"{time.perf_counter() - started:7.0f} s  {text}", file=sys.stderr, flush=True)
 
-    pool = library(given.clusters, 2, given.library)
-    say(f"library of {given.clusters} clusters drawn")
+    emulated = given.form == "emulator"
+    pool = _nothing() if emulated else library(given.clusters, 2, given.library)
+    say("no library" if emulated else f"library of {given.clusters} clusters drawn")
     for disruption in given.models:
         for case in given.cases:
-            light = LightSettings(form=given.form)
-            made = problem(disruption, case, given.n, pool, 5, light)
+            light = LightSettings() if emulated else LightSettings(form=given.form)
+            made = problem(disruption, case, given.n, pool, 5, light, emulated)
             for what, test in (("scores", score_test), ("ranks", calibrate_problem)):
                 if given.what not in (what, "both"):
                     continue
@@ -259,7 +290,7 @@ def main() -> None:
                     # A survey that is wrong enough explains some clusters by no simulated one.
                     found = {"accepted": False, "refused": str(error)}
                 said = {k: round(v, 3) if isinstance(v, float) else v for k, v in found.items()}
-                facts = {"model": disruption, "case": case, "test": what}
+                facts = {"model": disruption, "case": case, "form": given.form, "test": what}
                 print(json.dumps({**facts, **said}), flush=True)
 
 
