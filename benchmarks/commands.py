@@ -269,6 +269,32 @@ def bench_fit_command(
         typer.echo(json.dumps(result))
 
 
+@bench_app.command("latents")
+def bench_latents_command(
+    sizes: Annotated[str, typer.Option(help="Catalogue sizes, separated by commas.")] = "1000",
+    chains: Annotated[int, typer.Option(help="NUTS chains.")] = 4,
+    warmup: Annotated[int, typer.Option(help="Warm-up steps of each chain.")] = 250,
+    samples: Annotated[int, typer.Option(help="Draws kept of each chain.")] = 400,
+    points: Annotated[int, typer.Option(help="Points of each cluster, a power of two.")] = 256,
+    seed: Annotated[int, typer.Option(help="Of the mock and of the samplers.")] = 0,
+) -> None:
+    """Effective draws per second of every cluster's mass, age and extinction."""
+    import json
+
+    from benchmarks.latents import bench_latents
+    from starcensus.experiments.schema._base import ConfigError
+    from starcensus.inference import SamplerSettings
+
+    try:
+        given = tuple(int(float(size)) for size in sizes.split(",") if size.strip())
+    except ValueError as error:
+        raise ConfigError(f"--sizes {sizes}: expected numbers separated by commas") from error
+    settings = SamplerSettings(n_chains=chains, n_warmup=warmup, n_samples=samples, seed=seed)
+    with stages() as show:
+        for result in bench_latents(given, settings, points, seed, show):
+            typer.echo(json.dumps(result))
+
+
 @bench_app.command("cnn")
 def bench_cnn_command(
     seed: Annotated[int, typer.Option(help="Of mocks and galaxy; not that of the network's own.")],

@@ -7,10 +7,11 @@ import pytest
 
 from starcensus.forward import HalfNormal, Population, PowerLaw, PowerLawAge, Separable
 from starcensus.inference import ObjectSamples, ObjectsError, latents
+from starcensus.inference.likelihood import log_object_terms
 from starcensus.inference.model import OPERATOR
 from starcensus.inference.objects.nodes import deposit, rules_of_box
 from starcensus.inference.objects.rows import RowSamples
-from starcensus.inference.sampling import double_precision
+from starcensus.inference.sampling import double_precision, numpyro_rules
 from starcensus.theta import Box
 
 BOX = Box((3.0, 6.0), (6.0, 9.0), (0.0, 2.0))
@@ -140,6 +141,68 @@ def test_the_operator_deviates_with_the_draw():
     assert (found.mean[:2, 0] > unmoved.mean[:2, 0] + 0.05).all()
     with pytest.raises(ValueError, match="the objects' terms do not"):
         latents(samples, np.arange(3), POPULATION, still | {OPERATOR: np.ones((1, 4, 1))})
+
+
+@pytest.mark.slow
+def test_they_are_those_of_a_sampler_of_the_whole():
+    """NumPyro's NUTS over the slope and 90 latents, which knows nothing of points, against draws of
+    the slope from a grid of the marginal likelihood and a latent of each."""
+    import jax
+    import jax.numpy as jnp
+    import numpyro
+    from numpyro.distributions import Normal, Uniform
+    from numpyro.infer import MCMC, NUTS
+
+    ends = np.array(list(BOX.as_dict().values()))
+    rng = np.random.default_rng(11)
+    with double_precision():
+        truth = np.asarray(POPULATION.sample(jax.random.key(3), 30))
+    seen = truth + SD * rng.normal(size=truth.shape)
+    far = rng.normal(size=(30, 20_000, 3)) * SD + seen[:, None]
+    inside = ((far > ends[:, 0]) & (far < ends[:, 1])).all(axis=-1)
+    samples = ObjectSamples(
+        np.moveaxis(np.clip(far, ends[:, 0], ends[:, 1]), -1, 0),
+        np.where(inside, 0.0, -np.inf),
+        np.ones(30, bool),
+    )
+    slopes = np.linspace(-3.5, -0.8, 136)
+    with double_precision():
+        log_l = np.array(
+            [
+                np.asarray(log_object_terms(POPULATION.with_values({"alpha_m": a}), samples)).sum()
+                for a in slopes
+            ]
+        )
+    p = np.exp(log_l - log_l.max())
+    drawn = rng.choice(slopes, size=(1, 4000), p=p / p.sum())
+    found = latents(samples, np.arange(30), POPULATION, {"alpha_m": drawn}, 12)
+
+    def whole():
+        alpha = numpyro.sample("alpha_m", Uniform(-3.5, -0.8))
+        even = Uniform(ends[:, 0], ends[:, 1]).expand([30, 3]).to_event(2)
+        theta = jnp.asarray(numpyro.sample("theta", even))
+        population = POPULATION.with_values({"alpha_m": alpha})
+        log_p = population.log_prob(theta[:, 0], theta[:, 1], theta[:, 2])
+        numpyro.factor("lambda", log_p.sum())
+        numpyro.sample("seen", Normal(theta, SD).to_event(2), obs=jnp.asarray(seen))
+
+    with double_precision(), numpyro_rules():
+        mcmc = MCMC(NUTS(whole), num_warmup=500, num_samples=2000, num_chains=2,
+                    chain_method="sequential", progress_bar=False)  # fmt: skip
+        mcmc.run(jax.random.key(5))
+        own = {k: np.asarray(v) for k, v in mcmc.get_samples().items()}
+    assert drawn.mean() == pytest.approx(own["alpha_m"].mean(), abs=0.03)
+    assert drawn.std() == pytest.approx(own["alpha_m"].std(), rel=0.1)
+    spread = own["theta"].std(axis=0)
+    assert (np.abs(found.mean - own["theta"].mean(axis=0)) < 0.15 * spread).all()
+    levels = np.quantile(own["theta"], (0.16, 0.84), axis=0)
+    assert (np.abs(found.quantiles[[1, 3]] - levels) < 0.2 * spread).all()
+    # A cluster's mass goes with the slope in both alike.
+    one, two = (
+        [np.corrcoef(alpha, theta[:, i, 0])[0, 1] for i in range(30)]
+        for alpha, theta in ((drawn[0], found.theta[0]), (own["alpha_m"], own["theta"]))
+    )
+    np.testing.assert_allclose(one, two, atol=0.12)
 
 
 def test_samples_on_nodes_are_refused():
