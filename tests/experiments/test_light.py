@@ -17,6 +17,7 @@ from starcensus.experiments.report.fit.checks import p_value
 from starcensus.inference.light_predictive import predict_light
 from starcensus.inference.objects import LightObjects
 from starcensus.selection.catalogue import BandState, photometry_of, read_catalogue
+from starcensus.selection.catalogue.open_table import load
 
 # One fit, as rough as may be.
 SMALL = (
@@ -29,6 +30,7 @@ SMALL = (
     "sampler.n_samples=50",
     "sampler.n_chains=2",
     "sampler.max_tree_depth=4",
+    "latents.draws=20",
 )
 
 
@@ -70,7 +72,7 @@ def test_the_files_of_a_run(project, finished):
     out = project / "out"
     names = {path.name for path in out.iterdir()}
     expected = {"posterior.nc", "summary.json", "provenance.json", "run.json", "selection.h5"}
-    assert expected | {"report.html", "magnitudes.json", "library"} <= names
+    assert expected | {"report.html", "magnitudes.json", "library", "clusters.ecsv"} <= names
     rounds = {path.name for path in (out / "library").iterdir()}
     assert rounds == {"library.json", "explored-00.h5", "explored-01.h5", "library.h5"}
     assert json.loads((out / "summary.json").read_text()) == finished
@@ -78,6 +80,13 @@ def test_the_files_of_a_run(project, finished):
     assert set(facts["inputs"]) == {"catalogue", "catalogue.column_map"}
     assert facts["settings"]["observation"]["cuts"]["kind"] == "measured"
     assert finished["library.n_clusters"] == 6000 and finished["library.n_rows"] == 24_000
+    # Every cluster under the population, of rows of the library, those of too few are blank.
+    clusters = load(out / "clusters.ecsv").table
+    mass, few = np.asarray(clusters["log_mass_p50"]), np.asarray(clusters["n_effective"]) < 4
+    assert len(clusters) == finished["n_clusters"] and finished["latents.n_draws"] == 20
+    assert few.sum() == finished["latents.n_blank"] < len(clusters) / 4
+    np.testing.assert_array_equal(np.isnan(mass), few)
+    assert ((mass[~few] > 2.5) & (mass[~few] < 5.0)).all()
     # Rough, but of this catalogue.
     assert finished["posterior.alpha_m.median"] == pytest.approx(-1.9, abs=0.4)
     assert all(0 <= v <= 1 for k, v in finished.items() if re.match(r"predictive\..*\.p$", k))
