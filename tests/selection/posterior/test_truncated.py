@@ -6,7 +6,7 @@ import pytest
 from scipy.stats import kstest, qmc, truncnorm
 
 from starcensus.networks.cnn import Grid
-from starcensus.networks.cnn.mixture import mixture_outputs
+from starcensus.networks.cnn.mixture import Mixtures, mixture_outputs
 from starcensus.selection.posterior.density import log_density
 from starcensus.selection.posterior.truncated import (
     FARTHEST,
@@ -17,7 +17,7 @@ from starcensus.selection.posterior.truncated import (
 )
 
 
-def some(n: int = 4, seed: int = 0) -> tuple[np.ndarray, TruncatedMixtures]:
+def some(n: int = 4, seed: int = 0) -> tuple[np.ndarray, Mixtures]:
     """Outputs of networks, of wide components that lean against ends and on one another."""
     rng = np.random.default_rng(seed)
     out = rng.normal(0.0, 1.0, (n, 3, 15))
