@@ -253,10 +253,7 @@ def bench_fit_command(
     from starcensus.experiments.schema._base import ConfigError
     from starcensus.inference import SamplerSettings
 
-    try:
-        given = tuple(int(float(size)) for size in sizes.split(",") if size.strip())
-    except ValueError as error:
-        raise ConfigError(f"--sizes {sizes}: expected numbers separated by commas") from error
+    given = _numbers_of(sizes)
     settings = SamplerSettings(n_chains=chains, n_warmup=warmup, n_samples=samples, seed=seed)
     ways = tuple(route.strip() for route in routes.split(","))
     if unknown := [route for route in ways if route not in ROUTES]:
@@ -267,6 +264,15 @@ def bench_fit_command(
         results = bench_fit(given or (1000,), settings, steps, seed)
     for result in results:
         typer.echo(json.dumps(result))
+
+
+def _numbers_of(sizes: str) -> tuple[int, ...]:
+    from starcensus.experiments.schema._base import ConfigError
+
+    try:
+        return tuple(int(float(size)) for size in sizes.split(",") if size.strip())
+    except ValueError as error:
+        raise ConfigError(f"--sizes {sizes}: expected numbers separated by commas") from error
 
 
 @bench_app.command("latents")
@@ -282,13 +288,9 @@ def bench_latents_command(
     import json
 
     from benchmarks.latents import bench_latents
-    from starcensus.experiments.schema._base import ConfigError
     from starcensus.inference import SamplerSettings
 
-    try:
-        given = tuple(int(float(size)) for size in sizes.split(",") if size.strip())
-    except ValueError as error:
-        raise ConfigError(f"--sizes {sizes}: expected numbers separated by commas") from error
+    given = _numbers_of(sizes)
     settings = SamplerSettings(n_chains=chains, n_warmup=warmup, n_samples=samples, seed=seed)
     with stages() as show:
         for result in bench_latents(given, settings, points, seed, show):
