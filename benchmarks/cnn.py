@@ -16,6 +16,7 @@ from starcensus.networks.cnn.targets import Grid
 from starcensus.selection.finder.accuracy import judge_accuracy
 from starcensus.selection.finder.coverage import judge_coverage
 from starcensus.selection.finder.mocks import answer_mocks
+from starcensus.selection.finder.surroundings import judge_surroundings
 from starcensus.shards import Work
 from starcensus.simulate import StellarPopulation, load_grid
 from starcensus.simulate.clusters.cluster import DrawSettings
@@ -109,7 +110,8 @@ def bench_cnn(
     figure: pathlib.Path | None = None,
     say: Say = lambda text: None,
 ) -> dict[str, Any]:
-    """Accuracy and calibration on n fresh mocks, on backgrounds of a fresh galaxy.
+    """Accuracy and calibration on n fresh mocks, on backgrounds of a fresh galaxy, and what these
+    tell of the mocks (`surroundings.…`).
 
     Three answers are judged: the mean of each posterior, whose figures have no prefix, its median,
     and the thesis's own way, the mean about the most probable bin (`decode.…`). `figure`: a PNG of
@@ -132,7 +134,8 @@ def bench_cnn(
         bank = StampBank.load(bank_path)
     say("posteriors")
     grid = Grid.from_dict(about["grid"])
-    told = answer_mocks(ConvNetwork(conv, arrays), grid, bank, backgrounds, seed, jitter)
+    asked = ConvNetwork(conv, arrays)
+    told = answer_mocks(asked, grid, bank, backgrounds, seed, jitter)
     truths = told.true
     if figure is not None:
         # Loads Matplotlib.
@@ -163,6 +166,8 @@ def bench_cnn(
             lattice=lattice,
         )
         found |= {f"{name}.{k}": v for k, v in judged.describe().items()}
+    say("surroundings")
+    found |= judge_surroundings(asked, grid, bank, backgrounds, seed).describe()
     return {**found, "wall_s": time.perf_counter() - started}
 
 

@@ -323,6 +323,30 @@ def bench_cnn_command(
         typer.echo(json.dumps(bench_cnn(seed, n, network, jitter, workers, side, figure, show)))
 
 
+@bench_app.command("classes")
+def bench_classes_command(
+    seed: Annotated[int, typer.Option(help="Of candidates, galaxy and networks.")] = 1,
+    n: Annotated[int, typer.Option(help="Candidates, of which 15% are the test.", min=400)] = 8000,
+    models: Annotated[int, typer.Option(help="Networks of each ensemble.", min=1)] = 10,
+    steps: Annotated[int, typer.Option(help="Batches of 32 for each network.", min=1)] = 500,
+    width: Annotated[int, typer.Option(help="Channels of ResNet18's first stage.", min=1)] = 16,
+    side: Annotated[int, typer.Option(help="Rows and columns of the galaxy.", min=512)] = 1536,
+    workers: Annotated[int, typer.Option(help="Processes that draw candidates.", min=1)] = 2,
+    out: Annotated[
+        pathlib.Path | None,
+        typer.Option(help="A folder for the networks; training goes on from what is there."),
+    ] = None,
+) -> None:
+    """How far two ensembles of classifiers agree on simulated candidates in five bands (Torch)."""
+    import json
+
+    from benchmarks.classes import bench_classes
+
+    with stages() as show:
+        found = bench_classes(seed, n, models, steps, width, side, workers, out, say=show)
+        typer.echo(json.dumps(found))
+
+
 @bench_app.command("recall")
 def bench_recall_command(
     seed: Annotated[int, typer.Option(help="Of mocks and galaxy; not that of the network's own.")],

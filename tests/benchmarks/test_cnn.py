@@ -61,8 +61,9 @@ def test_a_network_is_not_judged_by_what_it_was_taught(network):
 
 
 def test_a_network_that_knows_nothing_is_as_good_as_its_prior(network):
-    found = bench_cnn(5, 20, network, workers=1, side=512)
-    assert found["n"] == 20 and found["all.n"] == 20
+    found = bench_cnn(5, 100, network, workers=1, side=512)
+    assert found["n"] == 100 and found["all.n"] == 100
+    assert found["surroundings.alone"] == pytest.approx(0.0, abs=1e-4)
     # The middle of the bins, for truths that are even over half of them: a quarter of the range.
     assert found["p95_mass_dex"] == pytest.approx(0.5, abs=0.1)
     assert found["median.p95_a_v_mag"] <= 0.3
