@@ -53,7 +53,7 @@ format: $(VENV)/.installed-test
 # Rewrites the pinned versions that the targets above install.
 lock: $(VENV)/.uv
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.12 --upgrade \
-	  --extra test --extra docs --extra images --extra dask --extra parquet --extra cnn \
+	  --extra test --extra docs --extra images --extra dask --extra parquet --extra cnn --extra nested \
 	  --no-emit-package starcensus --no-header --no-annotate --output-file constraints.txt
 
 clean:

@@ -297,6 +297,70 @@ def bench_latents_command(
             typer.echo(json.dumps(result))
 
 
+@bench_app.command("evidence")
+def bench_evidence_command(
+    size: Annotated[int, typer.Option(help="Clusters of the mock catalogue.", min=10)] = 300,
+    warmup: Annotated[int, typer.Option(help="Warm-up steps of each NUTS chain.")] = 500,
+    samples: Annotated[int, typer.Option(help="Draws kept of each NUTS chain.")] = 1000,
+    live: Annotated[int, typer.Option(help="Live points; nautilus has four times as many.")] = 500,
+    seed: Annotated[int, typer.Option(help="Of the mock and of all methods.")] = 0,
+) -> None:
+    """Evidence of one fit by bridge and nested sampling, nautilus and dynesty (extra `nested`)."""
+    import json
+
+    from benchmarks.evidence import bench_evidence
+    from starcensus.inference import SamplerSettings
+
+    with stages() as show:
+        sampler = SamplerSettings(4, warmup, samples)
+        for result in bench_evidence(size, sampler, live, seed, show):
+            typer.echo(json.dumps(result))
+
+
+@bench_app.command("cutoffs")
+def bench_cutoffs_command(
+    n: Annotated[int, typer.Option(help="Clusters of each catalogue.", min=10)] = 300,
+    replicates: Annotated[int, typer.Option(help="Catalogues of each law.", min=2)] = 400,
+    error: Annotated[float, typer.Option(help="Of recorded masses, dex.", min=0.02)] = 0.3,
+    seed: Annotated[int, typer.Option(help="Of all catalogues.")] = 0,
+) -> None:
+    """How often odds of a Schechter cut-off come true, with errors of masses known and ignored."""
+    import json
+
+    from benchmarks.cutoffs import bench_cutoffs
+
+    with stages() as show:
+        for result in bench_cutoffs(n, replicates, error, seed, show):
+            typer.echo(json.dumps(result))
+
+
+@bench_app.command("single")
+def bench_single_command(
+    mass: Annotated[
+        list[float] | None,
+        typer.Option(help="M_sun; clusters are within half a dex. By default 500, 5000, 50000."),
+    ] = None,
+    n: Annotated[int, typer.Option(help="Clusters about each mass.", min=2)] = 100,
+    draws: Annotated[int, typer.Option(help="Clusters drawn for them.", min=1000)] = 1_000_000,
+    points: Annotated[int, typer.Option(help="Points of the emulator.", min=32)] = 1024,
+    seed: Annotated[int, typer.Option(help="Of all clusters.")] = 0,
+    workers: Annotated[int, typer.Option(help="Processes that draw clusters.", min=1)] = 2,
+    out: Annotated[
+        pathlib.Path | None, typer.Option(help="A folder that keeps the drawn clusters.")
+    ] = None,
+) -> None:
+    """Posteriors of single clusters: the emulator's beside those of a million drawn clusters."""
+    import json
+
+    from benchmarks.single import bench_single
+
+    with stages() as show:
+        for result in bench_single(
+            tuple(mass or (500.0, 5000.0, 50_000.0)), n, draws, points, seed, workers, out, show
+        ):
+            typer.echo(json.dumps(result))
+
+
 @bench_app.command("cnn")
 def bench_cnn_command(
     seed: Annotated[int, typer.Option(help="Of mocks and galaxy; not that of the network's own.")],

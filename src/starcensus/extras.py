@@ -11,6 +11,8 @@ EXTRAS = {
     "distributed": "dask",
     "pyarrow": "parquet",
     "cluster_completeness": "c4",
+    "nautilus": "nested",
+    "dynesty": "nested",
 }
 
 
