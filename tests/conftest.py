@@ -11,13 +11,8 @@ os.environ["STARCENSUS_CACHE"] = "off"
 # A worker has a core: libraries that take all of them wait for each other's threads. Workers are
 # told by the process that starts them, before they import NumPy.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-# Most programs of the tests run once, for less time than it takes to optimise them.
-os.environ["XLA_FLAGS"] = " ".join(
-    [
-        os.environ.get("XLA_FLAGS", ""),
-        "--xla_force_host_platform_device_count=2",
-        "--xla_backend_optimization_level=1",
-    ]
+os.environ["XLA_FLAGS"] = (
+    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=2"
 )
 
 import jax

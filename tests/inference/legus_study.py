@@ -1,12 +1,14 @@
 """What do the published ways of handling cuts and lost bands do to fits of LEGUS magnitudes?
 
-`python -m tests.inference.legus_study cuts|uv|library DIR --out FOLDER`, with the LEGUS tables
-below DIR. `cuts` fits the clusters of NGC 3344 brighter than several limits in M_V, with the limit
-in the likelihood, and left out as an operator that knows no cut does. `uv` fits NGC 628-C with
-its poor U and F275W (errors above 0.3 mag, or no flux) taken as measured, as upper limits, as never
-looked at, and filled in with the faintest or the mean magnitude of the band. `library` fits NGC
-3344 with another library, and without its brightest and its faintest cluster. A line of JSON for
-each fit: medians and halves of the central 68%.
+`python -m tests.inference.legus_study cuts|uv|library|stars DIR --out FOLDER`, with the LEGUS
+tables below DIR. `cuts` fits the clusters of NGC 3344 brighter than several limits in M_V, with the
+limit in the likelihood, and left out as an operator that knows no cut does. `uv` fits NGC 628-C
+with its poor U and F275W (errors above 0.3 mag, or no flux) taken as measured, as upper limits, as
+never looked at, and filled in with the faintest or the mean magnitude of the band. `library` fits
+NGC 3344 with another library, and without its brightest and its faintest cluster. `stars` fits it
+with stars of other tracks and metallicities and without gas; it makes the grids, from isochrones,
+atmospheres and filters below DIR. A line of JSON for each fit: medians and halves of the central
+68%.
 """
 
 import argparse
@@ -22,6 +24,7 @@ import numpy as np
 from starcensus.experiments.jobs._job import SILENT, open_job
 from starcensus.experiments.jobs._pool import Explained
 from starcensus.experiments.jobs._seen import passing
+from starcensus.experiments.jobs.grid import GridJob
 from starcensus.experiments.jobs.light import LightJob
 from starcensus.inference import (
     FitResult,
@@ -41,7 +44,16 @@ from starcensus.shards import Work
 
 EXAMPLES = pathlib.Path(__file__).parents[2] / "experiments" / "examples"
 NGC3344, NGC628C = "ngc3344/ngc3344_light.toml", "ngc628c/ngc628c_light.toml"
-FILES = {"cuts": NGC3344, "uv": NGC628C, "library": NGC3344}
+FILES = {"cuts": NGC3344, "uv": NGC628C, "library": NGC3344, "stars": NGC3344}
+# Of `stars`: settings of the fit, or those of the file of a grid.
+STARS: dict[str, dict[str, str]] = {
+    "PARSEC, Z = 0.02": {},
+    "without gas": {"library.draw.nebular": "false"},
+    "gas with lines of metals": {"gas.lines": '"nebular/ZAU_ND_prsc.lines"'},
+    "PARSEC, Z = 0.008": {"library.grid": '"lmc"'},
+    "Padova 2007, Z = 0.019": {"isochrones": '"isochrones/Padova2007/isoc_z0.0190.dat"'},
+    "BaSTI, Z = 0.02": {"isochrones": '"isochrones/BaSTI/isoc_z0.0200.dat"'},
+}
 SAMPLER = SamplerSettings(8, 300, 300, target_accept=0.9)
 # Larger errors were called no detections by published operators.
 POOR_MAG = 0.3
@@ -118,9 +130,12 @@ def main() -> None:
     parser.add_argument("data", type=pathlib.Path)
     parser.add_argument("--out", type=pathlib.Path, required=True)
     parser.add_argument("--limits", type=float, nargs="+", default=[-6.0, -6.5, -7.0])
-    parser.add_argument("--cases", nargs="+", help="of `uv`; by default all")
+    parser.add_argument("--cases", nargs="+", help="of `uv` and `stars`; by default all")
     parser.add_argument("--set", nargs="*", default=[], help="settings of the file, key=value")
     given = parser.parse_args()
+    if given.what == "stars":
+        of_stars(given.data, given.out, given.cases or list(STARS), given.set)
+        return
     job, explained = opened(given.what, given.data, given.out, *given.set)
     data, observation = job.seen.data, job.seen.observation
     assert isinstance(observation, GaussianObservation)
@@ -170,6 +185,33 @@ def of_library(job: LightJob, explained: Explained, other: LightJob, others: Exp
     kept = np.ones(len(ours), bool)
     kept[[np.nanargmin(ours.data.mags[:, band]), np.nanargmax(ours.data.mags[:, band])]] = False
     say("without the extremes", fitted(job, ours.taking(kept)))
+
+
+def of_stars(data: pathlib.Path, out: pathlib.Path, cases: list[str], more: list[str]) -> None:
+    """NGC 3344 by other stars, each with a library of its own."""
+    for number, (name, settings) in enumerate(STARS.items()):
+        if name not in cases:
+            continue
+        folder = out / f"stars-{number}"
+        if not settings.keys() <= {"library.draw.nebular", "library.grid"}:
+            path = made_grid(data, folder / "grid", settings)
+            settings = {"library.grid": f'"{path.resolve()}"'}
+        job, explained = opened(
+            "stars", data, folder, *(f"{k}={v}" for k, v in settings.items()), *more
+        )
+        say(name, fitted(job, explained.objects), n=len(job.seen.data))
+
+
+def made_grid(data: pathlib.Path, out: pathlib.Path, settings: dict[str, str]) -> pathlib.Path:
+    """The grid of the example's file, of other isochrones."""
+    job = open_job(
+        EXAMPLES / "grid.toml", out, (data,), settings=[f"{k}={v}" for k, v in settings.items()]
+    )
+    assert isinstance(job, GridJob)
+    out.mkdir(parents=True, exist_ok=True)
+    if not (out / "grid.h5").exists():
+        job.run(SILENT)
+    return out / "grid.h5"
 
 
 def change_of_log_likelihood(
