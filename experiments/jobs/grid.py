@@ -1,5 +1,8 @@
 """Stellar grids from isochrones, atmospheres and filter curves."""
 
+import dataclasses
+import functools
+import math
 import pathlib
 import time
 from typing import Any
@@ -25,6 +28,8 @@ from starcensus.simulate.stars import (
     read_slug,
     read_vega,
 )
+from starcensus.simulate.stars.metal_lines import CITATION, SOLAR_Z, read_cloudy_lines
+from starcensus.simulate.stars.nebular import NebularSettings, nebular_band_flux
 
 
 @JOBS.register("grid")
@@ -40,6 +45,8 @@ class GridJob(Job[GridFile]):
                 found |= {f"{role}/{path.relative_to(place)}": Input.of(path) for path in files}
             elif place is not None:
                 found[role] = Input.of(place)
+        if (gas := self.file.gas) is not None:
+            found["gas.lines"] = Input.of(self.sources.file(gas.lines, "table of lines"))
         return found | {
             f"filters.{name}": Input.of(self.sources.file(path, "filter"))
             for name, path in self.file.filters.items()
@@ -78,15 +85,37 @@ class GridJob(Job[GridFile]):
             black_body_above=above,
         )
         vega, zeropoints = self._place("vega"), self._place("zeropoints")
-        return build_grid(
+        gas = self._gas(isochrones.z)
+        grid = build_grid(
             isochrones,
             atmospheres,
             self._filters(),
             vega=read_vega(vega) if vega else None,
             ab_minus_vega=dict(read_zeropoints(zeropoints)) if zeropoints else None,
             curve=file.curve,
+            gas=None if gas is None else functools.partial(nebular_band_flux, settings=gas),
             progress=show.stage,
         )
+        if gas is None:
+            return grid
+        facts = {**dataclasses.asdict(gas), "metal_lines": len(gas.metal_lines)}
+        assert file.gas is not None
+        told = {"gas": {**facts, **file.gas.model_dump(), "log_z": self._log_z(isochrones.z)}}
+        told["citations"] = sorted({*grid.provenance["citations"], CITATION})
+        return dataclasses.replace(grid, provenance={**grid.provenance, **told})
+
+    def _log_z(self, z: float) -> float:
+        """Metals of the gas, which are those of the stars unless the file says others."""
+        gas = self.file.gas
+        assert gas is not None
+        return math.log10(z / SOLAR_Z) if gas.log_z is None else gas.log_z
+
+    def _gas(self, z: float) -> NebularSettings | None:
+        if (gas := self.file.gas) is None:
+            return None
+        table = read_cloudy_lines(self.sources.file(gas.lines, "table of lines"))
+        lines = table.over_h_beta(self._log_z(z), gas.log_u, gas.age_myr * 1e6)
+        return NebularSettings(gas.temperature, 0.1, gas.helium_lines, lines)
 
     def _filters(self) -> tuple[Filter, ...]:
         curves = self._place("curves")

@@ -4,7 +4,27 @@ from typing import Literal
 
 import pydantic
 
-from starcensus.experiments.schema._base import FILES, BandsFile
+from starcensus.experiments.schema._base import FILES, BandsFile, Strict
+
+
+class GasTable(Strict):
+    """Lines of metals in the light of ionised gas, relative to Hβ.
+
+    **Arguments:**
+
+    - `lines`: a table of Cloudy models in the format of FSPS (`ZAU_*.lines`).
+    - `log_u`: log10 of the ionisation parameter. `log_z`: log10 of the metals over the Sun's
+      0.0152, by default from the isochrones' z.
+    - `age_myr`: of the stars whose photons give the ratios, which gas of all ages has.
+    - `temperature`: of the gas, K. `helium_lines`: whether He I has lines.
+    """
+
+    lines: str
+    log_u: float = -2.5
+    log_z: float | None = None
+    age_myr: float = pydantic.Field(2.0, gt=0)
+    temperature: float = 1e4
+    helium_lines: bool = True
 
 
 @FILES.register("grid")
@@ -27,6 +47,7 @@ class GridFile(BandsFile):
     - `curve`: extinction curve.
     - `wolf_rayet`: use the Wolf-Rayet and post-AGB spectra.
     - `black_body_above`: K, above which other stars are black bodies; by default none.
+    - `gas`: lines of metals; by default there are none.
     """
 
     isochrones: str
@@ -44,6 +65,7 @@ class GridFile(BandsFile):
     curve: Literal["F99", "CCM89", "Calzetti00"] = "F99"
     wolf_rayet: bool = True
     black_body_above: float | None = None
+    gas: GasTable | None = None
 
     @pydantic.model_validator(mode="after")
     def _fits_together(self) -> "GridFile":

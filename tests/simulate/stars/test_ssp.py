@@ -17,9 +17,13 @@ from starcensus.simulate.stars import (
     build_grid,
     default_filters,
     read_atmospheres,
+    read_filter,
     read_fsps,
     read_vega,
 )
+from starcensus.simulate.stars.dust import extinction_curve
+from starcensus.simulate.stars.metal_lines import read_cloudy_lines
+from starcensus.simulate.stars.nebular import NebularSettings, nebular_band_flux
 
 # Cells outside the goals (reasons: docs/explain/stars.md): largest |difference| there.
 TRACKS = {
@@ -167,9 +171,38 @@ filters = { ACS_F814W = "SHARED/slug/filters/ACS_F814W.dat" }
 """
 
 
+@pytest.mark.shared
+def test_lines_of_metals_are_in_the_gas_of_a_grid(shared: pathlib.Path, tmp_path: pathlib.Path):
+    """By as much as in the light of the gas itself, and the file says which lines."""
+    gas = 'gas = { lines = "SHARED/nebular/ZAU_ND_prsc.lines", log_u = -3.0 }'
+    grids = []
+    for name, text in (("plain", GRID), ("lines", GRID + gas)):
+        (tmp_path / f"{name}.toml").write_text(text.replace("SHARED", str(shared)))
+        arguments = ["grid", str(tmp_path / f"{name}.toml"), "--out", str(tmp_path / name)]
+        done = CliRunner().invoke(simulate_app, arguments)
+        assert done.exit_code == 0, done.output
+        grids.append(StellarGrid.load(tmp_path / name / "grid.h5"))
+    plain, lines = grids
+    np.testing.assert_array_equal(plain.flux, lines.flux)
+    table = read_cloudy_lines(shared / "nebular/ZAU_ND_prsc.lines")
+    settings = NebularSettings(metal_lines=table.over_h_beta(np.log10(0.014 / 0.0152), -3.0, 2e6))
+    band = read_filter(shared / "slug/filters/ACS_F814W.dat", "ACS_F814W")
+    screen, clear = extinction_curve("CCM89"), np.zeros(1)
+    expected = (
+        nebular_band_flux((band,), clear, screen, settings)[0, 0]
+        / nebular_band_flux((band,), clear, screen)[0, 0]
+    )
+    assert lines.nebular_flux[0, 0] / plain.nebular_flux[0, 0] == pytest.approx(expected, rel=1e-5)
+    assert expected > 1.3 and "gas" not in plain.provenance
+    assert lines.provenance["gas"]["log_u"] == -3.0 and lines.provenance["gas"]["metal_lines"] > 50
+    assert any("Byler" in paper for paper in lines.provenance["citations"])
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
+        ("curve =", "gas = { log_u = -3.0 }\ncurve =", "gas.lines: "),
+        ("curve =", 'gas = { lines = "a.lines", age_myr = 0 }\ncurve =', "gas.age_myr: "),
         ('"fsps"', '"padova"', "format: .*'fsps', 'cmd', 'mist' or 'slug'"),
         ('filters = { ACS_F814W = "SHARED/slug/filters/ACS_F814W.dat" }', "", "no bands"),
         ("zeropoints =", 'vega = "v.fits"\nzeropoints =', "either vega or zeropoints"),
