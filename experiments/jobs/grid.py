@@ -100,9 +100,11 @@ class GridJob(Job[GridFile]):
             return grid
         facts = {**dataclasses.asdict(gas), "metal_lines": len(gas.metal_lines)}
         assert file.gas is not None
-        told = {"gas": {**facts, **file.gas.model_dump(), "log_z": self._log_z(isochrones.z)}}
-        told["citations"] = sorted({*grid.provenance["citations"], CITATION})
-        return dataclasses.replace(grid, provenance={**grid.provenance, **told})
+        told = {**facts, **file.gas.model_dump(), "log_z": self._log_z(isochrones.z)}
+        papers = sorted({*grid.provenance["citations"], CITATION})
+        return dataclasses.replace(
+            grid, provenance={**grid.provenance, "gas": told, "citations": papers}
+        )
 
     def _log_z(self, z: float) -> float:
         """Metals of the gas, which are those of the stars unless the file says others."""

@@ -129,7 +129,7 @@ def read_cloudy_lines(path: str | os.PathLike[str]) -> CloudyLines:
     shape = (*map(len, nodes), len(wavelength))
     luminosity = np.array([values[k] for k in order]).reshape(shape)
     try:
-        return CloudyLines(str(path), wavelength, *nodes, luminosity)
+        return CloudyLines(str(path), wavelength, nodes[0], nodes[1], nodes[2], luminosity)
     except ValueError as error:
         raise FileError(str(error)) from error
 
