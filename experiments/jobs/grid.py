@@ -101,6 +101,7 @@ class GridJob(Job[GridFile]):
         facts = {**dataclasses.asdict(gas), "metal_lines": len(gas.metal_lines)}
         assert file.gas is not None
         told = {**facts, **file.gas.model_dump(), "log_z": self._log_z(isochrones.z)}
+        told["lines"] = pathlib.PurePath(file.gas.lines).name
         papers = sorted({*grid.provenance["citations"], CITATION})
         return dataclasses.replace(
             grid, provenance={**grid.provenance, "gas": told, "citations": papers}
