@@ -43,9 +43,9 @@ class SamplerSettings:
 
     **Arguments:**
 
-    - `method`: `"nuts"`, or `"importance"`: weighted points around the mode, for posteriors that
-      are nearly Gaussians, as those of very many clusters are; others are refused. It takes no
-      warm-up, and its chains are parts of one sample.
+    - `method`: `"nuts"`, or `"importance"`: weighted points around the mode, for posteriors with
+      one mode, as those of many clusters have; where the weights are few they are refused. It
+      takes no warm-up, and its chains are parts of one sample.
     - `n_chains`: number of chains, 2 or more.
     - `n_warmup`: steps of each chain that adapt, 50 or more.
     - `n_samples`: steps of each chain that are kept, 50 or more.
@@ -109,14 +109,20 @@ class Draws(NamedTuple):
         return float(np.asarray(self.accept).sum()) if of_weights.all() else np.inf
 
 
-class _Weighted(NamedTuple):
-    """Points of importance sampling: parameters, −ln of the posterior, ln of the weights, and
-    whether the posterior's mode was found."""
+class WeightedPoints(NamedTuple):
+    """What importance sampling draws, before its weights are judged.
 
-    values: dict[str, Array]
-    potential: Float[Array, " point"]
-    log_weight: Float[Array, " point"]
-    mode_converged: Bool[Array, ""]
+    **Arguments:**
+
+    - `values`: points of what is sampled, by name, `(point, …)`.
+    - `potential`, `log_weight`: `(point,)`, minus ln of the posterior, and ln of the weights.
+    - `mode_converged`: whether the posterior's mode was found.
+    """
+
+    values: dict[str, Float[Array, "..."]]
+    potential: Float[Array, "*batch point"]
+    log_weight: Float[Array, "*batch point"]
+    mode_converged: Bool[Array, "*batch"]
 
 
 class Sampler:
@@ -197,18 +203,18 @@ class Sampler:
         """
         if self.settings.method != "nuts":
             raise ValueError(
-                f"sampler.method is {self.settings.method!r}; fits of many catalogues in one "
-                "program expect 'nuts'"
+                f"sampler.method is {self.settings.method!r}; chains expect 'nuts', and weighted "
+                "points come from `points`"
             )
         return self._chains(objects, grid, jax.random.split(key, self.settings.n_chains))
 
     def _whole(
         self, objects: Samples, operator: Operator, key: PRNGKeyArray
-    ) -> "Draws | _Weighted":
+    ) -> Draws | WeightedPoints:
         """By the method of the settings. Nodes stay constants of the compiled program; only what
         the operator is there is an argument."""
         if self.settings.method == "importance":
-            return self._proposals(objects, self._with(operator), key)
+            return self.points(objects, self._with(operator), key)
         return self._on_devices(objects, operator, key)
 
     def _with(self, operator: Operator) -> SelectionGrid:
@@ -249,19 +255,19 @@ class Sampler:
 
         return potential
 
-    def _proposals(self, objects: Samples, grid: SelectionGrid, key: PRNGKeyArray) -> "_Weighted":
+    def points(self, objects: Samples, grid: SelectionGrid, key: PRNGKeyArray) -> WeightedPoints:
+        """Weighted points around the posterior's mode, as one traceable function; needs x64."""
         cfg = self.settings
         start, unravel = ravel_pytree(self._start)
         with numpyro_rules():
             potential = self._potential(objects, grid, unravel)
             around = laplace(potential, start)
             n = POINTS_PER_DRAW * cfg.n_chains * cfg.n_samples
-            w, u, log_weight = propose(potential, around, key, n)
-            places = around.mode[None] + w @ around.scale.T
+            places, u, log_weight = propose(potential, around, key, n)
             values = jax.vmap(lambda x: self._constrain(unravel(x)))(places)
-        return _Weighted(values, u, log_weight, around.converged)
+        return WeightedPoints(values, u, log_weight, around.converged)
 
-    def _draws(self, points: "_Weighted") -> Draws:
+    def _draws(self, points: WeightedPoints) -> Draws:
         """Points of which all count alike, in chains."""
         cfg = self.settings
         shape = cfg.n_chains, cfg.n_samples
@@ -339,7 +345,7 @@ def _compiled(
     objects: Samples,
     operator: Operator,
     key: PRNGKeyArray,
-) -> "Draws | _Weighted":
+) -> Draws | WeightedPoints:
     """One program for all samplers of equal models, grids and settings, and equal shapes."""
     return sampler.value._whole(objects, operator, key)
 

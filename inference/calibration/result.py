@@ -12,6 +12,7 @@ from starcensus.hdf5 import Format, read_array
 from .gate import FALSE_ALARM, LEVELS, MOMENTS, Checks, check_ranks, gate_power
 
 _ARRAYS = ("ranks", "quantiles", "truth", "sizes", "min_ess_bulk")
+_SUMS = ("n_divergent", "n_by_chains")
 _KINDS = {"ranks": "iu", "sizes": "iu"}
 
 
@@ -21,7 +22,7 @@ class CalibrationFileError(FileError):
 
 CALIBRATION = Format(
     "starcensus-calibration",
-    1,
+    2,
     "calibration",
     "`starcensus calibrate` writes one",
     CalibrationFileError,
@@ -44,6 +45,8 @@ class Calibration:
       likelihood's faults.
     - `n_ranked`: draws among which truth is ranked.
     - `n_divergent`: number of divergent transitions of all fits.
+    - `n_by_chains`: number of catalogues that chains were drawn for: with importance sampling,
+      those whose weights forbade it.
     """
 
     names: tuple[str, ...]
@@ -54,6 +57,7 @@ class Calibration:
     min_ess_bulk: Float[np.ndarray, " catalogue"]
     n_ranked: int
     n_divergent: int
+    n_by_chains: int
 
     def coverage(self, level: float) -> Float[np.ndarray, " name"]:
         """Share of catalogues whose central interval of that level holds the truth."""
@@ -90,6 +94,7 @@ class Calibration:
             "power_width_0.9": of_width,
             "median_size": float(np.median(self.sizes)),
             "n_divergent": self.n_divergent,
+            "n_by_chains": self.n_by_chains,
             "median_min_ess_bulk": float(np.median(self.min_ess_bulk)),
             "min_ess_bulk": float(self.min_ess_bulk.min()),
         }
@@ -106,16 +111,16 @@ class Calibration:
     def joined(cls, parts: Sequence["Calibration"]) -> "Calibration":
         """One calibration of the catalogues of several, in order."""
         arrays = {name: np.concatenate([getattr(p, name) for p in parts]) for name in _ARRAYS}
-        n_divergent = sum(part.n_divergent for part in parts)
-        return dataclasses.replace(parts[0], **arrays, n_divergent=n_divergent)
+        sums = {name: sum(getattr(part, name) for part in parts) for name in _SUMS}
+        return dataclasses.replace(parts[0], **arrays, **sums)
 
     def save(self, path: Path, key: str = "") -> None:
         """Write it as HDF5; `key`: of the run that it is the result of."""
         with CALIBRATION.create(path) as file:
             file.attrs["key"] = key
             file.attrs["names"] = list(self.names)
-            file.attrs["n_ranked"] = self.n_ranked
-            file.attrs["n_divergent"] = self.n_divergent
+            for name in ("n_ranked", *_SUMS):
+                file.attrs[name] = getattr(self, name)
             for name in _ARRAYS:
                 file.create_dataset(name, data=getattr(self, name))
 
@@ -125,8 +130,8 @@ class Calibration:
         with CALIBRATION.open(path) as file:
             arrays = {name: read_array(file, name, _KINDS.get(name, "f")) for name in _ARRAYS}
             names = tuple(np.asarray(file.attrs["names"]).astype(str).tolist())
-            n_ranked, n_divergent = (
-                int(np.asarray(file.attrs[name]).item()) for name in ("n_ranked", "n_divergent")
+            n_ranked, n_divergent, n_by_chains = (
+                int(np.asarray(file.attrs[name]).item()) for name in ("n_ranked", *_SUMS)
             )
         n = len(arrays["sizes"])
         for name, values in arrays.items():
@@ -135,7 +140,9 @@ class Calibration:
                 raise CalibrationFileError(
                     f"{path}: {name} has shape {values.shape}; expected {expected}"
                 )
-        return cls(names, **arrays, n_ranked=n_ranked, n_divergent=n_divergent)
+        return cls(
+            names, **arrays, n_ranked=n_ranked, n_divergent=n_divergent, n_by_chains=n_by_chains
+        )
 
     @staticmethod
     def key_of(path: Path) -> str:

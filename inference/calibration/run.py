@@ -6,31 +6,23 @@ the true value among the posterior's draws is uniform for every parameter, and s
 the log-likelihood of the truth, which also catches posteriors that ignore part of the data.
 """
 
-import dataclasses
 import functools
-import hashlib
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
 
 from starcensus.files import Path
 from starcensus.runs import Input
 from starcensus.shards import ShardedRun, Work
 
-from ...forward import SelectionGrid
 from ...selection import AbstractSelection
 from ..draws import flatten
-from ..identity import Static, model_digest, rules_of
-from ..likelihood import log_likelihood
 from ..model import PopulationModel
-from ..objects import Samples
-from ..sampling import Sampler, double_precision
+from ..sampling import double_precision
+from .fits import fits_of, thinned
 from .problem import Problem
 from .ranks import rank_of
 from .result import Calibration
@@ -147,19 +139,15 @@ def fit_catalogues(
 ) -> Calibration:
     """Fit the mocks, the first of which is catalogue `start`, by a program for `capacity`."""
     cfg, n = problem.settings, len(mocks)
+    truths = {k: v[start : start + n] for k, v in problem.truths().items()}
+    numbers = np.arange(start, start + n)
     with double_precision():
-        objects = problem.samples(mocks, start, sizes)
-        keys = jax.random.split(jax.random.key(cfg.seed + 2), cfg.n_catalogues)
-        truths = {k: v[start : start + n] for k, v in problem.truths().items()}
-        grid = problem.grid
-        program = _program(_of_program(problem, grid), capacity)
-        given = objects, keys[start : start + n], truths
-        values, ranked, at_truth, diverging = program(grid.p_sel, *given)
-    thin = _thinned(cfg)
+        fits = fits_of(problem, problem.samples(mocks, start, sizes), truths, numbers, capacity)
+    thin = thinned(cfg)
     names, draw_columns, ess = [], [], []
     from arviz_stats.base.array import array_stats
 
-    for name, column in flatten(problem.model, values).items():
+    for name, column in flatten(problem.model, fits.values).items():
         names.append(name)
         draw_columns.append(column.reshape(n, -1))
         ess.append([array_stats.ess(chains, method="bulk") for chains in column])
@@ -169,112 +157,19 @@ def fit_catalogues(
     pairs = list(zip(draw_columns, true_columns, strict=True))
     quantiles = [rank_of(draws, truth) / draws.shape[1] for draws, truth in pairs]
     ranks = [rank_of(draws[:, thin], truth) for draws, truth in pairs]
-    below = rank_of(ranked, at_truth)
+    below = rank_of(fits.ranked, fits.at_truth)
     return Calibration(
         (*names, LIKELIHOOD),
         np.stack([*ranks, below], axis=1),
-        np.stack([*quantiles, below / ranked.shape[1]], axis=1),
-        np.stack([*true_columns, at_truth], axis=1),
+        np.stack([*quantiles, below / fits.ranked.shape[1]], axis=1),
+        np.stack([*true_columns, fits.at_truth], axis=1),
         np.asarray([len(mock) for mock in mocks]),
-        np.asarray(ess, float).min(axis=0),
+        np.minimum(np.asarray(ess, float).min(axis=0), fits.most_effective),
         cfg.n_ranked,
-        int(diverging.sum()),
+        int(fits.diverging.sum()),
+        int(fits.by_chains.sum()),
     )
 
 
 def _fit_shard(problem: Problem, start: int, stop: int, sizes: Sizes, capacity: int) -> Calibration:
     return fit_catalogues(problem, problem.mocks(start, stop), start, sizes, capacity)
-
-
-def _thinned(cfg: CalibrationSettings) -> np.ndarray:
-    """Which draws are ranked."""
-    n_total = cfg.sampler.n_chains * cfg.sampler.n_samples
-    return np.linspace(0, n_total - 1, cfg.n_ranked).astype(int)
-
-
-def _of_program(problem: Problem, grid: SelectionGrid) -> Static[tuple[Problem, SelectionGrid]]:
-    """What is compiled into the program of a problem: all but p_sel, data and seed."""
-    cfg = problem.settings
-    sampler = dataclasses.replace(cfg.sampler, seed=0)
-    facts = (model_digest(problem.model), rules_of(grid), sampler, cfg.n_ranked, cfg.batch)
-    return Static((problem, grid), hashlib.sha256(repr(facts).encode()).hexdigest())
-
-
-@functools.lru_cache(maxsize=2)
-def _program(
-    compiled_in: Static[tuple[Problem, SelectionGrid]], capacity: int
-) -> Callable[..., tuple]:
-    """A function of p_sel and (objects, keys, truths) of at most `capacity` catalogues."""
-    problem, nodes = compiled_in.value
-    cfg, model = problem.settings, problem.model
-    with double_precision():
-        sampler = Sampler(model, nodes, cfg.sampler)
-    thin = _thinned(cfg)
-    fixed = model.population.with_values(model.fixed_values())
-
-    def one(grid: SelectionGrid, inputs: tuple[Samples, PRNGKeyArray, dict[str, Array]]) -> tuple:
-        catalogue, key, truth = inputs
-        draws = sampler.program(catalogue, grid, key)
-        joined = {k: v.reshape(-1, *v.shape[2:]) for k, v in draws.values.items()}
-
-        def value(at: dict[str, Array]) -> Float[Array, ""]:
-            return log_likelihood(fixed.with_values(at), catalogue, grid, model.form)
-
-        ranked = jax.lax.map(value, {k: v[thin] for k, v in joined.items()})
-        return draws.values, ranked, value(truth), draws.diverging.sum()
-
-    devices = jax.local_devices()
-    batch = min(cfg.batch, capacity)
-    # Blocks of `batch` catalogues for each device; capacity is filled up to whole blocks.
-    blocks = -(-capacity // (len(devices) * batch))
-
-    def over_blocks(p_sel: Array, inputs: Any, n_blocks: Array) -> Any:
-        """The first `n_blocks` blocks of one device's share; a count that is not compiled in."""
-        grid = eqx.tree_at(lambda g: g.p_sel, nodes, p_sel)
-
-        def block(i: Array) -> Any:
-            rows = jax.tree.map(lambda x: jax.lax.dynamic_slice_in_dim(x, i * batch, batch), inputs)
-            if batch == 1:
-                return jax.tree.map(
-                    lambda x: x[None], one(grid, jax.tree.map(lambda x: x[0], rows))
-                )
-            return jax.vmap(lambda row: one(grid, row))(rows)
-
-        def advance(i: Array, so_far: Any) -> Any:
-            return jax.tree.map(
-                lambda all_, new: jax.lax.dynamic_update_slice_in_dim(all_, new, i * batch, 0),
-                so_far,
-                block(i),
-            )
-
-        shapes = jax.eval_shape(block, jnp.asarray(0))
-        empty = jax.tree.map(lambda x: jnp.zeros((blocks * batch, *x.shape[1:]), x.dtype), shapes)
-        return jax.lax.fori_loop(0, n_blocks, advance, empty)
-
-    program = over_blocks
-    if len(devices) > 1:
-        mesh = jax.sharding.Mesh(np.asarray(devices), ("catalogue",))
-        spec = jax.P("catalogue")
-        program = jax.shard_map(
-            over_blocks,
-            mesh=mesh,
-            in_specs=(jax.P(), spec, jax.P()),
-            out_specs=spec,
-            check_vma=False,
-        )
-    compiled = jax.jit(program)
-
-    def run(p_sel: np.ndarray, *inputs: Any) -> tuple:
-        n = jax.tree.leaves(inputs)[0].shape[0]
-        n_blocks = -(-n // (len(devices) * batch))
-        # Where catalogues do not fill the blocks, the first ones take the rest.
-        place = np.zeros((len(devices), blocks * batch), int)
-        place[:, : n_blocks * batch] = (np.arange(len(devices) * n_blocks * batch) % n).reshape(
-            len(devices), -1
-        )
-        filled = jax.tree.map(lambda x: x[place.ravel()], inputs)
-        results = compiled(p_sel, filled, jnp.asarray(n_blocks))
-        used = np.arange(place.size).reshape(place.shape)[:, : n_blocks * batch].ravel()[:n]
-        return jax.tree.map(lambda x: np.asarray(x)[used], results)
-
-    return run

@@ -27,8 +27,9 @@ class CalibrationSettings:
     - `seed`: seed of everything random.
     - `errors`, `quadrature`, `sampler`: as in `FitSettings`.
 
-    Raises `ValueError` for numbers below 1 or above a million, more ranked draws than there are, or
-    another method of sampling than NUTS.
+    With `sampler.method = "importance"` a catalogue whose weights forbid it is fitted by chains.
+
+    Raises `ValueError` for numbers below 1 or above a million, or more ranked draws than there are.
 
     ```python
     CalibrationSettings(n_catalogues=400, seed=1)
@@ -57,11 +58,6 @@ class CalibrationSettings:
         if self.n_catalogues > MAX_CATALOGUES:
             raise ValueError(
                 f"n_catalogues = {self.n_catalogues}; expected {MAX_CATALOGUES:,} or less"
-            )
-        if self.sampler.method != "nuts":
-            raise ValueError(
-                f"sampler.method is {self.sampler.method!r}; a calibration fits many catalogues in "
-                "one program, and expects 'nuts'"
             )
         n_draws = self.sampler.n_chains * self.sampler.n_samples
         if self.n_ranked > n_draws:

@@ -6,6 +6,10 @@ disruption; extinction on nodes), sees them through a survey like LEGUS, and tak
 at each truth, or fits them and ranks the truth. The likelihood has a library of CLUSTERS clusters;
 the light of the catalogues is drawn apart from it. Likelihoods that are wrong in one thing must be
 refused. `--form emulator` has the emulator that the package carries in place of the library.
+`--injections TRAINING TEST` takes another survey: clusters meet the fate of injections of the
+second table, and the likelihood has what was learned from the first (`held_out`). The tables are
+those of `experiments/examples/observation`. `--method importance` fits without chains where weights
+allow it.
 """
 
 import argparse
@@ -15,9 +19,14 @@ import json
 import pathlib
 import sys
 import time
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Literal
 
 import numpy as np
+from tests.inference.held_out import HeldOut
 
+from starcensus.bands import find_band
 from starcensus.forward import (
     MassDependentDisruption,
     MassIndependentDisruption,
@@ -46,7 +55,15 @@ from starcensus.inference.objects.rows import RowSamples
 from starcensus.inference.sampling import SamplerSettings
 from starcensus.selection import Box, complete
 from starcensus.selection.catalogue.photometry import BandState, Photometry
-from starcensus.selection.observation import GaussianObservation, MeasuredCuts, NoiseCurves
+from starcensus.selection.injection import InjectionTable
+from starcensus.selection.observation import (
+    AbstractObservation,
+    GaussianObservation,
+    LearnedObservation,
+    MeasuredCuts,
+    NoiseCurves,
+    learn_observation,
+)
 from starcensus.shards import Work
 from starcensus.simulate import Pool, StarcensusEngine
 
@@ -57,7 +74,12 @@ NODES = (0.0, 0.5, 1.5)
 ENGINE = StarcensusEngine(BANDS)
 MODELS = ("mid", "mdd")
 # In step eight chains cost as much as one.
-SAMPLER = SamplerSettings(8, 120, 50, max_tree_depth=6, target_accept=0.8)
+SAMPLERS = {
+    "nuts": SamplerSettings(8, 120, 50, max_tree_depth=6, target_accept=0.8),
+    "importance": SamplerSettings(
+        8, 120, 125, max_tree_depth=6, target_accept=0.8, method="importance"
+    ),
+}
 
 
 def model(disruption: str = "mid") -> PopulationModel:
@@ -95,11 +117,17 @@ def survey(**changes) -> GaussianObservation:
     return GaussianObservation(BANDS, MODULUS, **made)
 
 
-def library(n_clusters: int, workers: int = 1, folder: pathlib.Path | None = None) -> Pool:
+def library(
+    n_clusters: int,
+    workers: int = 1,
+    folder: pathlib.Path | None = None,
+    seen_by: AbstractObservation | None = None,
+) -> Pool:
     """Simulated clusters for catalogues of both populations' priors: half of them cover the bounds,
     half are where clusters of some such catalogues are."""
+    seen_by = seen_by or survey()
     some = [
-        recorded(model(name).population.with_values(values), seed)
+        recorded(model(name).population.with_values(values), seed, seen_by)
         for seed, (name, values) in enumerate(
             [
                 ("mid", {"alpha_m": -1.8, "log_m_break": 5.0}),
@@ -113,19 +141,22 @@ def library(n_clusters: int, workers: int = 1, folder: pathlib.Path | None = Non
         ids=np.arange(sum(map(len, some))).astype(str),
         **{
             k: np.concatenate([getattr(a, k) for a in some])
-            for k in ("flux", "flux_error", "states")
+            for k in ("flux", "flux_error", "states", *(() if some[0].ci is None else ("ci",)))
         },
     )
     settings = TargetSettings(
         n_clusters, 1e9, n_clusters // 4, max_rounds=0, n_extinctions=6, wide_share=0.5,
         mass_slope=-1.0, seed=1,
     )  # fmt: skip
-    return draw_to_order(data, survey(), ENGINE, BOX, settings, folder, Work(workers)).pool
+    return draw_to_order(data, seen_by, ENGINE, BOX, settings, folder, Work(workers)).pool
 
 
-def recorded(population: Population, seed: int) -> Photometry:
+def recorded(
+    population: Population, seed: int, seen_by: AbstractObservation | None = None
+) -> Photometry:
     """A catalogue of a population, as the survey sees it."""
-    return Seen(ENGINE, survey(), survey(), _nothing(), LightSettings()).recorded(population, seed)
+    seen_by = seen_by or survey()
+    return Seen(ENGINE, seen_by, seen_by, _nothing(), LightSettings()).recorded(population, seed)
 
 
 def _nothing() -> Pool:
@@ -242,6 +273,33 @@ def cases() -> dict[str, dict]:
     }
 
 
+def injected(training: pathlib.Path, test: pathlib.Path) -> dict[str, dict]:
+    """A survey as held-out injections met it, and likelihoods of what was learned from others and
+    of the errors that it quotes."""
+    model = learn_observation(InjectionTable.load(training))
+    held_out = HeldOut.of(model, InjectionTable.load(test))
+    return {
+        "injected": {"survey": held_out, "assumed": model},
+        "injected, quoted errors": {
+            "survey": held_out,
+            "assumed": quoted(model, recorded(_some_population(), 1, held_out), 0.1),
+        },
+    }
+
+
+def quoted(model: LearnedObservation, data: Photometry, floor: float) -> GaussianObservation:
+    """The errors that the survey quotes, with a floor, and its cut in V."""
+    least = 2.5 / np.log(10.0) / model.max_error
+    band, limit = find_band(model.bands, "V"), model.density.shape.faintest
+    assert limit is not None
+    cuts = MeasuredCuts(least, 1, (), (), {band: limit - MODULUS}, least)
+    return GaussianObservation(model.bands, MODULUS, NoiseCurves.of(data), floor=floor, cuts=cuts)
+
+
+def _some_population() -> Population:
+    return model().population
+
+
 def problem(
     disruption: str,
     case: str,
@@ -250,12 +308,14 @@ def problem(
     seed: int = 0,
     light: LightSettings = LightSettings(),
     emulated: bool = False,
+    more: Mapping[str, dict] = MappingProxyType({}),
+    method: Literal["nuts", "importance"] = "nuts",
 ) -> Problem:
     family = model(disruption)
-    two = {"survey": survey(), "assumed": survey(), **cases()[case]}
+    two = {"survey": survey(), "assumed": survey(), **{**cases(), **more}[case]}
     of = ByEmulator if emulated else Kept
     source = of(ENGINE, two["survey"], two["assumed"], pool, light)
-    settings = CalibrationSettings(n, seed=seed, sampler=SAMPLER)
+    settings = CalibrationSettings(n, seed=seed, sampler=SAMPLERS[method])
     return Problem(family, source, complete(family.population.box), settings)
 
 
@@ -265,9 +325,11 @@ def main() -> None:
     parser.add_argument("n", type=int, nargs="?", default=300)
     parser.add_argument("clusters", type=int, nargs="?", default=80_000)
     parser.add_argument("--models", nargs="+", default=list(MODELS))
-    parser.add_argument("--cases", nargs="+", default=list(cases()))
+    parser.add_argument("--cases", nargs="+")
     parser.add_argument("--library", type=pathlib.Path, help="folder where the library is kept")
     parser.add_argument("--form", default="nodes", choices=("nodes", "rows", "emulator"))
+    parser.add_argument("--method", default="nuts", choices=tuple(SAMPLERS))
+    parser.add_argument("--injections", type=pathlib.Path, nargs=2, metavar=("TRAINING", "TEST"))
     given = parser.parse_args()
     started = time.perf_counter()
 
@@ -275,12 +337,14 @@ def main() -> None:
         print(f"{time.perf_counter() - started:7.0f} s  {text}", file=sys.stderr, flush=True)
 
     emulated = given.form == "emulator"
-    pool = _nothing() if emulated else library(given.clusters, 2, given.library)
+    more = injected(*given.injections) if given.injections else {}
+    seen_by = more["injected"]["assumed"] if more else None
+    pool = _nothing() if emulated else library(given.clusters, 2, given.library, seen_by)
     say("no library" if emulated else f"library of {given.clusters} clusters drawn")
     for disruption in given.models:
-        for case in given.cases:
+        for case in given.cases or more or cases():
             light = LightSettings() if emulated else LightSettings(form=given.form)
-            made = problem(disruption, case, given.n, pool, 5, light, emulated)
+            made = problem(disruption, case, given.n, pool, 5, light, emulated, more, given.method)
             for what, test in (("scores", score_test), ("ranks", calibrate_problem)):
                 if given.what not in (what, "both"):
                     continue
@@ -289,6 +353,7 @@ def main() -> None:
                 except ObjectsError as error:
                     # A survey that is wrong enough explains some clusters by no simulated one.
                     found = {"accepted": False, "refused": str(error)}
+                say(f"{what} of {disruption}, {case}")
                 said = {k: round(v, 3) if isinstance(v, float) else v for k, v in found.items()}
                 facts = {"model": disruption, "case": case, "form": given.form, "test": what}
                 print(json.dumps({**facts, **said}), flush=True)

@@ -24,13 +24,15 @@ from starcensus.inference.calibration import (
     calibrate,
     check_ranks,
     ecdf_band,
+    fits,
     gate_power,
     rank_ecdf,
     rank_of,
     run,
     score_test,
 )
-from starcensus.inference.calibration.run import _program
+from starcensus.inference.calibration.fits import _program
+from starcensus.inference.importance import NotGaussianError, resampled
 from starcensus.inference.likelihood import Form
 from starcensus.runs import RunError
 from starcensus.selection import MagnitudeLimit, with_acts_on
@@ -53,7 +55,7 @@ def made(quantiles: np.ndarray, n_ranked: int = 99) -> Calibration:
     ranks = np.floor(quantiles * (n_ranked + 1)).astype(int)
     shape = quantiles.shape
     rest = np.full(shape[0], 300), np.full(shape[0], 500.0)
-    return Calibration(("x",), ranks, quantiles, np.zeros(shape), *rest, 99, 0)
+    return Calibration(("x",), ranks, quantiles, np.zeros(shape), *rest, 99, 0, 0)
 
 
 def test_uniform_ranks_pass_and_others_fail():
@@ -166,8 +168,10 @@ def test_ranks_are_those_of_the_draws_that_were_made(monkeypatch):
     rng, truths = np.random.default_rng(2), problem.truths()
     draws = {k: v[:, None, None] + rng.normal(size=(4, 2, 50)) for k, v in truths.items()}
     ranked, at_truth = rng.normal(size=(4, settings.n_ranked)), rng.normal(size=4)
-    made = draws, ranked, at_truth, np.zeros(4, int)
-    monkeypatch.setattr(run, "_program", lambda *_: lambda *_: made)
+    made = fits.Fits(
+        draws, ranked, at_truth, np.zeros(4, int), np.full(4, np.inf), np.ones(4, bool)
+    )
+    monkeypatch.setattr(run, "fits_of", lambda *_: made)
     mocks = problem.mocks(0, 4)
     found = run.fit_catalogues(problem, mocks, 0, problem.sizes(mocks), 4)
     thin = np.linspace(0, 99, settings.n_ranked).astype(int)
@@ -257,6 +261,31 @@ def test_settings_that_cannot_be_met():
         calibrate(small_model(), limit(), SIGMA, limit(), tiny(), work=Work(workers=2))
 
 
-def test_draws_without_chains_are_refused_before_catalogues_are_drawn():
-    with pytest.raises(ValueError, match="many catalogues in one program, and expects 'nuts'"):
-        CalibrationSettings(sampler=SamplerSettings(method="importance"))
+def test_weighted_points_are_judged_as_chains_are(monkeypatch):
+    """Those whose weights forbid it are drawn by chains, and are what chains alone would give."""
+    chains = small_settings(24)
+    importance = dataclasses.replace(
+        chains, sampler=dataclasses.replace(chains.sampler, method="importance")
+    )
+    of = small_model(), limit(), SIGMA, limit()
+    by_chains, by_points = (calibrate(*of, cfg) for cfg in (chains, importance))
+    assert by_chains.n_by_chains == 24 and by_points.n_by_chains == 0
+    np.testing.assert_array_equal(by_points.truth[:, :-1], by_chains.truth[:, :-1])
+    np.testing.assert_allclose(by_points.truth[:, -1], by_chains.truth[:, -1], rtol=1e-9)
+    # Quantiles among 200 draws, or some 130 independent ones, scatter by up to 0.045 each.
+    off = by_points.quantiles - by_chains.quantiles
+    assert np.abs(off).max() < 0.3 and np.abs(off.mean(axis=0)).max() < 0.04
+    assert (by_points.min_ess_bulk > 50).all() and (by_points.min_ess_bulk < 200).all()
+
+    def refusing(log_weight, n, rng):
+        if calls.append(0) or len(calls) == 2:
+            raise NotGaussianError("as if its weights were few")
+        return resampled(log_weight, n, rng)
+
+    calls: list[int] = []
+    monkeypatch.setattr(fits, "resampled", refusing)
+    mixed = calibrate(*of, importance)
+    assert mixed.n_by_chains == 1
+    np.testing.assert_array_equal(mixed.quantiles[1], by_chains.quantiles[1])
+    others = np.arange(24) != 1
+    np.testing.assert_array_equal(mixed.quantiles[others], by_points.quantiles[others])

@@ -324,7 +324,7 @@ def calibration(path: pathlib.Path) -> None:
     u = np.random.default_rng(3).uniform(size=(6, 1))
     rest = np.full(6, 300), np.full(6, 500.0)
     ranks = np.floor(u * 100).astype(int)
-    Calibration(("x",), ranks, u, np.zeros((6, 1)), *rest, 99, 0).save(path)
+    Calibration(("x",), ranks, u, np.zeros((6, 1)), *rest, 99, 0, 0).save(path)
 
 
 def known(path: pathlib.Path) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import scipy.stats
 from scipy.special import log_ndtr, logsumexp
+from tests.inference.held_out import HeldOut
 from tests.selection.observation import known
 
 from starcensus.networks import TrainSettings
@@ -431,3 +432,31 @@ def test_with_many_injections_the_transforms_are_uniform():
     found = model.transforms(recorded_photometry(table, 0.3), table.true_mags[table.catalogued])
     for u in (found.ci, *found.bands.T):
         assert scipy.stats.kstest(u[np.isfinite(u)], "uniform").pvalue > 0.0025
+
+
+def test_held_out_injections_are_a_survey_of_their_own(brief, injections):
+    """Of one table's clusters another table's fates have the rates and the spreads of the truth,
+    and none is beyond the cut."""
+    survey = HeldOut.of(brief["sequential"], known.table(30_000, seed=5))
+    with pytest.raises(ValueError, match="that it has not seen"):
+        HeldOut.of(brief["sequential"], injections)
+    rng = np.random.default_rng(6)
+    true = known.true_mags(6000, rng)
+    catalogued, drawn = survey.draw(true, rng)
+    n, expected = catalogued.sum(), known.p_detected(true).sum()
+    assert len(drawn) == n and abs(n - expected) < 4 * (expected / 4) ** 0.5
+    assert np.nanmax(drawn.mags[:, 1]) <= known.FAINTEST
+    bright = true[catalogued][:, 1] < 22.0
+    other, ci = known.measured(true[catalogued][bright], rng)
+    excess = drawn.mags[bright] - true[catalogued][bright]
+    expected = other - true[catalogued][bright]
+    m = bright.sum()
+    for k in range(3):
+        sd = np.nanstd(expected[:, k])
+        assert abs(np.nanmean(excess[:, k]) - np.nanmean(expected[:, k])) < 5 * sd / m**0.5
+        assert np.nanstd(excess[:, k]) == pytest.approx(sd, rel=0.1)
+    colour, of_truth = (np.nanstd(x[:, 0] - x[:, 1]) for x in (excess, expected))
+    assert colour == pytest.approx(of_truth, rel=0.1)
+    lost, of_truth = (np.isnan(x[:, 2]).mean() for x in (excess, expected))
+    assert abs(lost - of_truth) < 4 * (of_truth / m) ** 0.5
+    assert abs(drawn.ci[bright].mean() - ci.mean()) < 5 * ci.std() / m**0.5
