@@ -334,6 +334,28 @@ def bench_cutoffs_command(
             typer.echo(json.dumps(result))
 
 
+@bench_app.command("confusion")
+def bench_confusion_command(
+    size: Annotated[list[int] | None, typer.Option(help="Clusters of a catalogue.", min=50)] = None,
+    replicates: Annotated[int, typer.Option(help="Catalogues of each law.", min=1)] = 25,
+    clusters: Annotated[int, typer.Option(help="Simulated ones of the likelihood.")] = 40_000,
+    seed: Annotated[int, typer.Option(help="Of all catalogues.")] = 0,
+    library: Annotated[
+        pathlib.Path | None, typer.Option(help="Folder that keeps the simulated clusters.")
+    ] = None,
+    workers: Annotated[int, typer.Option(help="Processes that draw simulated clusters.")] = 1,
+) -> None:
+    """Which law of disruption magnitudes tell from which, and whether the odds come true."""
+    import json
+
+    from benchmarks.confusion import bench_confusion
+
+    sizes = tuple(size or (300, 1000))
+    with stages() as show:
+        for result in bench_confusion(sizes, replicates, clusters, seed, library, workers, show):
+            typer.echo(json.dumps(result))
+
+
 @bench_app.command("single")
 def bench_single_command(
     mass: Annotated[

@@ -8,7 +8,6 @@ are also analysed as if their masses were exact.
 """
 
 import functools
-import itertools
 from collections.abc import Callable, Iterator
 
 import jax
@@ -16,9 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 from scipy.special import expit
-from scipy.stats import binom
 
 from benchmarks.fit import Result
+from benchmarks.odds import reliability
 from starcensus.forward import (
     HalfNormal,
     Population,
@@ -44,7 +43,6 @@ SLOPES, CUT_OFFS = (-2.4, -1.6), (4.5, 6.5)
 _N_SLOPES, _N_CUT_OFFS = 17, 25
 # Errors that are handed in where masses are taken to be exact, dex.
 _EXACT = 0.01
-_EDGES = (0.0, 0.05, 0.2, 0.5, 0.8, 0.95, 1.0)
 _BINS = ((4.5, 5.0), (5.0, 5.5), (5.5, 6.0), (6.0, 6.5))
 _SURE = 0.95
 
@@ -129,15 +127,7 @@ def judge(share: Float[np.ndarray, " n"], cut_offs: Float[np.ndarray, " n"]) -> 
     for low, high in _BINS:
         inside = true & (cut_offs >= low) & (cut_offs < high)
         found[f"found_{low:g}_{high:g}"] = f"{int(sure[inside].sum())} of {int(inside.sum())}"
-    reliable = True
-    for low, high in itertools.pairwise(_EDGES):
-        inside = (share >= low) & (share <= high if high == 1 else share < high)
-        count, stated = int(inside.sum()), float(share[inside].mean()) if inside.any() else 0.0
-        least, most = binom.interval(0.99, count, stated) if count else (0, 0)
-        seen = int(true[inside].sum())
-        reliable &= bool(least <= seen <= most)
-        found[f"stated_{low:g}_{high:g}"] = f"{seen} of {count} true, {count * stated:.1f} stated"
-    return {**found, "reliable": reliable}
+    return {**found, **reliability(share, true)}
 
 
 def _box(error: float) -> Box:

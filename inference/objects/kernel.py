@@ -3,8 +3,9 @@
 The kernel is the observation model itself: nothing is added to the errors to make up for a thin
 library. For every object only the rows are looked at whose magnitudes lie within the reach of its
 data, found by sorting the rows by one band and by comparing colours, on which a shift that all
-bands share has no effect. Where few truths lie far out in a wide reach, rows beyond its core are a
-sample, each with the weight of those that it stands for: no sum is biased.
+bands share has no effect. Of very many such rows, and where few truths lie far out in a wide reach,
+of those beyond its core, a sample is looked at, each with the weight of those that it stands for:
+no sum is biased.
 """
 
 import dataclasses
@@ -99,6 +100,7 @@ def find_pairs(
     scale: float = 1.0,
     objects: Int[np.ndarray, " some"] | None = None,
     progress: Callable[[str], None] = lambda _: None,
+    most: int | None = None,
 ) -> Pairs:
     """All pairs with a weight that counts.
 
@@ -109,6 +111,8 @@ def find_pairs(
     - `scale`: how many times wider than its reach an object looks; the kernel is then as wide, its
       logarithm divided by the square.
     - `objects`: the objects to look at, by default all.
+    - `most`: rows of an object that the kernel is evaluated for, about; of more within its reach
+      each is looked at in proportion to what it promises, and has the weight of those left out.
 
     ```python
     find_pairs(light, survey, drawn_pool).row
@@ -116,19 +120,23 @@ def find_pairs(
     """
     chosen = np.arange(len(data)) if objects is None else objects
     mags = apparent(pool, observation)
-    search = _search(mags.astype(np.float32), observation.reach(data), scale)
+    promise = None if most is None else _Promise(_reference(pool).astype(np.float32), most)
+    search = _search(mags.astype(np.float32), observation.reach(data), scale, promise)
     found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     for owner, row, log_share in _batches(search, chosen):
         log_kernel = (
             np.asarray(observation.log_prob(data, owner, mags[row].astype(np.float64)), float)
             / scale**2
-            - log_share
         )
-        top = np.full(len(data), -np.inf)
-        np.maximum.at(top, owner, log_kernel)
-        with np.errstate(invalid="ignore"):
-            kept = log_kernel > top[owner] - _NEGLIGIBLE
-        found.append((owner[kept], row[kept], log_kernel[kept]))
+        raised = log_kernel - log_share
+        # A row that stands for many counts as they do, one that stands for itself by itself.
+        kept = np.zeros(len(row), bool)
+        for each in (log_kernel, raised):
+            top = np.full(len(data), -np.inf)
+            np.maximum.at(top, owner, each)
+            with np.errstate(invalid="ignore"):
+                kept |= each > top[owner] - _NEGLIGIBLE
+        found.append((owner[kept], row[kept], raised[kept]))
         progress(f"comparing clusters with simulated ones: {int(owner.max(initial=0)) + 1}")
     if not found:
         return Pairs.none()
@@ -179,10 +187,15 @@ def reference_weights(pairs: Pairs, pool: Pool, n: int) -> Float[np.ndarray, " p
     reference_weights(find_pairs(light, survey, drawn_pool), drawn_pool, len(light)).max()  # 1.0
     ```
     """
-    log_w = pairs.log_kernel + (pool.log_weight + pool.theta @ np.asarray(SLOPES))[pairs.row]
+    log_w = pairs.log_kernel + _reference(pool)[pairs.row]
     top = np.full(n, -np.inf)
     np.maximum.at(top, pairs.owner, log_w)
     return np.exp(log_w - top[pairs.owner])
+
+
+def _reference(pool: Pool) -> Float[np.ndarray, " row"]:
+    """ln of the rows' weights under dN/dM ∝ M⁻², dN/dT ∝ T^(−1/2)."""
+    return pool.log_weight + pool.theta @ np.asarray(SLOPES)
 
 
 def apparent(pool: Pool, observation: AbstractObservation) -> Float[np.ndarray, "row band"]:
@@ -224,10 +237,29 @@ def _batches(
         yield tuple(map(np.concatenate, zip(*parts, strict=True)))  # pyright: ignore
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Promise:
+    """How many rows of an object are looked at, and ln of every row's weight but for the kernel."""
+
+    log_weight: Float32[np.ndarray, " row"]
+    most: int
+
+    def chosen(
+        self, i: int, row: Int[np.ndarray, " some"], chi2: Float32[np.ndarray, " some"]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Which rows of object i are looked at, and ln of the probability of each."""
+        # χ² by a reach that is wider than the errors: what is promised falls off more slowly yet.
+        promise = self.log_weight[row] - chi2 / (2 * _SLACK)
+        weight = np.exp(promise - promise.max()).astype(np.float64)
+        p = np.minimum(1.0, weight / _threshold(weight, self.most))
+        kept = np.random.default_rng((i, len(row))).uniform(size=len(row)) < p
+        return kept, np.log(p[kept])
+
+
 def _search(
-    mags: Float32[np.ndarray, "row band"], reach: Reach, scale: float
+    mags: Float32[np.ndarray, "row band"], reach: Reach, scale: float, promise: _Promise | None
 ) -> "_Search | _InTwo":
-    whole = _Search(mags, reach, scale)
+    whole = _Search(mags, reach, scale, promise=promise)
     return whole if reach.core >= REACH else _InTwo(mags, reach, scale)
 
 
@@ -240,7 +272,9 @@ class _Search:
         reach: Reach,
         scale: float,
         among: Int[np.ndarray, " some"] | None = None,
+        promise: _Promise | None = None,
     ) -> None:
+        self._promise = promise
         self._mags, self._centre = mags, reach.centre
         self._sd, self._common = scale * reach.sd, scale * reach.common
         there = np.isfinite(mags).all(axis=1)
@@ -248,11 +282,18 @@ class _Search:
         self._sorted: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
     def near(self, i: int) -> tuple[Int[np.ndarray, " some"], Float[np.ndarray, " some"]]:
-        """Rows that may be object i, in order; each is all that it stands for."""
+        """Rows that may be object i, in order, and ln of the probability that each is looked at."""
         row, chi2 = self.within(i)
-        if chi2 is not None and len(row):
-            row = np.sort(row[chi2 <= chi2.min() + 2 * _SLACK * _NEGLIGIBLE])
-        return row, np.zeros(len(row))
+        share = np.zeros(len(row))
+        if chi2 is None or not len(row):
+            return row, share
+        near = chi2 <= chi2.min() + 2 * _SLACK * _NEGLIGIBLE
+        row, chi2, share = row[near], chi2[near], share[near]
+        if self._promise is not None and len(row) > _THINNED * self._promise.most:
+            kept, share = self._promise.chosen(i, row, chi2)
+            row = row[kept]
+        order = np.argsort(row, kind="stable")
+        return row[order], share[order]
 
     def within(
         self, i: int

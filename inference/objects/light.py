@@ -32,6 +32,9 @@ from .nodes import FINER, NodeSamples, Rules, deposit, rules_of_box
 from .pool_grid import PoolGrid
 from .rows import SLOPES, RowSamples
 
+# Rows for which the kernel is evaluated, for each that an object keeps.
+_LOOKED_AT = 4
+
 
 @dataclasses.dataclass(frozen=True)
 class LightSettings:
@@ -44,7 +47,7 @@ class LightSettings:
     - `panels`: dex, dex and mag, widest panels of the rule.
     - `order`: nodes in each panel.
     - `max_rows`: rows of each object, about; of those with more, a few stand for the many that
-      have small weights (`Pairs.thinned`).
+      have small weights (`Pairs.thinned`), and the kernel is evaluated for four times as many.
 
     ```python
     LightSettings(form="rows")
@@ -105,7 +108,8 @@ class LightObjects(MeasuredLight):
         if self.pairs is None:
             try:
                 self.observation.check(self.data)
-                self.pairs = find_pairs(self.data, self.observation, self.pool)
+                most = _LOOKED_AT * self.settings.max_rows
+                self.pairs = find_pairs(self.data, self.observation, self.pool, most=most)
             except ValueError as error:
                 raise ObjectsError(str(error)) from error
         assert self.pairs is not None

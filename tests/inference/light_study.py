@@ -24,6 +24,8 @@ from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
+from benchmarks import known_light
+from benchmarks.known_light import BOX, MODULUS, NODES, engine, nothing, recorded, survey
 from tests.inference.held_out import HeldOut
 
 from starcensus.bands import find_band
@@ -48,12 +50,10 @@ from starcensus.inference.calibration.seen import Seen, SeenCatalogue
 from starcensus.inference.objects import (
     LightSettings,
     ObjectsError,
-    TargetSettings,
-    draw_to_order,
 )
 from starcensus.inference.objects.rows import RowSamples
 from starcensus.inference.sampling import SamplerSettings
-from starcensus.selection import Box, complete
+from starcensus.selection import complete
 from starcensus.selection.catalogue.photometry import BandState, Photometry
 from starcensus.selection.injection import InjectionTable
 from starcensus.selection.observation import (
@@ -63,15 +63,11 @@ from starcensus.selection.observation import (
     MeasuredCuts,
     NoiseCurves,
     learn_observation,
+    load_observation,
+    save_observation,
 )
-from starcensus.shards import Work
-from starcensus.simulate import Pool, StarcensusEngine
+from starcensus.simulate import Pool
 
-BANDS = ("WFC3_UVIS_F275W", "WFC3_UVIS_F336W", "ACS_F435W", "ACS_F555W", "ACS_F814W")
-BOX = Box((3.3, 6.0), (6.2, 9.5), (0.0, 1.5))
-MODULUS = 29.98
-NODES = (0.0, 0.5, 1.5)
-ENGINE = StarcensusEngine(BANDS)
 MODELS = ("mid", "mdd")
 # In step eight chains cost as much as one.
 SAMPLERS = {
@@ -108,60 +104,23 @@ def model(disruption: str = "mid") -> PopulationModel:
     return PopulationModel(Population(mass_age, NodesExtinction(NODES), log_n), priors)
 
 
-def survey(**changes) -> GaussianObservation:
-    """Depths of LEGUS, a shift of all bands, cuts on what is measured."""
-    sky = 10 ** (-0.4 * np.array([25.3, 25.9, 27.5, 27.3, 26.5]))
-    noise = NoiseCurves(BANDS, sky**2, np.zeros(5), np.full(5, 0.01))
-    cuts = MeasuredCuts(3.62, 4, (), BANDS[2::2], {BANDS[3]: -6.0}, 0.0)
-    made = {"noise": noise, "floor": 0.1, "common": 0.1, "cuts": cuts, "n_nodes": 5, **changes}
-    return GaussianObservation(BANDS, MODULUS, **made)
-
-
 def library(
     n_clusters: int,
     workers: int = 1,
     folder: pathlib.Path | None = None,
     seen_by: AbstractObservation | None = None,
 ) -> Pool:
-    """Simulated clusters for catalogues of both populations' priors: half of them cover the bounds,
-    half are where clusters of some such catalogues are."""
-    seen_by = seen_by or survey()
+    """Simulated clusters for catalogues of both populations' priors."""
     some = [
-        recorded(model(name).population.with_values(values), seed, seen_by)
-        for seed, (name, values) in enumerate(
-            [
-                ("mid", {"alpha_m": -1.8, "log_m_break": 5.0}),
-                ("mid", {"alpha_m": -2.2, "log_t_mid": 8.2}),
-                ("mdd", {"gamma_mdd": 0.6, "log_t_mdd": 7.1}),
-            ]
-        )
+        ("mid", {"alpha_m": -1.8, "log_m_break": 5.0}),
+        ("mid", {"alpha_m": -2.2, "log_t_mid": 8.2}),
+        ("mdd", {"gamma_mdd": 0.6, "log_t_mdd": 7.1}),
     ]
-    data = dataclasses.replace(
-        some[0],
-        ids=np.arange(sum(map(len, some))).astype(str),
-        **{
-            k: np.concatenate([getattr(a, k) for a in some])
-            for k in ("flux", "flux_error", "states", *(() if some[0].ci is None else ("ci",)))
-        },
-    )
-    settings = TargetSettings(
-        n_clusters, 1e9, n_clusters // 4, max_rounds=0, n_extinctions=6, wide_share=0.5,
-        mass_slope=-1.0, seed=1,
-    )  # fmt: skip
-    return draw_to_order(data, seen_by, ENGINE, BOX, settings, folder, Work(workers)).pool
-
-
-def recorded(
-    population: Population, seed: int, seen_by: AbstractObservation | None = None
-) -> Photometry:
-    """A catalogue of a population, as the survey sees it."""
-    seen_by = seen_by or survey()
-    return Seen(ENGINE, seen_by, seen_by, _nothing(), LightSettings()).recorded(population, seed)
-
-
-def _nothing() -> Pool:
-    empty = np.zeros((0, len(BANDS)), np.float32)
-    return Pool(BANDS, np.zeros((0, 3)), empty, np.zeros(0), np.zeros(0, int), BOX)
+    catalogues = [
+        recorded(model(name).population.with_values(values), seed, seen_by)
+        for seed, (name, values) in enumerate(some)
+    ]
+    return known_light.library(catalogues, n_clusters, workers, folder, seen_by)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -273,10 +232,20 @@ def cases() -> dict[str, dict]:
     }
 
 
-def injected(training: pathlib.Path, test: pathlib.Path) -> dict[str, dict]:
-    """A survey as held-out injections met it, and likelihoods of what was learned from others and
-    of the errors that it quotes."""
-    model = learn_observation(InjectionTable.load(training))
+def injected(
+    training: pathlib.Path, test: pathlib.Path, folder: pathlib.Path | None
+) -> dict[str, dict]:
+    """A survey as held-out injections met it, and likelihoods of what was learned from others,
+    which `folder` keeps, and of the errors that it quotes."""
+    kept = None if folder is None else folder / "observation.h5"
+    if kept is not None and kept.exists():
+        model = load_observation(kept)
+    else:
+        model = learn_observation(InjectionTable.load(training))
+        if kept is not None:
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            save_observation(model, kept)
+    assert isinstance(model, LearnedObservation)
     held_out = HeldOut.of(model, InjectionTable.load(test))
     return {
         "injected": {"survey": held_out, "assumed": model},
@@ -314,7 +283,7 @@ def problem(
     family = model(disruption)
     two = {"survey": survey(), "assumed": survey(), **{**cases(), **more}[case]}
     of = ByEmulator if emulated else Kept
-    source = of(ENGINE, two["survey"], two["assumed"], pool, light)
+    source = of(engine(), two["survey"], two["assumed"], pool, light)
     settings = CalibrationSettings(n, seed=seed, sampler=SAMPLERS[method])
     return Problem(family, source, complete(family.population.box), settings)
 
@@ -337,9 +306,9 @@ def main() -> None:
         print(f"{time.perf_counter() - started:7.0f} s  {text}", file=sys.stderr, flush=True)
 
     emulated = given.form == "emulator"
-    more = injected(*given.injections) if given.injections else {}
+    more = injected(*given.injections, given.library) if given.injections else {}
     seen_by = more["injected"]["assumed"] if more else None
-    pool = _nothing() if emulated else library(given.clusters, 2, given.library, seen_by)
+    pool = nothing() if emulated else library(given.clusters, 2, given.library, seen_by)
     say("no library" if emulated else f"library of {given.clusters} clusters drawn")
     for disruption in given.models:
         for case in given.cases or more or cases():

@@ -5,7 +5,8 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
-from tests.inference.light_study import BANDS, BOX, MODULUS, model, survey
+from benchmarks.known_light import BANDS, BOX, MODULUS, survey
+from tests.inference.light_study import model
 
 from starcensus.forward.light import default_emulator
 from starcensus.inference import EmulatedObjects, EmulatedSettings, ObjectsError, Points

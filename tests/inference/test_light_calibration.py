@@ -5,8 +5,9 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
+from benchmarks.known_light import BOX, engine, survey
 from tests.inference import light_study
-from tests.inference.light_study import BOX, ENGINE, model, survey
+from tests.inference.light_study import model
 
 from starcensus.forward import (
     Fixed,
@@ -43,7 +44,7 @@ def pool() -> Pool:
     )
     first = model().population
     data = light_study.recorded(first, 0)
-    return draw_to_order(data, survey(), ENGINE, BOX, settings).pool
+    return draw_to_order(data, survey(), engine(), BOX, settings).pool
 
 
 WIDE = survey(floor=0.5)
@@ -66,7 +67,7 @@ def simple() -> PopulationModel:
 def problem(pool: Pool, n: int = 2, of: PopulationModel | None = None, **told) -> Problem:
     sampler = SamplerSettings(2, 50, 50, max_tree_depth=3)
     settings = CalibrationSettings(n, seed=2, n_ranked=50, sampler=sampler)
-    return Problem.seen(of or model(), ENGINE, WIDE, pool, settings, **told)
+    return Problem.seen(of or model(), engine(), WIDE, pool, settings, **told)
 
 
 def test_catalogues_of_light_are_judged_as_those_of_masses_are(pool):
@@ -104,11 +105,11 @@ def test_the_rows_give_the_scores_of_the_nodes(pool):
 
 
 def test_an_engine_of_other_bands_is_refused_and_default_cuts_have_a_digest(pool):
-    few = dataclasses.replace(ENGINE, bands=ENGINE.bands[1:])
+    few = dataclasses.replace(engine(), bands=engine().bands[1:])
     with pytest.raises(ValueError, match=r"draws no WFC3_UVIS_F275W; it has WFC3_UVIS_F336W"):
         Problem.seen(model(), few, WIDE, pool)
     uncut = dataclasses.replace(WIDE, cuts=MeasuredCuts())
-    digests = {Problem.seen(model(), ENGINE, x, pool).digest for x in (WIDE, uncut)}
+    digests = {Problem.seen(model(), engine(), x, pool).digest for x in (WIDE, uncut)}
     assert len(digests) == 2
 
 

@@ -1,5 +1,7 @@
 """Few truths far out: simulated clusters there are a sample, and no sum is biased."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -61,9 +63,10 @@ def data() -> Photometry:
     return Photometry.from_mags("toy", np.arange(N_OBJECTS), BANDS, mags, errors, states)
 
 
-def sums(model: WithBlends, data: Photometry, pool: Pool) -> np.ndarray:
-    pairs = find_pairs(data, model, pool)
-    return np.bincount(pairs.owner, np.exp(pairs.log_kernel), len(data))
+def sums(model: WithBlends, data: Photometry, pool: Pool, most: int | None = None) -> np.ndarray:
+    pairs = find_pairs(data, model, pool, most=most)
+    weight = np.exp(pairs.log_kernel + pool.log_weight[pairs.row])
+    return np.bincount(pairs.owner, weight, len(data))
 
 
 def mean_and_error(ratio: np.ndarray) -> tuple[float, float]:
@@ -93,6 +96,29 @@ def test_a_crowded_core_is_thinned(data, pool, monkeypatch):
     error = ratio.std() / N_OBJECTS**0.5
     assert 0.003 < error < 0.05
     assert ratio.mean() == pytest.approx(1.0, abs=4 * error)
+
+
+def test_few_are_looked_at_of_many(data, pool, monkeypatch):
+    """Rows with weights of their own, and a kernel much narrower than the reach: the worst case."""
+    weights = np.random.default_rng(7).normal(0.0, 2.0, N_ROWS)
+    some = dataclasses.replace(pool, log_weight=weights)
+    whole = sums(WithBlends(5.0), data, some)
+    ratio = sums(WithBlends(5.0), data, some, most=150) / whole
+    error = ratio.std() / N_OBJECTS**0.5
+    assert 0.003 < error < 0.05
+    assert ratio.mean() == pytest.approx(1.0, abs=4 * error)
+    looked = [
+        len(kernel._search(some.abs_mags, WithBlends(5.0).reach(data), 1.0, promise).near(3)[0])
+        for promise in (None, kernel._Promise(weights.astype(np.float32), 150))
+    ]
+    assert looked[0] > 600 and 100 < looked[1] < 200
+    # Where there are not many, all are looked at.
+    np.testing.assert_array_equal(sums(WithBlends(5.0), data, some, most=N_ROWS), whole)
+    chosen = kernel._Promise.chosen
+    monkeypatch.setattr(
+        kernel._Promise, "chosen", lambda *a: (chosen(*a)[0], np.zeros_like(chosen(*a)[1]))
+    )
+    assert (sums(WithBlends(5.0), data, some, most=150) / whole).mean() < 1 - 8 * error
 
 
 def _without_weights(near):
