@@ -56,7 +56,8 @@ def bench_classes(
 ) -> dict[str, Any]:
     """Two ensembles of ResNet18, taught candidates of which no two are the same.
 
-    `folder`: where the networks are kept, and training goes on after an interruption.
+    `folder`: where the networks are kept, and training goes on after an interruption; its
+    `classes-0.json` and `classes-1.json` are the ensembles, for a survey's [classifier].
     """
     # Loads Torch.
     from starcensus.networks.cnn.classify import ClassifierSettings, train_ensemble
@@ -89,6 +90,8 @@ def bench_classes(
                 f"ensemble {number + 1}, model {model + 1} of {models}, step {step}: {loss:.3f}"
             ),
         )
+        if folder is not None:
+            ensemble.save(folder / f"classes-{number}.json", {**about, "ensemble": number})
         votes.append(ensemble_vote(ensemble.votes(seen.images)))
     found = {"seed": seed, "n_taught": len(taught[0]), "models": models, "steps": steps}
     return {**found, **judge(seen, votes), "wall_s": time.perf_counter() - started}

@@ -45,6 +45,7 @@ NOT_RUN = {
     "simulate.stars.read_vega": "reads a spectrum that we do not carry",
     "simulate.read_slug2": "reads files of SLUG",
     "simulate.read_slug3": "reads a file of SLUG",
+    "selection.classes.ClassifiedPipeline.of": "reads networks that somebody trained",
     "selection.import_c4": "reads a package that is not ours",
     "selection.catalogue.read_legus": "reads a table of MAST's archive",
     "selection.catalogue.read_phangs": "reads tables of MAST's archive",

@@ -16,6 +16,7 @@ from starcensus.experiments.schema.images import ImagesTable
 from starcensus.experiments.schema.paths import Sources
 from starcensus.experiments.schema.survey import SurveyFile
 from starcensus.runs import Input
+from starcensus.selection.classes import ClassifiedPipeline
 from starcensus.selection.injection import Injector
 from starcensus.selection.pipeline import (
     Detections,
@@ -86,9 +87,11 @@ class Survey:
         table, eta = self.file.pipeline, self.file.profile.eta
         field = Field(self.frame, self.psfs, eta, self.sources.folder)
         made = make_pipeline(table.kind, table.settings, field)
-        if pipeline_source(table.kind) is None:
+        if pipeline_source(table.kind) is not None:
+            made = OwnPipeline(made, {each.name: each.input().sha256 for each in self.own})
+        if self.file.classifier is None:
             return made
-        return OwnPipeline(made, {each.name: each.input().sha256 for each in self.own})
+        return ClassifiedPipeline.of(made, self.file.classifier, self.frame, self.sources.folder)
 
     def injector(self) -> Injector:
         """The test that [library] and [plan] ask for."""
@@ -130,6 +133,9 @@ class Survey:
         for path in () if of_settings is None else of_settings(self.sources.folder):
             if path.exists():
                 found[f"pipeline.{path.name}"] = Input.of(path)
+        if self.file.classifier is not None:
+            path = self.sources.file(self.file.classifier.ensemble, "classifier.ensemble")
+            found["classifier"] = Input.of(path)
         return found
 
     def _weights(self) -> set[str]:

@@ -10,6 +10,7 @@ from starcensus.experiments.schema._kinds import Kinds, Without, fields_of
 from starcensus.experiments.schema.clusters import ImfTable
 from starcensus.experiments.schema.images import ImagesTable, PsfTable
 from starcensus.experiments.schema.selection import Triple
+from starcensus.selection.classes import ClassifierCut
 from starcensus.selection.injection import InjectionPlan
 from starcensus.selection.pipeline import PIPELINES, pipeline_settings
 from starcensus.simulate import DrawSettings, Kroupa
@@ -97,7 +98,8 @@ class SurveyFile(BandsFile):
 
     - `images`: the survey's. `psf`: by band; by default the embedded models.
     - `profile`: of injected clusters, and of those from which LEGUS's aperture corrections follow.
-    - `pipeline`: the survey's.
+    - `pipeline`: the survey's. `classifier`: networks that classify its candidates, of which it
+      catalogues some classes alone.
     - `library`: the clusters to inject. `plan`: which, how often, and where.
     - `stars`: inject clusters star by star instead of as smooth profiles.
     - `known`: for images of a synthetic galaxy.
@@ -107,6 +109,7 @@ class SurveyFile(BandsFile):
     psf: dict[str, PsfTable] = pydantic.Field({})
     profile: ProfileSettings = ProfileSettings()
     pipeline: Annotated[PipelineTable, _Pipelines(PIPELINES)]
+    classifier: ClassifierCut | None = None
     library: LibraryTable | None = None
     plan: Annotated[InjectionPlan, Without(("seed",)), pydantic.BeforeValidator(_own_radii)] = (
         InjectionPlan()

@@ -22,6 +22,9 @@ from .agreement import agreement_fractions as agreement_fractions
 from .agreement import confusion as confusion
 from .agreement import contingency as contingency
 from .agreement import pool as pool
+from .classified import ClassifiedPipeline as ClassifiedPipeline
+from .classified import ClassifierCut as ClassifierCut
+from .classified import stamps_at as stamps_at
 from .colours import BOX_3_LOW_TABLE as BOX_3_LOW_TABLE
 from .colours import BOX_3_LOW_TEXT as BOX_3_LOW_TEXT
 from .colours import ColourBox as ColourBox

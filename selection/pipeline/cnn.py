@@ -27,9 +27,9 @@ from ._base import PIPELINES, Field
 from .detections import Detections
 from .legus import all_corrections
 from .photometry import APERTURE_PIX, SKY_PIX, aperture_photometry, magnitudes
+from .taught import as_taught
 
 _SHIPPED = "m83"
-_SAME_SCALE, _SAME_MODULUS = 0.01, 0.1
 _LEVELS = ("02", "16", "50", "84", "98")
 
 
@@ -197,44 +197,12 @@ class CnnPipeline:
         Raises `ValueError` for a frame that lacks a band, or whose pixels, distance or exposures
         are others than those of the mocks that the network was taught.
         """
-        stamps = self.about["stamps"]
-        if missing := [band for band in self.network.settings.bands if band not in frame.bands]:
-            raise ValueError(
-                f"the images have no {', '.join(missing)}, and the network looks at "
-                f"{', '.join(self.network.settings.bands)}: train one for these bands"
-            )
-        scale, modulus = stamps["pixel_scale_arcsec"], stamps["distance_modulus"]
-        if abs(frame.pixel_scale_arcsec / scale - 1) > _SAME_SCALE:
-            raise ValueError(
-                f"pixels have {frame.pixel_scale_arcsec:.4g} arcsec and those that the network was "
-                f"taught {scale:.4g}: train one for these images"
-            )
-        if abs(frame.distance_modulus - modulus) > _SAME_MODULUS:
-            raise ValueError(
-                f"the distance modulus is {frame.distance_modulus:.5g} and that of the network's "
-                f"mocks {modulus:.5g}: masses and sizes would be wrong; train one for this distance"
-            )
-        planes = []
-        taught = {each["band"]: each for each in stamps["exposures"]}
-        for band in self.network.settings.bands:
-            image, mocks = frame.image(band), taught[band]
-            ratio = image.exposure_s / mocks["exposure_s"]
-            if (
-                not 1 / self.settings.max_exposure_ratio
-                <= ratio
-                <= self.settings.max_exposure_ratio
-            ):
-                raise ValueError(
-                    f"{band} was exposed for {image.exposure_s:g} s and the network's mocks for "
-                    f"{mocks['exposure_s']:g} s; its noise is another. Train one for these images, "
-                    "or allow it by max_exposure_ratio"
-                )
-            factor = 10 ** (0.4 * (mocks["zero_point"] - image.zero_point))
-            plane = image.data.astype(np.float32) * np.float32(factor)
-            if image.bad is not None:
-                plane[image.bad] = np.nan
-            planes.append(plane)
-        return np.stack(planes)
+        return as_taught(
+            frame,
+            self.network.settings.bands,
+            self.about["stamps"],
+            self.settings.max_exposure_ratio,
+        )
 
     def __call__(self, frame: Frame) -> Detections:
         """Run on a frame; raises as `see`."""

@@ -1,6 +1,7 @@
 """Survey files: what their tables become."""
 
 import dataclasses
+import json
 import pathlib
 
 import numpy as np
@@ -12,7 +13,8 @@ from starcensus.experiments.schema._base import ConfigError, parse
 from starcensus.experiments.schema.paths import Sources
 from starcensus.experiments.schema.survey import SurveyFile
 from starcensus.files import FileError
-from starcensus.selection.pipeline import PhangsPipeline
+from starcensus.selection.classes import ClassifiedPipeline
+from starcensus.selection.pipeline import LegusPipeline, PhangsPipeline
 from starcensus.selection.pipeline.phangs import ModelRegions
 from starcensus.selection.pipeline.phangs import survey as phangs_survey
 from starcensus.simulate import PSF, Frame
@@ -185,3 +187,33 @@ def test_options_of_surface_brightness_go_with_a_list_of_paths(tmp_path):
     assert apart == pytest.approx([1.2, 1.7])
     with pytest.raises(ValueError, match=r"n_exposures.*\[images\.read_band\.NIRCAM_F150W\]"):
         _ = Survey(parsed(text.replace("n_exposures = 4", "")), Sources(tmp_path)).frame
+
+
+CLASSIFIED = """
+[images]
+paths = []
+[pipeline]
+kind = "legus"
+min_bands = 1
+[classifier]
+ensemble = "classes.json"
+classes = [1, 2, 3]
+"""
+
+
+def test_a_classifier_stands_behind_the_pipeline(tmp_path):
+    about = {"bands": [BAND], "stamp_pix": 24}
+    (tmp_path / "classes.json").write_text(json.dumps({"kind": "any", "about": about}))
+    made = survey(CLASSIFIED, tmp_path)
+    assert isinstance(made.pipeline, ClassifiedPipeline)
+    assert isinstance(made.pipeline.pipeline, LegusPipeline)
+    said = made.pipeline.describe()
+    limit = made.pipeline.pipeline.settings.ci_limit
+    assert said["pipeline"] == "legus" and said["ci_limit"] == limit
+    assert said["classifier"]["classes"] == [1, 2, 3] and said["classifier"]["stamp_pix"] == 24
+    assert {"classifier"} <= made.inputs().keys()
+    with pytest.raises(ConfigError, match=r"classifier: classes are \[7\]; expected one to three"):
+        parsed(CLASSIFIED.replace("[1, 2, 3]", "[7]"))
+    (tmp_path / "classes.json").unlink()
+    with pytest.raises(ConfigError, match=r"classes\.json"):
+        survey(CLASSIFIED, tmp_path).inputs()
