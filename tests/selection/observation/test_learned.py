@@ -459,4 +459,5 @@ def test_held_out_injections_are_a_survey_of_their_own(brief, injections):
     assert colour == pytest.approx(of_truth, rel=0.1)
     lost, of_truth = (np.isnan(x[:, 2]).mean() for x in (excess, expected))
     assert abs(lost - of_truth) < 4 * (of_truth / m) ** 0.5
+    assert drawn.ci is not None
     assert abs(drawn.ci[bright].mean() - ci.mean()) < 5 * ci.std() / m**0.5
