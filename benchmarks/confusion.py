@@ -173,6 +173,7 @@ def bench_confusion(
 
     - `sizes`: clusters of a catalogue. `replicates`: catalogues of each law.
     - `clusters`: simulated ones of the likelihood; `folder` keeps them. `workers`: draw them.
+    - `seed`: of truths and catalogues; those of one number in two sizes share their parameters.
     """
     models = {law: model_of(law) for law in LAWS}
     truths = {

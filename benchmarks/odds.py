@@ -13,7 +13,11 @@ EDGES = (0.0, 0.05, 0.2, 0.5, 0.8, 0.95, 1.0)
 
 def reliability(stated: Float[np.ndarray, " n"], true: Bool[np.ndarray, " n"]) -> Result:
     """Of the claims of each bin of stated probability how many are true, and whether each bin is
-    inside the central 99% of what its mean says."""
+    inside the central 99% of what its mean says.
+
+    Claims count as independent. Of probabilities that share a catalogue, and sum to 1, those in one
+    bin exclude one another, which scatters less.
+    """
     found: Result = {}
     reliable = True
     for low, high in itertools.pairwise(EDGES):

@@ -7,7 +7,7 @@ differ, a fit refuses, unless the user accepts the difference by its name.
 
 import dataclasses
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -298,16 +298,31 @@ def _of_pipeline(learned: SurveyFacts, here: SurveyFacts, what: str) -> Iterator
             yield Difference("pipeline", f"{what} has other settings: {', '.join(changed)}")
     if not one:
         return
-    classes = [int(value) for name, value in here.limits if name == CLASS]
-    if classes:
-        listed = ", ".join(map(str, sorted(set(classes))))
+    yield from _of_classes(one, other, here, what)
+    yield from _of_limits(learned, here, what)
+
+
+def _of_classes(
+    one: Mapping[str, Any], other: Mapping[str, Any], here: SurveyFacts, what: str
+) -> Iterator[Difference]:
+    kept = sorted({int(value) for name, value in here.limits if name == CLASS})
+    counted = one.get("classifier", {}).get("classes")
+    listed = ", ".join(map(str, kept))
+    if kept and counted is None:
         yield Difference(
             "cuts",
             f"{what} keeps the classes {listed}, which were given by inspection; the injections "
             "that the operator was learned from were not inspected, so that clusters of other "
             "classes are missing from the catalogue and not from the expected number",
         )
-    yield from _of_limits(learned, here, what)
+    # Two pipelines of ours are compared setting by setting.
+    if counted is None or (other and not kept):
+        return
+    words = f"the operator counts what its classifier puts into {', '.join(map(str, counted))}"
+    if not kept and (here.limits or here.bands):
+        yield Difference("cuts", f"{words}, and no step says that {what} keeps these classes")
+    elif kept and kept != sorted(counted):
+        yield Difference("cuts", f"{words}, and {what} keeps the classes {listed}")
 
 
 def _of_limits(learned: SurveyFacts, here: SurveyFacts, what: str) -> Iterator[Difference]:

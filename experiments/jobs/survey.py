@@ -32,6 +32,13 @@ from starcensus.simulate import Frame
 from starcensus.theta import AXES
 
 
+def _check_extras(file: SurveyFile) -> None:
+    """Raises `MissingExtraError` before hours of work."""
+    need("galsim", "sep", purpose="images")
+    if file.classifier is not None:
+        need("torch", purpose="[classifier]")
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class DetectJob(Job[SurveyFile]):
     """`catalogue.ecsv`, and `posteriors.h5` of a network; with [known] also `known.ecsv`, the
@@ -63,7 +70,7 @@ class DetectJob(Job[SurveyFile]):
         )
 
     def check(self) -> None:
-        need("galsim", "sep", purpose="images")
+        _check_extras(self.file)
 
     def run(self, show: Show) -> Outcome:
         start = time.perf_counter()
@@ -144,7 +151,7 @@ class InjectJob(Job[SurveyFile]):
         return (self.out.name,)
 
     def check(self) -> None:
-        need("galsim", "sep", purpose="images")
+        _check_extras(self.file)
         if self.parquet:
             need("pyarrow", purpose="--parquet")
         if self.file.library is None:

@@ -16,6 +16,7 @@ from ...forward import SelectionGrid
 from ..identity import Static, model_digest, rules_of
 from ..importance import NotGaussianError, resampled
 from ..likelihood import log_likelihood
+from ..model import PopulationModel
 from ..objects import Samples
 from ..sampling import Sampler, SamplerSettings, double_precision
 from .problem import Problem
@@ -113,26 +114,25 @@ def _by_points(
     return Fits(chains, ranked, at_truth, none, effective, none > 0), refused
 
 
-def _of_program(
-    problem: Problem, grid: SelectionGrid, what: str
-) -> Static[tuple[Problem, SelectionGrid, str]]:
+# Model, settings, nodes, and which program: neither catalogues nor simulated clusters are kept.
+type Compiled = tuple[PopulationModel, CalibrationSettings, SelectionGrid, str]
+
+
+def _of_program(problem: Problem, grid: SelectionGrid, what: str) -> Static[Compiled]:
     """What is compiled into a program of a problem: all but p_sel, data and seed."""
     cfg = problem.settings
     sampler = dataclasses.replace(cfg.sampler, seed=0)
     facts = (what, model_digest(problem.model), rules_of(grid), sampler, cfg.n_ranked, cfg.batch)
     digest = hashlib.sha256(repr(facts).encode()).hexdigest()
-    return Static((problem, grid, what), digest)
+    return Static((problem.model, cfg, grid, what), digest)
 
 
 @functools.lru_cache(maxsize=6)
-def _program(
-    compiled_in: Static[tuple[Problem, SelectionGrid, str]], capacity: int
-) -> Callable[..., Any]:
+def _program(compiled_in: Static[Compiled], capacity: int) -> Callable[..., Any]:
     """A function of p_sel and what each of at most `capacity` catalogues has: objects, keys and
     truths of chains ("nuts"), objects and keys of points ("importance"), and objects, parameters
     and truths of "terms", which are ln L."""
-    problem, nodes, what = compiled_in.value
-    cfg, model = problem.settings, problem.model
+    model, cfg, nodes, what = compiled_in.value
     thin = thinned(cfg)
     fixed = model.population.with_values(model.fixed_values())
 

@@ -24,7 +24,7 @@ from ..pipeline.taught import as_taught, as_they_are
 from .ensembles import ensemble_vote
 from .labels import CLASSES
 
-CUT = "morphology"
+CUT = "candidate_class"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,9 +80,9 @@ class ClassifierCut:
 class ClassifiedPipeline:
     """A pipeline with one more cut: the class of those that pass all others.
 
-    The cut is `morphology`; the columns `morphology` and `morphology_quality` are the class and the
-    share of the networks that give it, NaN of sources that fail another cut, and of those whose
-    stamp is not whole, which fail this one.
+    The cut is `candidate_class`; the columns `candidate_class` and `candidate_class_quality` are
+    the class and the share of the networks that give it, NaN of sources that fail another cut, and
+    of those whose stamp is not whole, which fail this one.
 
     **Arguments:**
 
@@ -133,6 +133,8 @@ class ClassifiedPipeline:
 
     def describe(self) -> dict[str, Any]:
         said = dataclasses.asdict(self.settings)
+        # The checksum says which classifiers they are, wherever they lie.
+        del said["ensemble"], said["max_exposure_ratio"]
         said |= {"classes": sorted(self.settings.classes), "sha256": self.sha256}
         return {**describe_pipeline(self.pipeline), "classifier": said}
 

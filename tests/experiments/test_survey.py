@@ -1,6 +1,7 @@
 """Survey files: what their tables become."""
 
 import dataclasses
+import importlib.util
 import json
 import pathlib
 
@@ -9,9 +10,11 @@ import pytest
 from astropy.io import fits
 
 from starcensus.experiments.jobs._images import Survey
+from starcensus.experiments.jobs.survey import DetectJob, InjectJob
 from starcensus.experiments.schema._base import ConfigError, parse
 from starcensus.experiments.schema.paths import Sources
 from starcensus.experiments.schema.survey import SurveyFile
+from starcensus.extras import MissingExtraError
 from starcensus.files import FileError
 from starcensus.selection.classes import ClassifiedPipeline
 from starcensus.selection.pipeline import LegusPipeline, PhangsPipeline
@@ -217,3 +220,14 @@ def test_a_classifier_stands_behind_the_pipeline(tmp_path):
     (tmp_path / "classes.json").unlink()
     with pytest.raises(ConfigError, match=r"classes\.json"):
         survey(CLASSIFIED, tmp_path).inputs()
+
+
+def test_without_torch_a_classifier_is_refused_before_images_are_read(tmp_path, monkeypatch):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "torch" else find(name)
+    )
+    for job in (DetectJob, InjectJob):
+        made = job(parsed(CLASSIFIED), CLASSIFIED, Sources(tmp_path), tmp_path / "out")
+        with pytest.raises(MissingExtraError, match=r"\[classifier\] needs torch.*\[cnn\]"):
+            made.check()

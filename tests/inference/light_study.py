@@ -26,6 +26,7 @@ from typing import Literal
 import numpy as np
 from benchmarks import known_light
 from benchmarks.known_light import BOX, MODULUS, NODES, engine, nothing, recorded, survey
+from benchmarks.recovered import learned, quoted
 from tests.inference.held_out import HeldOut
 
 from starcensus.bands import find_band
@@ -54,17 +55,11 @@ from starcensus.inference.objects import (
 from starcensus.inference.objects.rows import RowSamples
 from starcensus.inference.sampling import SamplerSettings
 from starcensus.selection import complete
-from starcensus.selection.catalogue.photometry import BandState, Photometry
+from starcensus.selection.catalogue.photometry import BandState
 from starcensus.selection.injection import InjectionTable
 from starcensus.selection.observation import (
     AbstractObservation,
     GaussianObservation,
-    LearnedObservation,
-    MeasuredCuts,
-    NoiseCurves,
-    learn_observation,
-    load_observation,
-    save_observation,
 )
 from starcensus.simulate import Pool
 
@@ -232,41 +227,23 @@ def cases() -> dict[str, dict]:
     }
 
 
-def injected(
-    training: pathlib.Path, test: pathlib.Path, folder: pathlib.Path | None
-) -> dict[str, dict]:
+def injected(training: pathlib.Path, test: pathlib.Path, folder: pathlib.Path) -> dict[str, dict]:
     """A survey as held-out injections met it, and likelihoods of what was learned from others,
     which `folder` keeps, and of the errors that it quotes."""
-    kept = None if folder is None else folder / "observation.h5"
-    if kept is not None and kept.exists():
-        model = load_observation(kept)
-    else:
-        model = learn_observation(InjectionTable.load(training))
-        if kept is not None:
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            save_observation(model, kept)
-    assert isinstance(model, LearnedObservation)
-    held_out = HeldOut.of(model, InjectionTable.load(test))
+    folder.mkdir(parents=True, exist_ok=True)
+    learnt = learned(training, folder)
+    held_out = HeldOut.of(learnt, InjectionTable.load(test))
+    gaussian = quoted(learnt, recorded(model().population, 1, held_out), 0.1)
+    band, limit = find_band(learnt.bands, "V"), learnt.density.shape.faintest
+    assert limit is not None
+    cuts = dataclasses.replace(gaussian.cuts, max_absolute={band: limit - MODULUS})
     return {
-        "injected": {"survey": held_out, "assumed": model},
+        "injected": {"survey": held_out, "assumed": learnt},
         "injected, quoted errors": {
             "survey": held_out,
-            "assumed": quoted(model, recorded(_some_population(), 1, held_out), 0.1),
+            "assumed": dataclasses.replace(gaussian, cuts=cuts),
         },
     }
-
-
-def quoted(model: LearnedObservation, data: Photometry, floor: float) -> GaussianObservation:
-    """The errors that the survey quotes, with a floor, and its cut in V."""
-    least = 2.5 / np.log(10.0) / model.max_error
-    band, limit = find_band(model.bands, "V"), model.density.shape.faintest
-    assert limit is not None
-    cuts = MeasuredCuts(least, 1, (), (), {band: limit - MODULUS}, least)
-    return GaussianObservation(model.bands, MODULUS, NoiseCurves.of(data), floor=floor, cuts=cuts)
-
-
-def _some_population() -> Population:
-    return model().population
 
 
 def problem(
@@ -306,6 +283,8 @@ def main() -> None:
         print(f"{time.perf_counter() - started:7.0f} s  {text}", file=sys.stderr, flush=True)
 
     emulated = given.form == "emulator"
+    if given.injections and given.library is None:
+        parser.error("--injections needs --library, which keeps what is learned from them")
     more = injected(*given.injections, given.library) if given.injections else {}
     seen_by = more["injected"]["assumed"] if more else None
     pool = nothing() if emulated else library(given.clusters, 2, given.library, seen_by)

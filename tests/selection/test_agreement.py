@@ -220,6 +220,34 @@ def test_other_cuts_are_a_warning_in_words_and_no_refusal(cuts, words):
     refuse_other_survey(found)
 
 
+def test_classes_are_compared_with_those_of_the_classifier():
+    """Of an operator whose injections were classified, and catalogues by people and by networks."""
+    said = {**FACTS.settings, "classifier": {"classes": [1, 2], "sha256": "a"}}
+    facts = dataclasses.replace(FACTS, pipeline=pipeline_text(said))
+    operator = dataclasses.replace(network(), learned_for=facts)
+
+    def warned(*cuts) -> list[str]:
+        found = catalogue_differences(operator, apply_cuts(catalogue(), (*STAGE2, *cuts)))
+        assert set(about(found)) <= {"cuts"}
+        return [each.words for each in found]
+
+    assert warned(Classes((1, 2))) == warned(Classes((2, 1))) == []
+    [words] = warned(Classes((1, 2, 3)))
+    assert words == (
+        "the operator counts what its classifier puts into 1, 2, and the catalogue keeps the "
+        "classes 1, 2, 3"
+    )
+    [words] = warned()
+    assert words.endswith("into 1, 2, and no step says that the catalogue keeps these classes")
+    # A catalogue of our own says which pipeline made it, and other networks are another pipeline.
+    assert differences(facts, facts) == ()
+    for classifier in ({"classes": [1, 2], "sha256": "b"}, {"classes": [1], "sha256": "a"}, None):
+        other = {**said, "classifier": classifier} if classifier else FACTS.settings
+        here = dataclasses.replace(FACTS, pipeline=pipeline_text(other))
+        [found] = differences(facts, here)
+        assert found.about == "pipeline" and not found.is_warning and "classifier" in found.words
+
+
 def test_a_cut_that_the_operator_does_not_know_is_said():
     cut = apply_cuts(catalogue(), (PhotometricErrors(), Concentration()))
 

@@ -1,6 +1,8 @@
 """A classifier in a pipeline: what it is shown, what it cuts, and what a fit gets of it."""
 
 import dataclasses
+import importlib
+import inspect
 import json
 
 import numpy as np
@@ -55,6 +57,17 @@ class TwoCuts(ToySurvey):
 
 
 @dataclasses.dataclass(frozen=True)
+class WithColumns(TwoCuts):
+    """As PHANGS-HST's, with columns that say how candidates came to be."""
+
+    names: tuple[str, ...] = ()
+
+    def __call__(self, frame):
+        found = super().__call__(frame)
+        return dataclasses.replace(found, columns={k: np.ones(len(found)) for k in self.names})
+
+
+@dataclasses.dataclass(frozen=True)
 class Classified:
     """Builds the toy's injector, with the classifier behind its pipeline or without."""
 
@@ -73,16 +86,29 @@ def test_some_classes_are_catalogued_and_the_reason_is_told():
         at[place] for place in ((20, 30), (70, 30), (30, 15), (3, 45), (30, 50))
     )
     assert found.catalogued[dark] and found.catalogued.sum() == 1
-    assert list(found.cuts) == ["bright", "morphology"]
-    assert found.columns["morphology"][[dark, bright]].tolist() == [2, 4]
-    np.testing.assert_allclose(found.columns["morphology_quality"][[dark, bright]], 2 / 3)
+    assert list(found.cuts) == ["bright", "candidate_class"]
+    assert found.columns["candidate_class"][[dark, bright]].tolist() == [2, 4]
+    np.testing.assert_allclose(found.columns["candidate_class_quality"][[dark, bright]], 2 / 3)
     # Nobody looked at what was too faint, and nobody could at what has no whole stamp.
-    assert np.isnan(found.columns["morphology"][[faint, edge, gap]]).all()
-    assert found.cuts["morphology"][[faint, edge, gap]].tolist() == [True, False, False]
-    assert found.counts()["morphology"] == 1
+    assert np.isnan(found.columns["candidate_class"][[faint, edge, gap]]).all()
+    assert found.cuts["candidate_class"][[faint, edge, gap]].tolist() == [True, False, False]
+    assert found.counts()["candidate_class"] == 1
     assert not run_pipeline(classified(TwoCuts(0.1), min_quality=0.9), frame()).catalogued.any()
     both = run_pipeline(classified(TwoCuts(0.1), classes=(2, 4)), frame())
     assert both.catalogued.sum() == 2
+
+
+def test_it_stands_behind_each_of_our_pipelines():
+    """None has a cut or a column of its name; one that has is refused."""
+    for module in ("legus", "cnn", "phangs.survey"):
+        code = inspect.getsource(importlib.import_module(f"starcensus.selection.pipeline.{module}"))
+        assert "candidate_class" not in code
+    found = run_pipeline(classified(WithColumns(0.1, ("morphology", "super_hd"))), frame())
+    assert {"morphology", "candidate_class"} <= found.columns.keys()
+    with pytest.raises(
+        ValueError, match="a cut or column candidate_class itself; expected another"
+    ):
+        run_pipeline(classified(WithColumns(0.1, ("candidate_class",))), frame())
 
 
 def test_stamps_are_centred_as_mocks_are():
@@ -108,8 +134,8 @@ def test_artificial_clusters_are_classified_as_candidates_are(tmp_path):
     assert without.catalogued.sum() > 20
     np.testing.assert_array_equal(table.catalogued[clear], (without.catalogued & on_dark)[clear])
     found = without.catalogued
-    assert set(table.cuts) == {"bright", "morphology"}
-    assert np.isin(table.measured["morphology"][found], (2, 4)).all()
+    assert set(table.cuts) == {"bright", "candidate_class"}
+    assert np.isin(table.measured["candidate_class"][found], (2, 4)).all()
     said = table.meta["pipeline"]
     assert said["pipeline"] == "toy" and said["classifier"]["classes"] == [1, 2]
     assert table.meta["pipeline"] != without.meta["pipeline"]
@@ -118,6 +144,8 @@ def test_artificial_clusters_are_classified_as_candidates_are(tmp_path):
 def test_what_the_classifier_is_belongs_to_the_facts():
     one, other = classified(ToySurvey(0.1)), classified(ToySurvey(0.1), classes=(1, 2, 3))
     assert describe_pipeline(one) != describe_pipeline(other)
+    elsewhere = dataclasses.replace(one.settings, ensemble="other/classes.json")
+    assert describe_pipeline(dataclasses.replace(one, settings=elsewhere)) == describe_pipeline(one)
     weights = dataclasses.replace(one, sha256="1" * 64)
     assert describe_pipeline(weights) != describe_pipeline(one)
     assert one.reach_pix == SIDE / 2

@@ -41,11 +41,11 @@ def test_the_classes_are_those_of_the_networks(tmp_path):
     cut = ClassifierCut("classes.json", classes=(1, 2, 3))
     pipeline = ClassifiedPipeline.of(TwoCuts(2.0), cut, image, tmp_path)
     found = run_pipeline(pipeline, image)
-    whole = np.isfinite(found.columns["morphology"])
+    whole = np.isfinite(found.columns["candidate_class"])
     assert whole.sum() == 2
     stamps, _ = stamps_at(noisy[None], found.x[whole], found.y[whole], SIDE)
     modes = ensemble_vote(made.votes(stamps)).mode
-    assert found.columns["morphology"][whole].tolist() == modes.tolist()
+    assert found.columns["candidate_class"][whole].tolist() == modes.tolist()
 
 
 def test_damaged_weights_are_refused(tmp_path):
