@@ -17,6 +17,7 @@ from jaxtyping import Bool, Float, Float32, Int
 
 from starcensus.extras import need
 from starcensus.files import FileError, checksum, read_json
+from starcensus.settings import check_choices
 
 from ...simulate.images.frame import Frame
 from ..pipeline import CnnPipeline, Detections, Pipeline, describe_pipeline, find_with
@@ -59,6 +60,7 @@ class ClassifierCut:
     max_exposure_ratio: float = 1.5
 
     def __post_init__(self) -> None:
+        check_choices(self)
         given = set(self.classes)
         if not given or not given < set(CLASSES) or len(given) < len(self.classes):
             raise ValueError(
