@@ -55,6 +55,8 @@ from .library.design import TableTheta as TableTheta
 from .library.engine import StarcensusEngine as StarcensusEngine
 from .library.engine import load_grid as load_grid
 from .library.library import ClusterLibrary as ClusterLibrary
+from .library.metallicity import AgeMetallicity as AgeMetallicity
+from .library.metallicity import MetallicityEngine as MetallicityEngine
 from .library.pool import Pool as Pool
 from .library.radius import RADIUS_LAWS as RADIUS_LAWS
 from .library.radius import AbstractRadiusLaw as AbstractRadiusLaw

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from starcensus.experiments.jobs._seen import Seen
-from starcensus.experiments.jobs._stars import grid_input, grid_path
+from starcensus.experiments.jobs._stars import engine_of, grid_input
 from starcensus.experiments.schema._base import ConfigError
 from starcensus.experiments.schema.paths import Sources
 from starcensus.experiments.schema.photometry import PoolTable
@@ -26,8 +26,7 @@ from starcensus.inference.objects import (
 from starcensus.runs import Input, Run
 from starcensus.selection.catalogue import Photometry, Step
 from starcensus.shards import Work
-from starcensus.simulate import ClusterLibrary, Pool, StarcensusEngine
-from starcensus.simulate.library.engine import load_grid
+from starcensus.simulate import ClusterLibrary, Pool
 from starcensus.theta import AXES, Box
 
 _KEY = "library.json"
@@ -66,7 +65,7 @@ class Explained:
 
 def pool_inputs(table: PoolTable, sources: Sources) -> dict[str, Input]:
     """The files of the library."""
-    found = grid_input(table.grid, sources)
+    found = grid_input(table.grid, sources, table.metallicity)
     if table.path is not None:
         found["library"] = Input.of(sources.file(table.path, "library"))
     return found
@@ -151,11 +150,9 @@ def _drawn(
     work: Work,
     say: Callable[[str], None],
 ) -> Targeted:
-    path = grid_path(table.grid, sources)
-    grid = load_grid(path)
-    grid.select(seen.observation.bands)
-    check_z(table, grid.provenance.get("z"), f"the stellar grid {table.grid!r}")
-    engine = StarcensusEngine(seen.observation.bands, path, table.imf, table.draw)
+    bands = seen.observation.bands
+    engine = engine_of(table.grid, table.metallicity, bands, table.imf, table.draw, sources)
+    check_z(table, engine.describe()["z"], f"the stellar grid {table.grid!r}")
     settings = dataclasses.replace(table.target, seed=seed)
     return draw_to_order(
         seen.data, seen.observation, engine, table.bounds, settings, folder, work, say
@@ -203,6 +200,11 @@ def check_z(table: PoolTable, z: object, what: str) -> None:
     """Raises `ConfigError` for stars of another metallicity than is stated."""
     if table.z is None:
         return
+    if isinstance(z, dict):
+        raise ConfigError(
+            f"library.z is {table.z:g}, and the stars of {what} have metallicities of a relation; "
+            "leave library.z out, or draw clusters of one grid"
+        )
     if not isinstance(z, int | float):
         raise ConfigError(
             f"library.z is {table.z:g}, and {what} does not say which its stars have; leave "

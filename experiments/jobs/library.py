@@ -8,11 +8,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from starcensus.experiments.jobs._job import JOBS, Job, Outcome, Show
-from starcensus.experiments.jobs._stars import grid_input, grid_path
+from starcensus.experiments.jobs._stars import engine_of, grid_input
 from starcensus.experiments.schema.library import LibraryFile, ThetaOfTable
 from starcensus.runs import Input
 from starcensus.simulate import ClusterLibrary, Design, TableTheta, run_library
-from starcensus.simulate.library.engine import StarcensusEngine, load_grid
 from starcensus.simulate.library.run import Engine
 from starcensus.theta import AXES
 
@@ -34,7 +33,7 @@ class LibraryJob(Job[LibraryFile]):
     resumes: ClassVar[bool] = False
 
     def inputs(self) -> dict[str, Input]:
-        found = grid_input(self.file.grid, self.sources)
+        found = grid_input(self.file.grid, self.sources, self.file.metallicity)
         if isinstance(self.file.theta, ThetaOfTable):
             found["theta"] = Input.of(self.sources.file(self.file.theta.path, "table of θ"))
         return found
@@ -72,11 +71,8 @@ class LibraryJob(Job[LibraryFile]):
         """What draws them."""
         if self.file.engine == "slug":
             return self._slug()
-        path = grid_path(self.file.grid, self.sources)
-        grid = load_grid(path)
-        bands = grid.bands if self.file.bands is None else self.file.bands
-        grid.select(bands)
-        return StarcensusEngine(bands, path, self.file.imf, self.file.draw)
+        file = self.file
+        return engine_of(file.grid, file.metallicity, file.bands, file.imf, file.draw, self.sources)
 
     def _slug(self) -> Engine:
         from starcensus.simulate.library.slug3_engine import SlugEngine, find_slug_data

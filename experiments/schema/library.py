@@ -7,7 +7,12 @@ import pydantic
 
 from starcensus.experiments.schema._base import FILES, File
 from starcensus.experiments.schema._kinds import Kinds, Without
-from starcensus.experiments.schema.clusters import ImfTable, RadiusTable
+from starcensus.experiments.schema.clusters import (
+    ImfTable,
+    MetallicityTable,
+    RadiusTable,
+    refuse_two_grids,
+)
 from starcensus.registry import Registry
 from starcensus.simulate import BoxTheta, DrawSettings, Kroupa
 from starcensus.simulate.library.slug3_engine import SlugSettings
@@ -61,6 +66,7 @@ class LibraryFile(File):
     - `bands`: in which magnitudes are wanted, some of the grid's; by default all.
     - `grid`: stellar grid: a file, or a grid that the package carries: `default`, of solar
       metallicity in bands of HST, `lmc` and `lmc-padova`, of the LMC (docs/explain/stars.md).
+    - `metallicity`: grids of several metallicities instead, and which clusters have which.
     - `engine`: what draws clusters.
     - `theta`: how masses, ages and extinctions are chosen.
     - `radius`: how half-light radii are; without it there are none, unless a table has them.
@@ -71,6 +77,7 @@ class LibraryFile(File):
     n: int | None = None
     bands: tuple[str, ...] | None = None
     grid: str = "default"
+    metallicity: MetallicityTable | None = None
     engine: Literal["starcensus", "slug"] = "starcensus"
     theta: Theta
     radius: RadiusTable | None = None
@@ -86,6 +93,9 @@ class LibraryFile(File):
             raise ValueError(f"bands repeat: {', '.join(self.bands)}; expected each once")
         if self.n is None and not isinstance(self.theta, ThetaOfTable):
             raise ValueError("n is missing; expected the number of clusters")
+        refuse_two_grids(self.grid, self.metallicity)
+        if self.engine == "slug" and self.metallicity is not None:
+            raise ValueError("metallicity: the engine slug has stars of its own; leave it out")
         if self.engine == "slug" and not self.bands:
             raise ValueError("bands is missing; the engine slug needs their names")
         return self

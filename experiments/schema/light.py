@@ -86,7 +86,9 @@ class LightFile(BandsFile):
     def _one_of_two_forms(self) -> "LightFile":
         if self.emulator is None:
             return self
-        own = changed(self.library, {"path", "target", "min_effective", "leave_out_thin"})
+        own = changed(
+            self.library, {"path", "target", "min_effective", "leave_out_thin", "metallicity"}
+        )
         given = [f"library.{name}" for name in own]
         given += ["light"] if self.light != LightSettings() else []
         if given:

@@ -7,7 +7,7 @@ import pydantic
 
 from starcensus.experiments.schema._base import Strict
 from starcensus.experiments.schema._kinds import Kinds, Without
-from starcensus.experiments.schema.clusters import ImfTable
+from starcensus.experiments.schema.clusters import ImfTable, MetallicityTable, refuse_two_grids
 from starcensus.inference.objects import TargetSettings
 from starcensus.registry import Registry
 from starcensus.selection import About
@@ -131,6 +131,8 @@ class PoolTable(Strict):
       library of another is refused.
     - `grid`: stellar grid: a file, or a grid that the package carries: `default`, of solar
       metallicity in bands of HST, `lmc` and `lmc-padova`, of the LMC (docs/explain/stars.md).
+    - `metallicity`: grids of several metallicities instead, and which clusters have which: each
+      cluster's is then integrated over like its stars.
     - `imf`: initial mass function. `draw`: rules of drawing, and the gas.
     """
 
@@ -141,16 +143,22 @@ class PoolTable(Strict):
     leave_out_thin: bool = False
     z: float | None = None
     grid: str = "default"
+    metallicity: MetallicityTable | None = None
     imf: ImfTable = Kroupa()
     draw: DrawSettings = DrawSettings()
 
     @pydantic.model_validator(mode="after")
     def _drawn_or_given(self) -> "PoolTable":
-        drawn = {"target", "grid", "imf", "draw"}
+        drawn = {"target", "grid", "metallicity", "imf", "draw"}
         given = changed(self, drawn)
         if self.path is not None and given:
             raise ValueError(
                 f"{', '.join(given)}: say how clusters are drawn, and those of {self.path} are "
                 "already; leave out either"
+            )
+        refuse_two_grids(self.grid, self.metallicity)
+        if self.z is not None and self.metallicity is not None:
+            raise ValueError(
+                f"z is {self.z:g}, and metallicity says what the stars have; leave out either"
             )
         return self

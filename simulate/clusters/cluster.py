@@ -274,12 +274,15 @@ def _repeats(
 
 
 class Streams:
-    """One generator, set to the start of the stream of each key in turn (Philox, Salmon+11)."""
+    """One generator, set to the start of the stream of each key in turn (Philox, Salmon+11).
 
-    def __init__(self) -> None:
+    `stream`: the second word of the keys, one for each use of a seed.
+    """
+
+    def __init__(self, stream: int = _STREAM) -> None:
         self._bits = np.random.Philox(key=0)
         self._rng = np.random.Generator(self._bits)
-        self._key = np.array([0, _STREAM], np.uint64)
+        self._key = np.array([0, stream], np.uint64)
         self._state: Any = {
             "bit_generator": "Philox",
             "state": {"counter": np.zeros(4, np.uint64), "key": self._key},

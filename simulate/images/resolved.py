@@ -112,6 +112,11 @@ class StarByStar:
         """
         if clusters.seed is None:
             raise ValueError("the clusters have no seed; star by star needs the library's seeds")
+        if clusters.z is not None:
+            raise ValueError(
+                "the clusters' stars differ in metallicity (column z), and star by star they are "
+                "of one grid; draw a library of one grid"
+            )
         if missing := [band for band in clusters.bands if band not in self.population.bands]:
             raise ValueError(f"the stars have no light in {', '.join(missing)}")
         columns = [self.population.bands.index(band) for band in clusters.bands]

@@ -87,7 +87,7 @@ def load_grid(path: str | None) -> StellarGrid:
     return StellarGrid.default() if path is None else _load(path, files.state(path))
 
 
-@functools.lru_cache(maxsize=2)
+@functools.lru_cache(maxsize=8)
 def _load(path: str, state: tuple[int, ...]) -> StellarGrid:
     return StellarGrid.load(path)
 
@@ -103,7 +103,7 @@ def population_of_engine(engine: StarcensusEngine) -> StellarPopulation:
     return population_of_grid(engine.grid, state, engine.bands, engine.imf)
 
 
-@functools.lru_cache(maxsize=2)
+@functools.lru_cache(maxsize=8)
 def population_of_grid(
     path: str | None, state: tuple[int, ...] | None, bands: tuple[str, ...], imf: AbstractImf
 ) -> StellarPopulation:

@@ -42,6 +42,7 @@ OPTIONAL = {
     "max_live_mass": "M_sun",
     "q_h": "s-1",
     "log_lum": "log10 L_sun",
+    "z": "",
     "r_eff_pc": "pc",
     "seed": "",
     "inclusion": "",
@@ -71,6 +72,7 @@ class ClusterLibrary:
       that is alive, M_sun.
     - `q_h`: `(n,)`, hydrogen-ionising photons per second.
     - `log_lum`: `(n,)`, log10 of the bolometric luminosity in L_sun.
+    - `z`: `(n,)`, mass fraction of metals of the stars, where clusters differ in it.
     - `r_eff_pc`: `(n,)`, half-light radius, pc.
     - `seed`: `(n,)`, from which the cluster was drawn.
     - `inclusion`: `(n,)`, of a library that was chosen from a larger one: the probability with
@@ -102,6 +104,7 @@ class ClusterLibrary:
     max_live_mass: Float[np.ndarray, "n"] | None = None
     q_h: Float[np.ndarray, "n"] | None = None
     log_lum: Float[np.ndarray, "n"] | None = None
+    z: Float[np.ndarray, "n"] | None = None
     r_eff_pc: Float[np.ndarray, "n"] | None = None
     seed: UInt64[np.ndarray, "n"] | None = None
     inclusion: Float[np.ndarray, "n"] | None = None

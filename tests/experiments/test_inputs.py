@@ -4,6 +4,7 @@ Each job is asked for its keys, and nothing is computed. Then each file that it 
 another that is as valid, at the same path and in the same process: every key must be another.
 """
 
+import dataclasses
 import pathlib
 import re
 import sys
@@ -180,6 +181,21 @@ def a_library(folder: pathlib.Path) -> str:
     [theta]
     kind = "table"
     path = "theta.ecsv"
+    """
+
+
+def a_library_of_a_relation(folder: pathlib.Path) -> str:
+    for z in (0.004, 0.02):
+        made = analytic_grid(np.array([6.0, 7.0]), 0.05)
+        dataclasses.replace(made, provenance={"z": z}).save(folder / f"{z}.h5")
+    return """
+    n = 5
+    [metallicity]
+    grids = ["0.004.h5", "0.02.h5"]
+    z = [0.01]
+    [theta]
+    kind = "log_uniform"
+    log_age = [6.0, 7.0]
     """
 
 
@@ -397,6 +413,7 @@ JOBS: dict[str, tuple[str, Make]] = {
     "mock": ("mock", a_mock),
     "calibration": ("calibration", a_calibration),
     "library": ("library", a_library),
+    "library of a relation": ("library", a_library_of_a_relation),
     "emulator": ("emulator", an_emulator),
     "galaxy": ("galaxy", a_galaxy),
     "survey": ("survey", a_survey),

@@ -151,6 +151,11 @@ def truncated(folder: pathlib.Path) -> None:
     (folder / "out.h5").write_bytes(data[:-100])
 
 
+RELATION = """[metallicity]
+grids = ["lmc"]
+z = [0.03]
+
+"""
 MISTAKES = [
     (replace("n = 60", "m = 60"), [], "d.toml: m: unknown key; remove it or check its spelling"),
     (replace("n = 60", ""), [], "d.toml: n is missing; expected the number of clusters"),
@@ -196,6 +201,30 @@ MISTAKES = [
         "draw: covering is a fraction, from 0 to 1; got 2",
     ),
     (replace("n = 60", 'n = 60\ngrid = "none.h5"'), [], "grid: no file none.h5 in "),
+    (replace("[imf]", RELATION + "[imf]"), [], "grids is .*expected two or more, each once"),
+    (
+        replace("[imf]", RELATION.replace('"lmc"', '"lmc", "default"') + "[imf]"),
+        [],
+        "metallicity: z of the relation runs from 0.03 to 0.03; the grids have 0.008 to 0.02",
+    ),
+    (
+        both(
+            replace("[imf]", RELATION.replace('"lmc"', '"lmc", "default"') + "[imf]"),
+            replace("n = 60", 'n = 60\ngrid = "lmc"'),
+        ),
+        [],
+        "grid is 'lmc', and metallicity.grids has lmc, default; give either",
+    ),
+    (
+        replace("[imf]", RELATION.replace('"lmc"', '"lmc-padova", "default"') + "[imf]"),
+        [],
+        "lmc-padova: the grid has no band ACS_F814W, WFC3",
+    ),
+    (
+        replace("[imf]", RELATION.replace('"lmc"', '"lmc", "default"') + "[imf]"),
+        ["--engine", "slug"],
+        "metallicity: the engine slug has stars of its own",
+    ),
     (table(log_age=[7.0, np.nan]), [], "t.csv, row 2: log_age is nan; expected a finite number"),
     (table(a_v=[0.0, -1.0]), [], "t.csv, row 2: a_v is -1; expected a finite number of 0 mag"),
     (table(a_v=[]), [], "t.csv has no column a_v; it has log_mass, log_age"),

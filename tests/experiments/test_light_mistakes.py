@@ -164,6 +164,30 @@ MISTAKES: dict[str, tuple[Change, str]] = {
         both(library(BANDS), replace("[library]\n", "[library]\nz = 0.008\n")),
         r"library\.z is 0\.008, and the stars of library\.h5 have z = 0\.02",
     ),
+    "stars of a relation and of one metallicity": (
+        replace(
+            "[library]\n",
+            '[library]\nz = 0.008\nmetallicity = { grids = ["default", "lmc"], z = [0.01] }\n',
+        ),
+        r"library: z is 0\.008, and metallicity says what the stars have; leave out either",
+    ),
+    "a relation of grids that a library does not need": (
+        both(
+            library(BANDS),
+            replace(
+                "[library]\n",
+                '[library]\nmetallicity = { grids = ["default", "lmc"], z = [0.01] }\n',
+            ),
+        ),
+        r"metallicity: say how clusters are drawn, and those of library\.h5 are already",
+    ),
+    "a relation beyond its grids": (
+        replace(
+            "[library]\n",
+            '[library]\nmetallicity = { grids = ["default", "lmc"], z = [0.03] }\n',
+        ),
+        r"metallicity: z of the relation runs from 0\.03 to 0\.03; the grids have 0\.008 to 0\.02",
+    ),
     "library of other bounds": (
         library(BANDS, log_age=(6.5, 8.0)),
         r"reach beyond the clusters of library\.h5: log_age 6\.5 to 8\.5 goes beyond 6\.5 to 8",

@@ -73,17 +73,17 @@ SAMPLERS = {
 }
 
 
-def model(disruption: str = "mid") -> PopulationModel:
-    """With priors about as wide as a posterior of a few hundred clusters."""
+def model(disruption: str = "mid", more: float = 0.0) -> PopulationModel:
+    """With priors about as wide as a posterior of a few hundred clusters; of `more` dex more."""
     if disruption == "mid":
-        log_n = 3.2
+        log_n = 3.2 + more
         mass_age = Separable(Schechter(BOX.log_mass), MassIndependentDisruption(BOX.log_age))
         own = {
             "alpha_t": Normal(mean=-0.8, sd=0.15, low=-1.6, high=-0.1),
             "log_t_mid": Normal(mean=7.6, sd=0.15, low=6.8, high=8.8),
         }
     else:
-        log_n = 2.75
+        log_n = 2.75 + more
         mass_age = MassDependentDisruption(BOX.log_mass, BOX.log_age)
         own = {
             "gamma_mdd": Normal(mean=0.6, sd=0.1, low=0.3, high=0.9),
@@ -229,7 +229,8 @@ def cases() -> dict[str, dict]:
 
 def injected(training: pathlib.Path, test: pathlib.Path, folder: pathlib.Path) -> dict[str, dict]:
     """A survey as held-out injections met it, and likelihoods of what was learned from others,
-    which `folder` keeps, and of the errors that it quotes."""
+    which `folder` keeps, and of the errors that it quotes. It catalogues fewer than LEGUS, so that
+    there are `more` clusters."""
     folder.mkdir(parents=True, exist_ok=True)
     learnt = learned(training, folder)
     held_out = HeldOut.of(learnt, InjectionTable.load(test))
@@ -238,9 +239,10 @@ def injected(training: pathlib.Path, test: pathlib.Path, folder: pathlib.Path) -
     assert limit is not None
     cuts = dataclasses.replace(gaussian.cuts, max_absolute={band: limit - MODULUS})
     return {
-        "injected": {"survey": held_out, "assumed": learnt},
+        "injected": {"survey": held_out, "assumed": learnt, "more": 0.2},
         "injected, quoted errors": {
             "survey": held_out,
+            "more": 0.2,
             "assumed": dataclasses.replace(gaussian, cuts=cuts),
         },
     }
@@ -257,8 +259,8 @@ def problem(
     more: Mapping[str, dict] = MappingProxyType({}),
     method: Literal["nuts", "importance"] = "nuts",
 ) -> Problem:
-    family = model(disruption)
-    two = {"survey": survey(), "assumed": survey(), **{**cases(), **more}[case]}
+    two = {"survey": survey(), "assumed": survey(), "more": 0.0, **{**cases(), **more}[case]}
+    family = model(disruption, two["more"])
     of = ByEmulator if emulated else Kept
     source = of(engine(), two["survey"], two["assumed"], pool, light)
     settings = CalibrationSettings(n, seed=seed, sampler=SAMPLERS[method])
