@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,9 @@ from ..objects import LightSettings, Samples
 from .seen import Seen
 from .settings import CalibrationSettings
 from .sources import AbstractSource, Drawn, Given, Sizes, by_parameter
+
+# Catalogues that are drawn between two words of progress.
+_AT_LEAST = 10
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -162,6 +165,17 @@ class Problem:
     def mocks(self, start: int, stop: int) -> list[Any]:
         """Catalogues `start` to `stop`, as the source has them."""
         return self.source.catalogues(self.model, self.settings, start, stop)
+
+    def all_mocks(self, progress: Callable[[str], None]) -> list[Any]:
+        """All catalogues; those of light take longer than their fits, so that parts are told."""
+        progress("drawing catalogues")
+        made: list[Any] = []
+        while len(made) < self.n:
+            stop = min(len(made) + max(self.n // 10, _AT_LEAST), self.n)
+            made += self.mocks(len(made), stop)
+            if stop < self.n:
+                progress(f"drew {stop} of {self.n}")
+        return made
 
     @functools.cached_property
     def entering(self) -> AbstractSelection:

@@ -93,8 +93,7 @@ def calibrate_problem(
     if out is None:
         if work is not None:
             raise ValueError("work is given without out; shards need a file to be gathered in")
-        progress("drawing catalogues")
-        mocks = problem.mocks(0, n)
+        mocks = problem.all_mocks(progress)
         padded = problem.sizes(mocks)
         progress(f"fitting {n} catalogues of up to {max(map(len, mocks))} clusters")
         # Devices are filled, whatever number they take at a time.
@@ -110,8 +109,7 @@ def calibrate_problem(
 
     @functools.cache
     def sizes() -> Sizes:
-        progress("drawing catalogues")
-        return problem.sizes(problem.mocks(0, n))
+        return problem.sizes(problem.all_mocks(progress))
 
     def finished(path: Path) -> str:
         return Calibration.key_of(path)

@@ -125,8 +125,7 @@ def score_test(problem: Problem, progress: Callable[[str], None] = lambda _: Non
     ```
     """
     n, model = problem.n, problem.model
-    progress("drawing catalogues")
-    mocks = problem.mocks(0, n)
+    mocks = problem.all_mocks(progress)
     sizes = problem.sizes(mocks)
     progress(f"scores of {n} catalogues of up to {max(map(len, mocks))} clusters")
     with double_precision(), numpyro_rules():
