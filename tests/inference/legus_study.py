@@ -6,9 +6,9 @@ limit in the likelihood, and left out as an operator that knows no cut does. `uv
 with its poor U and F275W (errors above 0.3 mag, or no flux) taken as measured, as upper limits, as
 never looked at, and filled in with the faintest or the mean magnitude of the band. `library` fits
 NGC 3344 with another library, and without its brightest and its faintest cluster. `stars` fits it
-with stars of other tracks and metallicities and without gas; it makes the grids, from isochrones,
-atmospheres and filters below DIR. A line of JSON for each fit: medians and halves of the central
-68%.
+with stars of other tracks and metallicities and without gas, `--galaxy ngc628c` the other galaxy;
+it makes the grids, from isochrones, atmospheres and filters below DIR. A line of JSON for each fit:
+medians and halves of the central 68%.
 """
 
 import argparse
@@ -44,6 +44,7 @@ from starcensus.shards import Work
 
 EXAMPLES = pathlib.Path(__file__).parents[2] / "experiments" / "examples"
 NGC3344, NGC628C = "ngc3344/ngc3344_light.toml", "ngc628c/ngc628c_light.toml"
+GALAXIES = {"ngc3344": NGC3344, "ngc628c": NGC628C}
 FILES = {"cuts": NGC3344, "uv": NGC628C, "library": NGC3344, "stars": NGC3344}
 # Of `stars`: settings of the fit, or those of the file of a grid.
 STARS: dict[str, dict[str, str]] = {
@@ -131,16 +132,21 @@ def main() -> None:
     parser.add_argument("--out", type=pathlib.Path, required=True)
     parser.add_argument("--limits", type=float, nargs="+", default=[-6.0, -6.5, -7.0])
     parser.add_argument("--cases", nargs="+", help="of `uv` and `stars`; by default all")
+    parser.add_argument("--galaxy", choices=tuple(GALAXIES), help="of `stars`")
     parser.add_argument("--set", nargs="*", default=[], help="settings of the file, key=value")
     given = parser.parse_args()
     if given.what == "stars":
-        of_stars(given.data, given.out, given.cases or list(STARS), given.set)
+        file = GALAXIES[given.galaxy or "ngc3344"]
+        of_stars(file, given.data, given.out, given.cases or list(STARS), given.set)
         return
-    job, explained = opened(given.what, given.data, given.out, *given.set)
+    if given.galaxy:
+        parser.error(f"--galaxy is of `stars`; `{given.what}` has its own")
+    file = FILES[given.what]
+    job, explained = opened(file, given.data, given.out, *given.set)
     data, observation = job.seen.data, job.seen.observation
     assert isinstance(observation, GaussianObservation)
     if given.what == "library":
-        second = opened(given.what, given.data, given.out / "other", "seed=1", *given.set)
+        second = opened(file, given.data, given.out / "other", "seed=1", *given.set)
         of_library(job, explained, *second)
         return
     cases = (
@@ -160,10 +166,10 @@ def main() -> None:
 
 
 def opened(
-    what: str, data: pathlib.Path, out: pathlib.Path, *settings: str
+    file: str, data: pathlib.Path, out: pathlib.Path, *settings: str
 ) -> tuple[LightJob, Explained]:
     """The example's catalogue, and simulated clusters drawn to order for it."""
-    job = open_job(EXAMPLES / FILES[what], out, (data,), settings=settings, work=Work(2))
+    job = open_job(EXAMPLES / file, out, (data,), settings=settings, work=Work(2))
     assert isinstance(job, LightJob)
     out.mkdir(parents=True, exist_ok=True)
     explained = job.explained(SILENT)
@@ -187,8 +193,10 @@ def of_library(job: LightJob, explained: Explained, other: LightJob, others: Exp
     say("without the extremes", fitted(job, ours.taking(kept)))
 
 
-def of_stars(data: pathlib.Path, out: pathlib.Path, cases: list[str], more: list[str]) -> None:
-    """NGC 3344 by other stars, each with a library of its own."""
+def of_stars(
+    file: str, data: pathlib.Path, out: pathlib.Path, cases: list[str], more: list[str]
+) -> None:
+    """A galaxy by other stars, each with a library of its own."""
     for number, (name, settings) in enumerate(STARS.items()):
         if name not in cases:
             continue
@@ -197,7 +205,7 @@ def of_stars(data: pathlib.Path, out: pathlib.Path, cases: list[str], more: list
             path = made_grid(data, folder / "grid", settings)
             settings = {"library.grid": f'"{path.resolve()}"'}
         job, explained = opened(
-            "stars", data, folder, *(f"{k}={v}" for k, v in settings.items()), *more
+            file, data, folder, *(f"{k}={v}" for k, v in settings.items()), *more
         )
         say(name, fitted(job, explained.objects), n=len(job.seen.data))
 
