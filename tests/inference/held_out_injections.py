@@ -48,6 +48,8 @@ def write(folder: pathlib.Path, n: int) -> None:
     text = (of / "library.toml").read_text()
     start, stop = text.index("# Lighter"), text.index("[radius]")
     text = (text[:start] + _THETA + text[stop:]).replace("n = 110_000", f"n = {2 * n}")
+    old = "log-uniform in mass and age, uniform in extinction"
+    text = text.replace(old, "of a uniform mean V")
     (folder / "library.toml").write_text(text)
     training = (of / "training.toml").read_text().replace("60_000", str(n))
     training = training.replace("60,000", f"{n:,}")
