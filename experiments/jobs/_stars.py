@@ -3,8 +3,15 @@
 from starcensus.experiments.schema._base import ConfigError
 from starcensus.experiments.schema.clusters import MetallicityTable
 from starcensus.experiments.schema.paths import Sources
+from starcensus.experiments.schema.photometry import PoolTable
 from starcensus.runs import Input
-from starcensus.simulate import AbstractImf, DrawSettings, MetallicityEngine, StarcensusEngine
+from starcensus.simulate import (
+    AbstractImf,
+    ClusterLibrary,
+    DrawSettings,
+    MetallicityEngine,
+    StarcensusEngine,
+)
 from starcensus.simulate.library.engine import load_grid
 from starcensus.simulate.stars.grid import CARRIED, carried_path
 
@@ -56,3 +63,46 @@ def engine_of(
     except ValueError as error:
         raise ConfigError(f"metallicity: {error}") from error
     return engine
+
+
+def stars_words(table: PoolTable, sources: Sources) -> str:
+    """Of which stars, mass function and gas simulated clusters are, for a report."""
+    if table.path is not None:
+        path = sources.file(table.path, "library")
+        said = ClusterLibrary.load(path, rows=slice(0, 0)).meta.get("engine")
+        engine = said if isinstance(said, dict) else {}
+        z, gas = engine.get("z"), engine.get("settings")
+        told = [f"those of {path.name}", _z_words(z) if z is not None else ""]
+        told += [_gas_words(DrawSettings(**gas)) if isinstance(gas, dict) else ""]
+        return "; ".join(filter(None, told))
+    names = (table.grid,) if table.metallicity is None else table.metallicity.grids
+    grids = [load_grid(grid_path(each, sources)).provenance for each in names]
+    tracks = dict.fromkeys(str(grid.get("isochrones") or "of unknown tracks") for grid in grids)
+    z = grids[0].get("z")
+    if table.metallicity is not None:
+        z = {"grids": [grid.get("z") for grid in grids], **table.metallicity.law.describe()}
+    imf = table.imf
+    masses = f"{type(imf).__name__} initial masses, {imf.low:g} to {imf.high:g} M_sun"
+    return "; ".join([" and ".join(tracks), _z_words(z), masses, _gas_words(table.draw)])
+
+
+def _z_words(z: object) -> str:
+    if not isinstance(z, dict):
+        return f"Z = {z:g}" if isinstance(z, int | float) else "of a metallicity that is not said"
+    knots = z["log_age"] or [None]
+    middle = ", ".join(
+        f"{each:g}" + ("" if age is None else f" at log age {age:g}")
+        for each, age in zip(z["z"], knots, strict=True)
+    )
+    scatter = f" with {z['scatter_dex']:g} dex of scatter" if z["scatter_dex"] else ""
+    grids = ", ".join(f"{each:g}" for each in sorted(z["grids"]))
+    return f"Z = {middle}{scatter}, of grids of {grids}"
+
+
+def _gas_words(draw: DrawSettings) -> str:
+    if not draw.nebular:
+        return "no gas"
+    return (
+        f"gas that absorbs {draw.covering:g} of the ionising photons until log age "
+        f"{draw.nebular_max_log_age:g}"
+    )

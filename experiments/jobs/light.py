@@ -22,6 +22,7 @@ from starcensus.experiments.jobs._pool import (
     refuse_unlike,
 )
 from starcensus.experiments.jobs._seen import Seen, read_seen, seen_inputs
+from starcensus.experiments.jobs._stars import stars_words
 from starcensus.experiments.jobs.fit import population_words, words_of
 from starcensus.experiments.schema.light import LightFile, LightFitTable
 from starcensus.files import write_json
@@ -147,6 +148,7 @@ class OneLightFit(Job[LightFile]):
                 "kind": type(seen.observation).__name__,
                 "words": seen.observation.words,
             },
+            "stars": stars_words(self.whole.file.library, self.whole.sources),
             "population": population_words(self.file.populations[self.table.population]),
             "warnings": seen.warnings,
         }

@@ -12,6 +12,7 @@ from starcensus.experiments.jobs._pool import Explained, drawn_key, explain, poo
 from starcensus.experiments.jobs._prior import Prior, learned, prior_of
 from starcensus.experiments.jobs._references import Compared, check_columns, compare
 from starcensus.experiments.jobs._seen import Seen, read_seen, seen_inputs
+from starcensus.experiments.jobs._stars import stars_words
 from starcensus.experiments.jobs._theta_table import theta_table, write_table
 from starcensus.experiments.schema.measure import MeasureFile
 from starcensus.inference import write_posteriors
@@ -70,6 +71,7 @@ class MeasureJob(Job[MeasureFile]):
                 "kind": type(seen.observation).__name__,
                 "words": seen.observation.words,
             },
+            "stars": stars_words(self.file.library, self.sources),
             "prior": prior.words,
         }
         if ages is not None:

@@ -98,6 +98,10 @@ def test_the_report_says_what_the_data_and_the_model_are(project, finished):
     assert survey().words in page.replace("&#39;", "'")
     assert "Observation model" in page and "figure-magnitudes" in page
     assert "means under a stated prior" in page
+    assert (
+        "PARSEC isochrones as in FSPS, PARSEC_isoc_z0.0200.dat; Z = 0.02; Kroupa initial masses, "
+        "0.08 to 120 M_sun; gas that absorbs 0.5 of the ionising photons until log age 7" in page
+    )
     # Cuts on measured magnitudes are steps with their numbers.
     record = json.loads((project / "out" / "run.json").read_text())
     steps = {step["name"]: step for step in record["catalogue"]["steps"]}
