@@ -30,7 +30,8 @@ class ObservationSettings:
     - `epochs`, `batch_size`, `max_rate`, `weight_decay`: of AdamW; the rate falls as a cosine.
     - `validation`: share of the catalogued rows by which the best epoch is chosen.
     - `seed`: of everything random.
-    - `selection`: training of the networks of P(det | μ).
+    - `selection`: training of the networks of P(det | μ). Batches are small and steps many, or the
+      edge of the survey is smoother than it is.
 
     Raises `ValueError` for numbers out of their ranges.
 
@@ -56,7 +57,7 @@ class ObservationSettings:
     validation: float = 0.1
     seed: int = 0
     selection: TrainSettings = dataclasses.field(
-        default_factory=lambda: TrainSettings(widths=(64, 64), n_members=3, epochs=40)
+        default_factory=lambda: TrainSettings((64, 64), 3, 100, 512, max_rate=3e-3)
     )
 
     def __post_init__(self) -> None:
