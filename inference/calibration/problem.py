@@ -175,6 +175,8 @@ class Problem:
             made += self.mocks(len(made), stop)
             if stop < self.n:
                 progress(f"drew {stop} of {self.n}")
+        if (said := self.source.remark(made)) is not None:
+            progress(said)
         return made
 
     @functools.cached_property

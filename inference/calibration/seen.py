@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import hashlib
 import pickle
+from collections.abc import Sequence
 
 import jax
 import numpy as np
@@ -50,10 +51,12 @@ class SeenCatalogue:
     **Arguments:**
 
     - `samples`: of its clusters, not padded; None without clusters. `n`: number of clusters.
+    - `effective`: `(n,)`, effective simulated clusters of each, where that is known.
     """
 
     samples: NodeSamples | RowSamples | None
     n: int
+    effective: Float[np.ndarray, " n"] | None = None
 
     def __len__(self) -> int:
         return self.n
@@ -138,7 +141,20 @@ class Seen(AbstractSource):
             return SeenCatalogue(None, 0)
         objects = LightObjects(data, self.assumed, self.pool, self.light, p_rows=self._p_rows)
         objects = objects.inside(model.population.box)
-        return SeenCatalogue(objects.summed(model.population), len(objects))
+        samples = objects.summed(model.population)
+        return SeenCatalogue(samples, len(objects), objects.effective())
+
+    def remark(self, catalogues: Sequence[SeenCatalogue]) -> str | None:
+        """How many effective simulated clusters stand behind those of the catalogues: all have the
+        same, whose chance moves every fit alike."""
+        known = [each.effective for each in catalogues if each.effective is not None]
+        if not sum(map(len, known)):
+            return None
+        low, middle = np.percentile(np.concatenate(known), [5, 50])
+        return (
+            f"half of the clusters are like {middle:.3g} effective simulated ones or more, one in "
+            f"twenty like {low:.3g} or fewer"
+        )
 
     @functools.cached_property
     def _p_rows(self) -> Float[np.ndarray, " row"]:

@@ -51,6 +51,10 @@ class AbstractSource(abc.ABC):
     ) -> list[Any]:
         """Catalogues `start` to `stop`."""
 
+    def remark(self, catalogues: Sequence[Any]) -> str | None:
+        """What is to be said of catalogues before they are fitted, if anything."""
+        return None
+
     @abc.abstractmethod
     def entering(self, selection: AbstractSelection, cfg: CalibrationSettings) -> AbstractSelection:
         """The operator of the likelihood, if `selection` is what the fit is given."""

@@ -169,6 +169,17 @@ class LightObjects(MeasuredLight):
         step = Step("inside the bounds", len(self), len(self), reason)
         return dataclasses.replace(self, cuts=(*self.cuts, step))
 
+    def effective(self) -> Float[np.ndarray, " n"]:
+        """Effective number of simulated clusters that each object is like, `(n,)`.
+
+        0 where there are none; see `effective_clusters`.
+
+        ```python
+        objects.effective().min()
+        ```
+        """
+        return effective_clusters(self._pairs, self.pool, len(self))
+
     def explained(self, min_effective: float = 2.0) -> "LightObjects":
         """Without the objects that hardly any simulated cluster is like.
 
@@ -185,7 +196,7 @@ class LightObjects(MeasuredLight):
         len(objects.explained(min_effective=1.0))
         ```
         """
-        kept = effective_clusters(self._pairs, self.pool, len(self)) >= min_effective
+        kept = self.effective() >= min_effective
         if kept.all():
             return self
         left = ", ".join(str(i) for i in self.ids[~kept])

@@ -81,7 +81,12 @@ def test_catalogues_of_light_are_judged_as_those_of_masses_are(pool):
     ):
         np.testing.assert_array_equal(one, other)
     assert min(map(len, catalogues)) > 20
-    scores = score_test(made)
+    said: list[str] = []
+    scores = score_test(made, said.append)
+    # The library's chance is that of all catalogues: what is behind them is told.
+    behind = np.concatenate([x.effective for x in catalogues])
+    assert f"half of the clusters are like {np.median(behind):.3g} effective" in said[1]
+    assert 1 <= behind.min() and behind.max() < len(np.unique(pool.cluster))
     assert scores.n == 2 and set(scores.names) == {"alpha_m", "alpha_t", "log_n"}
     assert np.isfinite(scores.bias).all()
 
