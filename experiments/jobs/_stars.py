@@ -1,5 +1,9 @@
 """The stellar grids that a file names, and the engine that draws clusters of them."""
 
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
 from starcensus.experiments.schema._base import ConfigError
 from starcensus.experiments.schema.clusters import MetallicityTable
 from starcensus.experiments.schema.paths import Sources
@@ -70,20 +74,34 @@ def stars_words(table: PoolTable, sources: Sources) -> str:
     if table.path is not None:
         path = sources.file(table.path, "library")
         said = ClusterLibrary.load(path, rows=slice(0, 0)).meta.get("engine")
-        engine = said if isinstance(said, dict) else {}
-        z, gas = engine.get("z"), engine.get("settings")
-        told = [f"those of {path.name}", _z_words(z) if z is not None else ""]
-        told += [_gas_words(DrawSettings(**gas)) if isinstance(gas, dict) else ""]
-        return "; ".join(filter(None, told))
+        return "; ".join([f"those of {path.name}", *_engine_words(said)])
     names = (table.grid,) if table.metallicity is None else table.metallicity.grids
     grids = [load_grid(grid_path(each, sources)).provenance for each in names]
     tracks = dict.fromkeys(str(grid.get("isochrones") or "of unknown tracks") for grid in grids)
     z = grids[0].get("z")
     if table.metallicity is not None:
         z = {"grids": [grid.get("z") for grid in grids], **table.metallicity.law.describe()}
-    imf = table.imf
-    masses = f"{type(imf).__name__} initial masses, {imf.low:g} to {imf.high:g} M_sun"
-    return "; ".join([" and ".join(tracks), _z_words(z), masses, _gas_words(table.draw)])
+    imf = {"kind": type(table.imf).__name__, "low": table.imf.low, "high": table.imf.high}
+    gas = _gas_words(dataclasses.asdict(table.draw))
+    return "; ".join([" and ".join(tracks), _z_words(z), _imf_words(imf), gas])
+
+
+def _engine_words(said: object) -> list[str]:
+    """What a library's engine says of itself, as far as it is known; others than ours have their
+    own words."""
+    if not isinstance(said, dict) or said.get("name") != "starcensus":
+        return (
+            [f"of the engine {said['name']}"] if isinstance(said, dict) and "name" in said else []
+        )
+    return [
+        *([_z_words(said["z"])] if said.get("z") is not None else []),
+        *([_imf_words(said["imf"])] if isinstance(said.get("imf"), dict) else []),
+        *([_gas_words(said["settings"])] if isinstance(said.get("settings"), dict) else []),
+    ]
+
+
+def _imf_words(imf: Mapping[str, Any]) -> str:
+    return f"{imf['kind']} initial masses, {imf['low']:g} to {imf['high']:g} M_sun"
 
 
 def _z_words(z: object) -> str:
@@ -99,10 +117,10 @@ def _z_words(z: object) -> str:
     return f"Z = {middle}{scatter}, of grids of {grids}"
 
 
-def _gas_words(draw: DrawSettings) -> str:
-    if not draw.nebular:
+def _gas_words(draw: Mapping[str, Any]) -> str:
+    if not draw["nebular"]:
         return "no gas"
     return (
-        f"gas that absorbs {draw.covering:g} of the ionising photons until log age "
-        f"{draw.nebular_max_log_age:g}"
+        f"gas that absorbs {draw['covering']:g} of the ionising photons until log age "
+        f"{draw['nebular_max_log_age']:g}"
     )

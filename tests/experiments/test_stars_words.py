@@ -10,7 +10,7 @@ from tests.simulate.conftest import BANDS, analytic_grid
 from starcensus.experiments.jobs._stars import stars_words
 from starcensus.experiments.schema.paths import Sources
 from starcensus.experiments.schema.photometry import PoolTable
-from starcensus.simulate import BoxTheta, Design, StarcensusEngine, run_library
+from starcensus.simulate import BoxTheta, ClusterLibrary, Design, StarcensusEngine, run_library
 from starcensus.theta import Box
 
 BOX = Box((2.0, 3.0), (6.0, 7.0), (0.0, 1.0)).as_dict()
@@ -44,5 +44,15 @@ def test_a_grid_a_relation_and_a_library_are_named(folder):
     theta = BoxTheta((2.0, 3.0), (6.0, 7.0), (0.0, 1.0))
     run_library(Design(5, theta=theta), engine, folder / "a.h5")
     assert words(folder, path="a.h5") == (
-        "those of a.h5; Z = 0.004; gas that absorbs 0.5 of the ionising photons until log age 7"
+        "those of a.h5; Z = 0.004; Kroupa initial masses, 0.08 to 120 M_sun; "
+        "gas that absorbs 0.5 of the ionising photons until log age 7"
     )
+    # Other engines have settings of their own.
+    library = ClusterLibrary.load(folder / "a.h5")
+    for name, meta in {
+        "b.h5": {"engine": {"name": "slug", "settings": {"rule": 1}}},
+        "c.h5": {},
+    }.items():
+        dataclasses.replace(library, meta=meta).save(folder / name)
+    assert words(folder, path="b.h5") == "those of b.h5; of the engine slug"
+    assert words(folder, path="c.h5") == "those of c.h5"

@@ -240,6 +240,12 @@ def injected(training: pathlib.Path, test: pathlib.Path, folder: pathlib.Path) -
     cuts = dataclasses.replace(gaussian.cuts, max_absolute={band: limit - MODULUS})
     return {
         "injected": {"survey": held_out, "assumed": learnt, "more": 0.2},
+        "injected, of the training": {
+            "survey": dataclasses.replace(held_out, table=InjectionTable.load(training)),
+            "assumed": learnt,
+            "more": 0.2,
+        },
+        "injected, of the model itself": {"survey": learnt, "assumed": learnt, "more": 0.2},
         "injected, quoted errors": {
             "survey": held_out,
             "more": 0.2,
