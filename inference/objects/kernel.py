@@ -26,7 +26,11 @@ _NEGLIGIBLE = 14.0
 _SLACK = 1.5
 _PAIRS = 1 << 20
 # Rows that are looked at in the core of a wide reach, and beyond it.
-_IN_CORE, _BEYOND = 4000, 2000
+_IN_CORE, _BEYOND = 16_000, 6000
+# The share of both that is taken evenly: what promises little may be more than that.
+_EVENLY = 0.1
+# Pairs that an object with a wide reach keeps of these.
+_KEPT = 8000
 # Samples of those beyond.
 _SAMPLES = 16
 _THINNED = 1.25
@@ -120,9 +124,9 @@ def find_pairs(
     """
     chosen = np.arange(len(data)) if objects is None else objects
     mags = apparent(pool, observation)
-    promise = None if most is None else _Promise(_reference(pool).astype(np.float32), most)
-    search = _search(mags.astype(np.float32), observation.reach(data), scale, promise)
-    found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    log_weight = _reference(pool).astype(np.float32)
+    search = _search(mags.astype(np.float32), observation.reach(data), scale, log_weight, most)
+    found: list[Pairs] = []
     for owner, row, log_share in _batches(search, chosen):
         log_kernel = (
             np.asarray(observation.log_prob(data, owner, mags[row].astype(np.float64)), float)
@@ -136,11 +140,15 @@ def find_pairs(
             np.maximum.at(top, owner, each)
             with np.errstate(invalid="ignore"):
                 kept |= each > top[owner] - _NEGLIGIBLE
-        found.append((owner[kept], row[kept], raised[kept]))
+        each = Pairs(owner[kept], row[kept], raised[kept])
+        if isinstance(search, _InTwo):
+            each = each.thinned(pool, len(data), _KEPT if most is None else most)
+        found.append(each)
         progress(f"comparing clusters with simulated ones: {int(owner.max(initial=0)) + 1}")
     if not found:
         return Pairs.none()
-    return Pairs(*(np.concatenate(columns) for columns in zip(*found, strict=True)))
+    columns = [(each.owner, each.row, each.log_kernel) for each in found]
+    return Pairs(*(np.concatenate(of) for of in zip(*columns, strict=True)))
 
 
 def _threshold(weight: Float[np.ndarray, " row"], n: int) -> float:
@@ -257,10 +265,16 @@ class _Promise:
 
 
 def _search(
-    mags: Float32[np.ndarray, "row band"], reach: Reach, scale: float, promise: _Promise | None
+    mags: Float32[np.ndarray, "row band"],
+    reach: Reach,
+    scale: float,
+    log_weight: Float32[np.ndarray, " row"],
+    most: int | None,
 ) -> "_Search | _InTwo":
-    whole = _Search(mags, reach, scale, promise=promise)
-    return whole if reach.core >= REACH else _InTwo(mags, reach, scale)
+    promise = None if most is None else _Promise(log_weight, most)
+    if reach.core >= REACH:
+        return _Search(mags, reach, scale, promise=promise)
+    return _InTwo(mags, reach, scale, log_weight)
 
 
 class _Search:
@@ -335,14 +349,26 @@ class _Search:
 
 
 class _InTwo:
-    """Rows in the core of a wide reach, and a sample of those beyond it."""
+    """Rows in the core of a wide reach, and a sample of those beyond it.
 
-    def __init__(self, mags: Float32[np.ndarray, "row band"], reach: Reach, scale: float) -> None:
-        order = np.random.default_rng(len(mags)).permutation(len(mags))
-        # Objects take turns with them, so that their errors are not one error.
-        parts = np.array_split(order, max(1, min(_SAMPLES, len(mags) // _BEYOND)))
-        samples = [np.sort(part[:_BEYOND]) for part in parts]
-        self._log_share = [np.log(max(len(some), 1) / max(len(mags), 1)) for some in samples]
+    Of very many in the core, most are looked at in proportion to what they promise by their weight
+    and χ², and some evenly: in magnitudes of many bands most of a core is far from its centre, and
+    rows that were taken evenly alone would be as few near it, however large the library.
+    """
+
+    def __init__(
+        self,
+        mags: Float32[np.ndarray, "row band"],
+        reach: Reach,
+        scale: float,
+        log_weight: Float32[np.ndarray, " row"],
+    ) -> None:
+        self._log_weight = log_weight
+        p = _chances(log_weight, _BEYOND)
+        self._log_share = np.log(p)
+        # Objects take turns with samples, so that their errors are not one error.
+        rng, n = np.random.default_rng(len(mags)), max(1, min(_SAMPLES, len(mags) // _BEYOND))
+        samples = [np.flatnonzero(rng.uniform(size=len(mags)) < p) for _ in range(n)]
         self._core = (reach.core / REACH) ** 2
         self._inner = _Search(mags, reach, scale * reach.core / REACH)
         self._outer = [_Search(mags, reach, scale, some) for some in samples]
@@ -351,17 +377,29 @@ class _InTwo:
         """Rows that may be object i, in order, and ln of the share of all such that each is."""
         inside, chi2 = self._inner.within(i)
         if chi2 is not None:
-            inside = inside[chi2 <= REACH**2]
+            near = chi2 <= REACH**2
+            inside, chi2 = inside[near], chi2[near]
         n = len(inside)
+        log_p = np.zeros(n)
         if n > _IN_CORE:
-            inside = inside[np.random.default_rng((i, n)).permutation(n)[:_IN_CORE]]
+            far = 0.0 if chi2 is None else chi2 / (2 * _SLACK)
+            p = _chances(self._log_weight[inside] - far, _IN_CORE)
+            kept = np.random.default_rng((i, n)).uniform(size=n) < p
+            inside, log_p = inside[kept], np.log(p[kept])
         turn = i % len(self._outer)
         beyond, chi2 = self._outer[turn].within(i)
         outside = np.zeros(0, int)
         if chi2 is not None:
             outside = beyond[(chi2 <= REACH**2) & (chi2 > REACH**2 * self._core)]
         row = np.concatenate([inside, outside])
-        share = np.full(len(row), self._log_share[turn])
-        share[: len(inside)] = np.log(len(inside) / n) if n else 0.0
+        share = np.concatenate([log_p, self._log_share[outside]])
         order = np.argsort(row, kind="stable")
         return row[order], share[order]
+
+
+def _chances(promise: Float32[np.ndarray, " row"], n: int) -> Float[np.ndarray, " row"]:
+    """Of each row to be among about `n`, by ln of what it promises, and a part evenly."""
+    if len(promise) <= n:
+        return np.ones(len(promise))
+    weight = np.exp(promise - promise.max()).astype(np.float64)
+    return np.minimum(1.0, n * ((1 - _EVENLY) * weight / weight.sum() + _EVENLY / len(weight)))

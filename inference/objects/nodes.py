@@ -33,6 +33,8 @@ from .rows import SLOPES, RowSamples
 # Nodes with less than this share of an object's largest are left out.
 _NEGLIGIBLE = 1e-8
 _LEAST = 1e-300
+# Rows with less than this of an object's largest weight, whose square is no number but 0.
+_LEAST_WEIGHT = 1e-100
 # Rows that are deposited at a time: what they need stays below a gigabyte.
 _ROWS = 1 << 21
 # Objects for which the panels of `NodeSettings` are meant.
@@ -337,7 +339,9 @@ def _deposited(
     log_scale = np.full(n, -np.inf)
     np.maximum.at(log_scale, owner, log_w)
     weight = np.exp(log_w - log_scale[owner])
-    starts = (np.diff(owner) != 0) | (np.diff(np.asarray(rows.cluster)[part]) != 0)
+    some = weight > _LEAST_WEIGHT
+    theta, owner, weight = theta[:, some], owner[some], weight[some]
+    starts = (np.diff(owner) != 0) | (np.diff(np.asarray(rows.cluster)[part][some]) != 0)
     draw = np.concatenate([[0], np.cumsum(starts)]) if len(owner) else owner
     # The square of a draw's weight, shared out over its rows.
     squared = np.bincount(draw, weight)[draw] * weight

@@ -108,8 +108,8 @@ def test_few_are_looked_at_of_many(data, pool, monkeypatch):
     assert 0.003 < error < 0.05
     assert ratio.mean() == pytest.approx(1.0, abs=4 * error)
     looked = [
-        len(kernel._search(some.abs_mags, WithBlends(5.0).reach(data), 1.0, promise).near(3)[0])
-        for promise in (None, kernel._Promise(weights.astype(np.float32), 150))
+        len(kernel._search(some.abs_mags, reach, 1.0, weights.astype(np.float32), most).near(3)[0])
+        for reach, most in ((WithBlends(5.0).reach(data), None), (WithBlends(5.0).reach(data), 150))
     ]
     assert looked[0] > 600 and 100 < looked[1] < 200
     # Where there are not many, all are looked at.
@@ -119,6 +119,38 @@ def test_few_are_looked_at_of_many(data, pool, monkeypatch):
         kernel._Promise, "chosen", lambda *a: (chosen(*a)[0], np.zeros_like(chosen(*a)[1]))
     )
     assert (sums(WithBlends(5.0), data, some, most=150) / whole).mean() < 1 - 8 * error
+
+
+def test_rows_near_the_centre_of_a_wide_core_are_not_missed(monkeypatch):
+    """Five bands, each measured four times as well as the core is wide: of 60,000 rows a few
+    hundred are near. Taken evenly, the rows that are looked at hold a twentieth of these."""
+    rng, bands, n = np.random.default_rng(9), tuple("UBVRI"), 60_000
+    mags = (rng.uniform(-2, 2, (n, 1)) + rng.normal(0, 0.4, (n, 5))).astype(np.float32)
+    theta, weights = np.tile([4.0, 7.0, 0.5], (n, 1)), rng.normal(0.0, 2.0, n)
+    box = Box((3.0, 5.0), (6.0, 8.0), (0.0, 1.0))
+    pool = Pool(bands, theta, mags, weights, np.arange(n), box)
+    seen = rng.normal(0, 0.2, (30, 5))
+    states, errors = np.zeros(seen.shape, np.uint8), np.full(seen.shape, 0.2)
+    data = Photometry.from_mags("toy", np.arange(30), bands, seen, errors, states)
+
+    class Narrow(WithBlends):
+        bands = ("U", "B", "V", "R", "I")
+
+        def log_prob(self, data, rows, mags):
+            return stats.norm.logpdf(data.mags[rows] - mags, scale=0.2).sum(axis=1)
+
+        def reach(self, data):
+            sd = np.full(data.mags.shape, 1.6)
+            return Reach(data.mags, sd, np.zeros(len(data)), 2.5)
+
+    every = np.repeat(np.arange(30), n)
+    kernels = np.exp(Narrow(2.5).log_prob(data, every, np.tile(mags, (30, 1)))).reshape(30, n)
+    true = (kernels * np.exp(weights)).sum(axis=1)
+    monkeypatch.setattr(kernel, "_IN_CORE", 3000)
+    ratio = sums(Narrow(2.5), data, pool) / true
+    assert ratio.std() < 0.1 and ratio.mean() == pytest.approx(1.0, abs=0.05)
+    monkeypatch.setattr(kernel, "_EVENLY", 1.0)
+    assert (sums(Narrow(2.5), data, pool) / true).std() > 0.25
 
 
 def _without_weights(near):
