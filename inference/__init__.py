@@ -57,6 +57,8 @@ from .objects import in_bounds as in_bounds
 from .objects import object_samples as object_samples
 from .objects import read_posteriors as read_posteriors
 from .objects import write_posteriors as write_posteriors
+from .observation_error import ObservationChange as ObservationChange
+from .observation_error import observation_change as observation_change
 from .operator_error import OperatorChange as OperatorChange
 from .operator_error import operator_change as operator_change
 from .operator_error import operator_directions as operator_directions

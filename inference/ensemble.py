@@ -123,7 +123,7 @@ def ensemble_change(
     nodes = (grid.mass_rule.nodes, grid.age_rule.nodes, grid.a_v_rule.nodes)
     with double_precision():
         p_sel = np.asarray(selection.on_tensor_grid(*nodes), float)
-        fractions = np.asarray(_fractions(population, picked, rules_of(grid), grid.p_sel, p_sel))
+        fractions = detected_shares(population, picked, grid, p_sel)
         terms = np.zeros_like(fractions)
         if selection.acts_on != "data":
             # Only forms whose weights hold p_sel themselves may have such an operator.
@@ -141,6 +141,24 @@ def ensemble_change(
         for k in range(1, fractions.shape[1])
     )  # fmt: skip
     return EnsembleChange(mean, sd, members)
+
+
+def detected_shares(
+    population: Population,
+    values: Mapping[str, Float[np.ndarray, "draw ..."]],
+    grid: SelectionGrid,
+    others: Float[np.ndarray, "k m t a"],
+) -> Float[np.ndarray, "draw more"]:
+    """The share of the population that is catalogued at each draw: by `grid`, and by each of other
+    p_sel at the same nodes.
+
+    ```python
+    drawn = {name: value for name, value in prior_draws(model, 50, seed=0).items()}
+    detected_shares(population, drawn, grid, np.stack([grid.p_sel]))
+    ```
+    """
+    with double_precision():
+        return np.asarray(_fractions(population, values, rules_of(grid), grid.p_sel, others))
 
 
 def _member(

@@ -29,7 +29,7 @@ from ..selection import (
     refuse_other_survey,
 )
 from ..selection.catalogue import Catalogue
-from .diagnostics import Thresholds, diagnose
+from .diagnostics import Diagnostics, Thresholds, diagnose
 from .draws import flatten, prior_draws, thinned, with_number
 from .ensemble import ensemble_change
 from .likelihood import judged
@@ -45,7 +45,13 @@ from .objects import (
     PublishedValues,
     Samples,
 )
-from .operator_error import operator_change, operator_directions, with_operator_directions
+from .observation_error import ObservationChange, observation_change, refuse_certain
+from .operator_error import (
+    MIN_EFFECTIVE,
+    operator_change,
+    operator_directions,
+    with_operator_directions,
+)
 from .predictive import BinSettings
 from .remarks import remarks
 from .results import FitResult, posterior_tree, summarise
@@ -70,8 +76,10 @@ class FitSettings:
     - `thresholds`: what the diagnostics must reach.
     - `n_predictions`: draws of the parameters for which a catalogue is predicted.
     - `accept`: in what the catalogue may differ from the survey that the operator was learned in.
-    - `uncertainty`: whether what the operator's injections left open about it is fitted along with
-      the parameters, as independent standard normal numbers by which it deviates.
+    - `uncertainty`: whether what the injections left open about the operator is fitted along with
+      the parameters, as independent standard normal numbers by which it deviates; of measured
+      light, whether what they left open about the observation model widens the posterior
+      (`ObservationChange`).
 
     ```python
     FitSettings(sampler=SamplerSettings(n_samples=1000), errors=ErrorSettings(missing="floor"))
@@ -118,6 +126,9 @@ def fit(
 
     With `settings.uncertainty` the operator deviates (`OperatorDirections`), the summary has what
     that does to each parameter (`OperatorChange`), and not what each member of its ensemble would.
+    Of measured light the draws are then those of `ObservationChange`; the diagnostics of the chains
+    are those of the fit without, and it has failed if its draws do not reach that far. Without it,
+    the summary says what it would do, if the observation model knows it.
 
     Raises `UncertaintyError` for an uncertainty that the operator does not carry, or that these
     objects cannot take, `OtherSurveyError` if the operator was learned for another survey than the
@@ -145,6 +156,8 @@ def fit(
         refuse_other_survey(found, settings.accept, objects.source)
     elif objects.survey is not None:
         _refuse_other_operator(objects.survey, selection, settings.accept, objects.source)
+    if settings.uncertainty and isinstance(objects, LightObjects):
+        refuse_certain(objects)
     limits = settings.thresholds
     with double_precision():
         given = _given(objects, selection, model, settings, progress)
@@ -159,6 +172,7 @@ def fit(
         objects, selection, checked, exact, samples, directions = given
         draws, values, error_of_nodes = made
         grid, flat = checked.grid, flatten(model, values)
+        of_survey: ObservationChange | None = None
         progress("checking and predicting")
         z = values.pop(OPERATOR, None)
         drawn = values if z is None else {**values, OPERATOR: z}
@@ -184,6 +198,14 @@ def fit(
             error_of_nodes,
             checked.remedy,
         )
+        ess = min(diagnostics.min_ess_bulk, diagnostics.min_ess_tail)
+        if isinstance(objects, LightObjects) and objects.observation.halves:
+            progress("weighting the draws by what the observation model leaves open")
+            of_survey = observation_change(objects, samples, grid, model, values, seed, ess)
+            if settings.uncertainty:
+                diagnostics = _reaching(diagnostics, of_survey)
+                draws, values = of_survey.counted(draws, values)
+                flat, drawn = flatten(model, values), values
         tree = posterior_tree(
             objects,
             samples,
@@ -197,7 +219,7 @@ def fit(
             _bins(settings.bins, objects),
             settings.n_predictions,
         )
-        ess, left_out = min(diagnostics.min_ess_bulk, diagnostics.min_ess_tail), None
+        left_out = None
         if directions is None:
             progress("weighting the draws by each member of the operator")
             spread = ensemble_change(objects, exact, selection, model, grid, values, ess)
@@ -213,6 +235,9 @@ def fit(
         notes = notes.with_operator(left_out.count_sd, len(objects))
     summary = summarise(len(objects), flat, diagnostics, time.perf_counter() - started, notes)
     summary |= spread.summary()
+    if of_survey is not None:
+        summary |= of_survey.summary()
+        summary["observation.uncertainty"] = settings.uncertainty
     if known := directions or left_out:
         summary["operator.uncertainty"] = directions is not None
         summary["operator.count_sd"] = known.count_sd
@@ -221,6 +246,18 @@ def fit(
     return FitResult(
         tree, objects, selection, model, diagnostics, notes, summary, samples, grid, exact
     )
+
+
+def _reaching(diagnostics: Diagnostics, change: ObservationChange) -> Diagnostics:
+    """With a failure where the fit's draws cannot stand for those that count the uncertainty."""
+    if change.reached:
+        return diagnostics
+    said = (
+        "what the artificial clusters leave open about the survey moves the posterior too far for "
+        f"the draws ({change.effective:.0f} effective ones, expected {MIN_EFFECTIVE:.0f}); inject "
+        "more clusters, or draw more (sampler.n_samples)"
+    )
+    return dataclasses.replace(diagnostics, failures=(*diagnostics.failures, said))
 
 
 class _Given(NamedTuple):
@@ -274,7 +311,7 @@ def _given(
         selection = checked.operator(population.box)
     progress("drawing samples of each cluster")
     samples, directions = objects.within(population, selection), None
-    if settings.uncertainty:
+    if settings.uncertainty and not isinstance(objects, LightObjects):
         grid = checked.grid
         directions = operator_directions(objects, grid, selection, population)
         samples = with_operator_directions(samples, selection, directions)

@@ -206,6 +206,7 @@ NO_EXAMPLE = {
         "inference.evidence.PriorCurve",
         "inference.evidence.Thinned",
         "inference.MemberChange",
+        "inference.ObservationChange",
         "inference.OperatorChange",
         "forward.OperatorDirections",
         "inference.Remarks",

@@ -73,7 +73,8 @@ def read_seen(
     observation: ObservationTable,
     sources: Sources,
 ) -> Seen:
-    """Read all; raises `ValueError` for data that the survey cannot have recorded."""
+    """Read all; raises `ValueError` for data that the survey cannot have recorded, and for an
+    uncertainty that the observation model does not know."""
     read_in = read(catalogue, sources)
     if not isinstance(read_in, Catalogue):
         raise ConfigError(
@@ -86,6 +87,11 @@ def read_seen(
         data = whole(data)
     doubt = vega_or_ab(data)
     model = build_observation(observation, data, sources)
+    if observation.uncertainty and not model.halves:
+        raise ConfigError(
+            f"observation.uncertainty = true, and the model of {observation.path} does not know "
+            "its own: learn it with n_halves = 5 or more in [train], or leave uncertainty out"
+        )
     here = facts_of_catalogue(read_in)
     _check_brightness(data, model.distance_modulus)
     found = tuple(

@@ -94,6 +94,7 @@ class OneLightFit(Job[LightFile]):
             sampler=dataclasses.replace(self.file.sampler, seed=self.file.seed),
             bins=self.file.bins,
             thresholds=self.file.thresholds,
+            uncertainty=self.file.observation.uncertainty,
         )
         result = fit(
             explained.objects,

@@ -12,6 +12,7 @@ from starcensus.experiments.schema.photometry import (
     ObservationTable,
     PhotometryTable,
     PoolTable,
+    refuse_uncertainty,
 )
 from starcensus.experiments.schema.population import PopulationTable
 from starcensus.experiments.schema.selection import SelectionTable
@@ -95,6 +96,7 @@ class CompareFile(BandsFile):
 
     @pydantic.model_validator(mode="after")
     def _comparable(self) -> "CompareFile":
+        refuse_uncertainty(self.observation, "evidences are of")
         if len(self.models) < 2:
             raise ValueError(f"models has {len(self.models)} tables; expected two or more")
         if "library" in self.models:

@@ -12,6 +12,7 @@ from starcensus.experiments.schema.photometry import (
     PhotometryTable,
     PoolTable,
     changed,
+    refuse_uncertainty,
 )
 from starcensus.experiments.schema.population import PopulationTable
 from starcensus.inference import BinSettings, SamplerSettings, Thresholds
@@ -86,6 +87,7 @@ class LightFile(BandsFile):
     def _one_of_two_forms(self) -> "LightFile":
         if self.emulator is None:
             return self
+        refuse_uncertainty(self.observation, "those by an emulator take")
         own = changed(
             self.library, {"path", "target", "min_effective", "leave_out_thin", "metallicity"}
         )

@@ -11,6 +11,7 @@ from starcensus.experiments.schema.photometry import (
     PhotometryTable,
     PoolTable,
     changed,
+    refuse_uncertainty,
 )
 from starcensus.theta import AXES
 
@@ -115,6 +116,7 @@ class MeasureFile(BandsFile):
     @pydantic.model_validator(mode="after")
     def _old_clusters_may_be_too_faint(self) -> "MeasureFile":
         seen = self.observation
+        refuse_uncertainty(seen, "single clusters take")
         stated = seen.kind == "file" or seen.cuts is not None or seen.selection is not None
         if self.prior.learned_ages is not None and not stated:
             raise ValueError(

@@ -88,6 +88,9 @@ class ObservationTable(Strict):
       catalogued: a file, or `c4_photometric`, the published network, from the installed package.
     - `accept`: in what the catalogue may differ from the survey that model or operator was learned
       in; the report says what differs.
+    - `uncertainty`: of fits, whether what the artificial clusters left open about a learned model
+      widens the posterior; it was learned with `n_halves` then. The report says what it does, or
+      would do.
     """
 
     kind: Literal["gaussian", "file"]
@@ -99,11 +102,17 @@ class ObservationTable(Strict):
     coverage: tuple[tuple[float, tuple[str, ...]], ...] = ()
     selection: str | None = None
     accept: tuple[About, ...] = ()
+    uncertainty: bool = False
 
     @pydantic.model_validator(mode="after")
     def _of_its_kind(self) -> "ObservationTable":
         if (self.kind == "file") != (self.path is not None):
             raise ValueError("path goes with kind = 'file', and kind = 'file' needs it")
+        if self.uncertainty and self.kind != "file":
+            raise ValueError(
+                "uncertainty is what artificial clusters left open about a model that was learned "
+                "from them (kind = 'file'); stated errors have none: leave it out"
+            )
         own = {"distance_modulus", "floor", "common", "cuts", "coverage", "selection"}
         wrong = changed(self, own)
         if self.kind == "file" and wrong:
@@ -111,6 +120,15 @@ class ObservationTable(Strict):
                 f"{', '.join(wrong)}: the model of {self.path} brings its own; leave them out"
             )
         return self
+
+
+def refuse_uncertainty(observation: ObservationTable | None, who: str) -> None:
+    """Raises `ValueError` where a file asks for what its kind does not count."""
+    if observation is not None and observation.uncertainty:
+        raise ValueError(
+            f"observation.uncertainty = true is of fits of light by simulated clusters; {who} the "
+            "observation model as it is: leave it out"
+        )
 
 
 class PoolTable(Strict):

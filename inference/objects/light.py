@@ -32,6 +32,8 @@ from .nodes import FINER, NodeSamples, Rules, deposit, rules_of_box
 from .pool_grid import PoolGrid
 from .rows import SLOPES, RowSamples
 
+# Pairs whose kernel is taken anew at a time.
+_PAIRS = 1 << 20
 # Rows for which the kernel is evaluated, for each that an object keeps.
 _LOOKED_AT = 4
 
@@ -217,6 +219,55 @@ class LightObjects(MeasuredLight):
             self,
             data=self.data.take(kept),
             pairs=Pairs(number[pairs.owner[there]], pairs.row[there], pairs.log_kernel[there]),
+        )
+
+    def of_halves(self) -> tuple["LightObjects", ...]:
+        """The same objects and simulated clusters under each of the observation model's `halves`.
+
+        Which simulated clusters stand for others was chosen under the model of all injections, and
+        stays: sums keep their expectation. Raises `ObjectsError` for halves of other bands, or of
+        another distance.
+
+        ```python
+        len(objects.of_halves())  # 0, unless its observation model has halves
+        ```
+        """
+        halves = self.observation.halves
+        if not halves:
+            return ()
+        own = self.observation.bands, self.observation.distance_modulus
+        for half in halves:
+            if (half.bands, half.distance_modulus) != own:
+                raise ObjectsError(
+                    f"a half of the observation model has bands {', '.join(half.bands)} and the "
+                    f"distance modulus {half.distance_modulus:g}; expected {', '.join(own[0])} and "
+                    f"{own[1]:g}, those of the whole"
+                )
+        pairs, mags = self._pairs, apparent(self.pool, self.observation)
+        change = np.empty((len(halves), len(pairs.row)))
+        for start in range(0, len(pairs.row), _PAIRS):
+            some = slice(start, start + _PAIRS)
+            owner, true = pairs.owner[some], mags[pairs.row[some]]
+            whole = self.observation.log_prob(self.data, owner, true)
+            for k, half in enumerate(halves):
+                change[k, some] = half.log_prob(self.data, owner, true) - whole
+        for k, more in enumerate(change):
+            there = np.bincount(pairs.owner[np.isfinite(more)], minlength=len(self)) > 0
+            if not there.all():
+                lost = self.ids[~there]
+                raise ObjectsError(
+                    f"{self.source}: half {k} of the observation model cannot have recorded "
+                    f"{len(lost)} of {len(self)} clusters, the first is {lost[0]}; learn from more "
+                    "injections, where these are"
+                )
+        return tuple(
+            dataclasses.replace(
+                self,
+                observation=half,
+                pairs=dataclasses.replace(pairs, log_kernel=pairs.log_kernel + more),
+                p_rows=np.asarray(half.p_sel(mags), float),
+            )
+            for half, more in zip(halves, change, strict=True)
         )
 
     def rows(self, box: Box) -> RowSamples:

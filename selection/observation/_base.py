@@ -54,11 +54,15 @@ class AbstractObservation(abc.ABC):
     - `bands`: names of the columns of magnitudes.
     - `distance_modulus`: of the galaxy, mag.
     - `learned_for`: the survey that it was learned in, None where it was stated.
+    - `halves`: models of the same survey, each learned from a random half of the artificial
+      clusters. How they scatter is what all artificial clusters leave open (half-samples: McCarthy
+      1969, Rev. Int. Stat. Inst. 37, 239). None by default.
     """
 
     bands: tuple[str, ...]
     distance_modulus: float
     learned_for: SurveyFacts | None
+    halves: tuple["AbstractObservation", ...] = ()
 
     @property
     @abc.abstractmethod

@@ -82,6 +82,7 @@ def learn_observation(
     - `settings`: form and training.
     - `selection`: P(det | μ), by default learned from the table too. One that takes radius or sky
       needs the same of `settings`, and states over which distribution both halves are averaged.
+      It cannot be learned again from half of the injections: no `settings.n_halves` with it.
     - `progress`: called after each epoch with it and both losses, nats a row.
 
     Raises `LearningError` for a table with too few catalogued injections, without a distance
@@ -93,6 +94,51 @@ def learn_observation(
     observation = learn_observation(bright, few)
     ```
     """
+    if settings.n_halves and selection is not None:
+        raise LearningError(
+            f"n_halves is {settings.n_halves}, and the operator is given: what is uncertain about "
+            "it would be left out. Leave the operator out, so that it is learned from each half "
+            "too, or n_halves"
+        )
+    whole = _learned(table, settings, selection, progress)
+    halves = tuple(_of_half(table, settings, k, progress) for k in range(settings.n_halves))
+    return dataclasses.replace(whole, halves=halves)
+
+
+def _of_half(
+    table: InjectionTable, settings: ObservationSettings, number: int, progress: Progress
+) -> LearnedObservation:
+    """Learned from a random half of the rows, in as many steps as of all.
+
+    Its marks are nobody's: those of the whole table say by what it was taught.
+    """
+    stream = np.random.SeedSequence(settings.seed, spawn_key=(3, number))
+    rows = np.random.default_rng(stream).permutation(len(table))[: len(table) // 2]
+    [seed] = (int(word) for word in stream.spawn(1)[0].generate_state(1))
+    own = dataclasses.replace(
+        settings,
+        n_halves=0,
+        seed=seed,
+        epochs=2 * settings.epochs,
+        # What all injections know as a pattern, half of them must not lack.
+        min_pattern=1,
+        selection=dataclasses.replace(
+            settings.selection, seed=seed, epochs=2 * settings.selection.epochs
+        ),
+    )
+    try:
+        found = _learned(table.take(np.sort(rows)), own, None, progress)
+    except LearningError as error:
+        raise LearningError(f"from half of the injections: {error}") from error
+    return dataclasses.replace(found, marks=TrainingMarks(None))
+
+
+def _learned(
+    table: InjectionTable,
+    settings: ObservationSettings,
+    selection: PhotometricNetwork | None,
+    progress: Progress,
+) -> LearnedObservation:
     rows = np.flatnonzero(table.catalogued)
     if len(rows) < _LEAST_ROWS:
         raise LearningError(

@@ -69,6 +69,8 @@ class LearnedObservation(AbstractObservation):
     - `settings`: of the training.
     - `losses`: of the training and the validation rows, −ln p(d | μ, det) a row, nats.
     - `marks`: by which the injections of the training are known again.
+    - `halves`: the same, each learned from a random half of the injections, see
+      `AbstractObservation`; `settings.n_halves` of them.
 
     Raises `ValueError` for parts that do not fit each other.
 
@@ -89,6 +91,7 @@ class LearnedObservation(AbstractObservation):
     settings: ObservationSettings = dataclasses.field(default_factory=ObservationSettings)
     losses: tuple[float, float] = (0.0, 0.0)
     marks: TrainingMarks = dataclasses.field(default_factory=lambda: TrainingMarks(None))
+    halves: tuple[AbstractObservation, ...] = ()
 
     def __post_init__(self) -> None:
         of_selection = 0 if (at := self.selection.nuisance) is None else len(at.names)

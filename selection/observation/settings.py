@@ -29,6 +29,9 @@ class ObservationSettings:
     - `widths`: of the hidden layers.
     - `epochs`, `batch_size`, `max_rate`, `weight_decay`: of AdamW; the rate falls as a cosine.
     - `validation`: share of the catalogued rows by which the best epoch is chosen.
+    - `n_halves`: models that are learned beside the one of all injections, each from a random half
+      of them in as many steps: how they scatter is what the injections leave open, and fits can
+      count it. 5 or more tell its size; each takes as long as the one of all.
     - `seed`: of everything random.
     - `selection`: training of the networks of P(det | μ). Batches are small and steps many, or the
       edge of the survey is smoother than it is.
@@ -55,6 +58,7 @@ class ObservationSettings:
     max_rate: float = 2e-3
     weight_decay: float = 1e-4
     validation: float = 0.1
+    n_halves: int = 0
     seed: int = 0
     selection: TrainSettings = dataclasses.field(
         default_factory=lambda: TrainSettings((64, 64), 3, 100, 512, max_rate=3e-3)
@@ -66,6 +70,11 @@ class ObservationSettings:
         for name in ("n_components", "n_ci", "epochs", "batch_size", "min_pattern"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected 1 or more")
+        if self.n_halves < 0 or self.n_halves == 1:
+            raise ValueError(
+                f"n_halves is {self.n_halves}; expected 0, or 2 or more, whose differences say "
+                "something"
+            )
         if self.rank < 0 or not self.widths or min(self.widths) < 1:
             raise ValueError(
                 f"rank is {self.rank} and widths {self.widths}; expected 0 or more, and at least "

@@ -263,6 +263,10 @@ MISTAKES: dict[str, tuple[Change, str]] = {
         replace("[observation.cuts]\nmin_snr", '[observation.cuts]\nkind = "phangs"\nmin_snr'),
         r"observation\.cuts.*'phangs' is no set of cuts on measured magnitudes.*legus",
     ),
+    "the uncertainty of stated errors": (
+        observation("uncertainty = true"),
+        r"uncertainty is what artificial clusters left open.*kind = 'file'",
+    ),
     "a model's file without one": (
         replace('kind = "gaussian"', 'kind = "file"'),
         r"path goes with kind = 'file'",

@@ -80,3 +80,24 @@ def test_the_uncertainty_of_the_operator_counts_or_is_left_out_and_the_report_sa
     }
     made = write_report(write_fit(tmp_path, **far)).read_text("utf-8")
     assert "(7 effective ones)" in made and "data-operator=" not in made
+
+
+def test_the_uncertainty_of_the_observation_model_counts_or_would(tmp_path):
+    facts = {
+        "observation.uncertainty": True,
+        "observation.n_halves": 6,
+        "observation.effective_draws": 321.0,
+        "observation.alpha_m.shift": -0.12,
+        "observation.alpha_m.widening": 1.23,
+    }
+    made = write_report(write_fit(tmp_path, **facts)).read_text("utf-8")
+    row = re.search(r'<tr data-survey="alpha_m">.*?</tr>', made, re.DOTALL)
+    assert row is not None and "−0.12" in row[0] and "× 1.23" in row[0]
+    assert "uncertainty does</h3>" in made and "321 effective ones or more" in made
+    left = write_fit(tmp_path, **facts | {"observation.uncertainty": False})
+    made = write_report(left).read_text("utf-8")
+    assert "uncertainty would do</h3>" in made and "leaves it out" in made
+    far = {k: v for k, v in facts.items() if "alpha_m" not in k}
+    made = write_report(write_fit(tmp_path, **far)).read_text("utf-8")
+    assert "data-survey=" not in made and "(321 effective ones): inject more" in made
+    assert "observation model's uncertainty" not in write_report(write_fit(tmp_path)).read_text()

@@ -41,6 +41,45 @@ def changes(run: Run) -> tuple[list[Changes], list[str]]:
 
 
 @dataclasses.dataclass(frozen=True)
+class SurveyChanges:
+    """What the observation model's uncertainty does, or would do, to each parameter.
+
+    **Arguments:**
+
+    - `n`: models of halves of the injections; 0 where none is known. `counts`: whether it does.
+    - `effective`: as of `starcensus.inference.ObservationChange`.
+    - `rows`: empty where the draws do not reach that far.
+    """
+
+    n: int
+    counts: bool
+    effective: float
+    rows: tuple["OperatorChange", ...]
+
+
+def survey_changes(run: Run) -> SurveyChanges:
+    """What the summary of a run says of its observation model's uncertainty."""
+    n = run.summary.get("observation.n_halves")
+    effective = finite(run.summary.get("observation.effective_draws"))
+    return SurveyChanges(
+        n if isinstance(n, int) else 0,
+        bool(run.summary.get("observation.uncertainty")),
+        0.0 if effective is None else effective,
+        _rows(run, "observation"),
+    )
+
+
+def _rows(run: Run, of: str) -> tuple["OperatorChange", ...]:
+    rows = []
+    for q in run.quantities:
+        shift = finite(run.summary.get(f"{of}.{q.name}.shift"))
+        widening = finite(run.summary.get(f"{of}.{q.name}.widening"))
+        if shift is not None and widening is not None:
+            rows.append(OperatorChange(q, shift, widening))
+    return tuple(rows)
+
+
+@dataclasses.dataclass(frozen=True)
 class OperatorChange:
     """What the operator's uncertainty does to one parameter.
 
@@ -79,16 +118,10 @@ def operator_changes(run: Run) -> OperatorChanges:
         found = finite(run.summary.get(f"operator.{name}"))
         return 0.0 if found is None else found
 
-    rows = []
-    for q in run.quantities:
-        shift = finite(run.summary.get(f"operator.{q.name}.shift"))
-        widening = finite(run.summary.get(f"operator.{q.name}.widening"))
-        if shift is not None and widening is not None:
-            rows.append(OperatorChange(q, shift, widening))
     return OperatorChanges(
         n if isinstance(n, int) else 0,
         number("kept"),
         number("effective_draws"),
         number("largest_pull"),
-        tuple(rows),
+        _rows(run, "operator"),
     )

@@ -10,7 +10,7 @@ from starcensus.experiments.report.fit import comparison, record
 from starcensus.experiments.report.fit.answer import catalogued, median_extinction
 from starcensus.experiments.report.fit.checks import checks, checks_plot
 from starcensus.experiments.report.fit.correction import correct
-from starcensus.experiments.report.fit.ensemble import changes, operator_changes
+from starcensus.experiments.report.fit.ensemble import changes, operator_changes, survey_changes
 from starcensus.experiments.report.fit.functions import functions_plot
 from starcensus.experiments.report.fit.load import Run, finite
 from starcensus.experiments.report.fit.magnitudes import magnitude_checks, magnitudes_plot
@@ -106,6 +106,7 @@ def _fitted(run: Run) -> dict[str, Any]:
         "published": shown,
         "ensemble": changes(run),
         "operator": operator_changes(run),
+        "survey": survey_changes(run),
         "count_sd": finite(run.summary.get("operator.count_sd")),
         "works": works,
     }

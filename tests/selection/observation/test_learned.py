@@ -404,6 +404,10 @@ def test_what_cannot_be_learned_from_is_refused(injections):
     with pytest.raises(LearningError, match="beyond the cuts"):
         learn_observation(lower, BRIEF)
     operator = learn_observation(injections.take(slice(0, 2500)), BRIEF).selection
+    with pytest.raises(LearningError, match="uncertain about it would be left out"):
+        learn_observation(injections, dataclasses.replace(BRIEF, n_halves=2), selection=operator)
+    with pytest.raises(ValueError, match="0, or 2 or more"):
+        dataclasses.replace(BRIEF, n_halves=1)
     with pytest.raises(LearningError, match=r"expected .* log_r_eff_pc"):
         learn_observation(injections, dataclasses.replace(BRIEF, r_eff=True), selection=operator)
 
@@ -461,3 +465,44 @@ def test_held_out_injections_are_a_survey_of_their_own(brief, injections):
     assert abs(lost - of_truth) < 4 * (of_truth / m) ** 0.5
     assert drawn.ci is not None
     assert abs(drawn.ci[bright].mean() - ci.mean()) < 5 * ci.std() / m**0.5
+
+
+def test_halves_are_learned_from_halves_and_kept(injections, tmp_path):
+    some = injections.take(slice(0, 2500))
+    model = learn_observation(some, dataclasses.replace(BRIEF, n_halves=2))
+    whole = learn_observation(some, BRIEF)
+    mags = known.true_mags(200, np.random.default_rng(3))
+    np.testing.assert_array_equal(model.p_sel(mags), whole.p_sel(mags))
+    save_observation(model, tmp_path / "model.h5")
+    again = load_observation(tmp_path / "model.h5")
+    first, second = again.halves
+    assert not np.array_equal(first.p_sel(mags), second.p_sel(mags))
+    for one, other in zip(model.halves, again.halves, strict=True):
+        np.testing.assert_array_equal(one.p_sel(mags), other.p_sel(mags))
+    # The rows are half of them, and no two halves are the same.
+    assert all(each.settings.n_halves == 0 for each in model.halves)
+    assert model.halves[0].density.limits.tolist() != model.halves[1].density.limits.tolist()
+
+
+@pytest.mark.slow
+def test_halves_scatter_as_models_of_other_injections_do():
+    """Logit P(det | μ) at the survey's edge, of other injections and other starts of networks:
+    with networks as brief as these it is the starts that differ most."""
+    settings = dataclasses.replace(SETTINGS, n_halves=6)
+
+    def of(seed: int):
+        selection = dataclasses.replace(SETTINGS.selection, seed=seed)
+        own = dataclasses.replace(SETTINGS, seed=seed, selection=selection)
+        return learn_observation(known.table(6000, seed), own)
+
+    v = np.linspace(22.0, 24.2, 12)
+    mags = np.stack([v + 0.3, v, v - 0.5], axis=1)
+
+    def logit(model):
+        p = np.clip(model.p_sel(mags), 1e-6, 1 - 1e-6)
+        return np.log(p / (1 - p))
+
+    halves = [logit(half) for half in learn_observation(known.table(6000, 1), settings).halves]
+    others = [logit(of(seed)) for seed in range(2, 8)]
+    of_halves, of_others = (np.sqrt(np.var(x, axis=0, ddof=1).mean()) for x in (halves, others))
+    assert 0.5 < of_halves / of_others < 2.0
