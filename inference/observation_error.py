@@ -140,11 +140,6 @@ def observation_change(
     - `min_ess`: the least effective sample size of a parameter.
 
     Raises `UncertaintyError` for an observation model without halves.
-
-    ```python
-    drawn = {name: value[None] for name, value in prior_draws(model, 50, seed=0).items()}
-    observation_change(objects, samples, grid, model, drawn).widening
-    ```
     """
     refuse_certain(objects)
     halves = objects.of_halves()

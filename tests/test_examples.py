@@ -97,6 +97,7 @@ NO_EXAMPLE = {
     "a default": ("selection.learning.NEIGHBOURS",),
     "a part of `fit`, of what its sampler returns": (
         "inference.diagnose",
+        "inference.observation_change",
         "inference.operator_change",
         "inference.operator_directions",
         "inference.with_operator_directions",
