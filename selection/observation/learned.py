@@ -346,6 +346,10 @@ class LearnedObservation(AbstractObservation):
         catalogued = rng.random(len(mags)) < p
         true = mags[catalogued]
         seen, ci = draw_recorded(self.density, self._inputs(true, further[catalogued]), true, rng)
+        if (faintest := self.density.shape.faintest) is not None:
+            # Of a truth far beyond the cut, rounding would put it on the wrong side.
+            band = self.density.shape.reference
+            seen[:, band] = np.minimum(seen[:, band], faintest - 1e-9)
         errors = self.errors.of(seen, self.max_error * (1 - 1e-9))
         states = np.where(np.isnan(seen), BandState.NOT_DETECTED, BandState.MEASURED)
         drawn = Photometry.from_mags(

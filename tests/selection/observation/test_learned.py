@@ -467,6 +467,15 @@ def test_held_out_injections_are_a_survey_of_their_own(brief, injections):
     assert abs(drawn.ci[bright].mean() - ci.mean()) < 5 * ci.std() / m**0.5
 
 
+def test_what_is_drawn_passes_the_surveys_own_cuts(brief):
+    """Of truths far beyond the cut as well, of which the networks let some pass."""
+    model = brief["sequential"]
+    mags = known.true_mags(4000, np.random.default_rng(6)) + 2.5
+    drawn = model.draw(mags, np.random.default_rng(7))[1]
+    assert len(drawn) > 20 and drawn.mags[:, 1].max() <= known.FAINTEST
+    model.check(drawn)
+
+
 def test_halves_are_learned_from_halves_and_kept(injections, tmp_path):
     some = injections.take(slice(0, 2500))
     model = learn_observation(some, dataclasses.replace(BRIEF, n_halves=2))
