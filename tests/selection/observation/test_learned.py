@@ -470,7 +470,7 @@ def test_held_out_injections_are_a_survey_of_their_own(brief, injections):
 def test_what_is_drawn_passes_the_surveys_own_cuts(brief):
     """Of truths far beyond the cut as well, of which the networks let some pass."""
     model = brief["sequential"]
-    mags = known.true_mags(4000, np.random.default_rng(6)) + 2.5
+    mags = known.true_mags(4000, np.random.default_rng(6)) + 4.0
     drawn = model.draw(mags, np.random.default_rng(7))[1]
     assert len(drawn) > 20 and drawn.mags[:, 1].max() <= known.FAINTEST
     model.check(drawn)
