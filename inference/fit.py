@@ -127,7 +127,8 @@ def fit(
     With `settings.uncertainty` the operator deviates (`OperatorDirections`), the summary has what
     that does to each parameter (`OperatorChange`), and not what each member of its ensemble would.
     Of measured light the draws are then those of `ObservationChange`; the diagnostics of the chains
-    are those of the fit without, and it has failed if its draws do not reach that far. Without it,
+    are those of the fit without, and it has failed if its draws do not reach that far; terms of
+    the objects and predictions are by the model of all injections. Without the uncertainty,
     the summary says what it would do, if the observation model knows it.
 
     Raises `UncertaintyError` for an uncertainty that the operator does not carry, or that these

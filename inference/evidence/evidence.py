@@ -136,8 +136,9 @@ def evidence(
     - `settings`: of both methods, and when to refuse.
     - `progress`: called with a phrase at the start of each stage.
 
-    Raises `EvidenceError` for a fit that has not converged, priors that are not normalised, too few
-    draws, methods that disagree, and numerical errors that are too large.
+    Raises `EvidenceError` for a fit that has not converged or counts an uncertainty, priors that
+    are not normalised, too few draws, methods that disagree, and numerical errors that are too
+    large.
 
     ```python
     result = fit(catalogue, operator, model)
@@ -150,6 +151,12 @@ def evidence(
         raise EvidenceError(
             f"an evidence takes a fit that has converged: {result.diagnostics.verdict()}"
         )
+    for part in ("operator", "observation"):
+        if result.summary.get(f"{part}.uncertainty"):
+            raise EvidenceError(
+                f"the fit counts what is uncertain about its {part} (uncertainty = true), so that "
+                "its draws are not of the one likelihood that is integrated; fit without it"
+            )
     model = result.model
     check_priors(model)
     target = population_target(model, result.samples, result.grid)

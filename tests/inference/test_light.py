@@ -71,13 +71,17 @@ def survey() -> GaussianObservation:
     return GaussianObservation(BANDS, MODULUS, noise, floor=0.1, cuts=cuts)
 
 
-@pytest.fixture(scope="module")
-def pool() -> Pool:
-    design = Design(24_000, 1, cells())
+def drawn_pool(n: int) -> Pool:
+    design = Design(n, 1, cells())
     rows = design.rows(0, design.n)
     columns = [rows[name] for name in ("log_mass", "log_age", "a_v", "seed")]
     mags = StarcensusEngine(BANDS).draw(*columns)["abs_mags"]
     return Pool.of_rounds([(ClusterLibrary(bands=BANDS, abs_mags=mags, **rows), design.theta)])
+
+
+@pytest.fixture(scope="module")
+def pool() -> Pool:
+    return drawn_pool(24_000)
 
 
 @pytest.fixture(scope="module")

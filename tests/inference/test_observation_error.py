@@ -5,7 +5,7 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
-from tests.inference.test_light import BANDS, BOX, MODULUS, cells, population
+from tests.inference.test_light import BANDS, BOX, MODULUS, drawn_pool, population
 
 from starcensus.forward.priors import Fixed, Normal, Uniform
 from starcensus.inference import (
@@ -16,6 +16,7 @@ from starcensus.inference import (
     observation_change,
 )
 from starcensus.inference.draws import flatten
+from starcensus.inference.evidence import EvidenceError, evidence
 from starcensus.inference.objects import LightObjects, LightSettings, ObjectsError
 from starcensus.selection import UncertaintyError, complete
 from starcensus.selection.observation import (
@@ -24,7 +25,7 @@ from starcensus.selection.observation import (
     MeasuredCuts,
     NoiseCurves,
 )
-from starcensus.simulate import ClusterLibrary, Design, Pool, StarcensusEngine
+from starcensus.simulate import StarcensusEngine
 
 SKY = 10 ** (-0.4 * np.array([26.0, 26.0, 25.0]))
 NOISE = NoiseCurves(BANDS, SKY**2, np.zeros(3), np.full(3, 0.02))
@@ -56,16 +57,11 @@ OFFSETS = (-0.07, 0.07)
 
 @pytest.fixture(scope="module")
 def objects() -> LightObjects:
-    design = Design(16_000, 1, cells())
-    rows = design.rows(0, design.n)
-    columns = [rows[name] for name in ("log_mass", "log_age", "a_v", "seed")]
-    mags = StarcensusEngine(BANDS).draw(*columns)["abs_mags"]
-    pool = Pool.of_rounds([(ClusterLibrary(bands=BANDS, abs_mags=mags, **rows), design.theta)])
     theta = np.asarray(population().sample(jax.random.key(3), 600), float)
     seeds = np.arange(600).astype(np.uint64) + 10**9
     light = StarcensusEngine(BANDS).draw(*theta.T, seeds)["abs_mags"] + MODULUS
     data = survey().draw(light, np.random.default_rng(4))[1]
-    return LightObjects(data, survey(), pool, LightSettings(max_rows=10**6))
+    return LightObjects(data, survey(), drawn_pool(16_000), LightSettings(max_rows=10**6))
 
 
 def believing(objects: LightObjects, observation: Other) -> LightObjects:
@@ -200,6 +196,9 @@ def test_a_zero_point_that_is_unknown_widens_what_it_moves(objects, form):
         believing(objects, survey(halves=halves)), None, model(form), quick(uncertainty=True)
     )
     assert found.summary["observation.uncertainty"]
+    converged = dataclasses.replace(found.diagnostics, failures=())
+    with pytest.raises(EvidenceError, match="not of the one likelihood"):
+        evidence(dataclasses.replace(found, diagnostics=converged))
     assert not any("leave open" in words for words in found.diagnostics.failures)
     tree = {k: v.values for k, v in found.tree["posterior"].data_vars.items()}
     wide = flatten(found.model, tree)
