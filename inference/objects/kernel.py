@@ -9,10 +9,13 @@ no sum is biased.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator
 
+import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Float32, Int
+from jaxtyping import Array, Float, Float32, Int
 
 from ...selection.catalogue.photometry import Photometry
 from ...selection.observation import REACH, AbstractObservation, Reach
@@ -27,6 +30,8 @@ _SLACK = 1.5
 _PAIRS = 1 << 20
 # Rows that are looked at in the core of a wide reach, and beyond it.
 _IN_CORE, _BEYOND = 16_000, 6000
+# Rows that are compared at once, at least.
+_SLICE = 4096
 # The share of both that is taken evenly: what promises little may be more than that.
 _EVENLY = 0.1
 # Pairs that an object with a wide reach keeps of these.
@@ -293,7 +298,7 @@ class _Search:
         self._sd, self._common = scale * reach.sd, scale * reach.common
         there = np.isfinite(mags).all(axis=1)
         self._lit = np.flatnonzero(there) if among is None else among[there[among]]
-        self._sorted: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self._sorted: dict[int, tuple[np.ndarray, Array]] = {}
 
     def near(self, i: int) -> tuple[Int[np.ndarray, " some"], Float[np.ndarray, " some"]]:
         """Rows that may be object i, in order, and ln of the probability that each is looked at."""
@@ -314,38 +319,61 @@ class _Search:
     ) -> tuple[Int[np.ndarray, " some"], Float32[np.ndarray, " some"] | None]:
         """Rows whose colours are within the reach of object i, and χ²; None if all are."""
         centre, sd = self._centre[i], self._sd[i]
-        bands = np.flatnonzero(np.isfinite(centre))
-        if not len(bands):
+        bands = np.isfinite(centre)
+        if not bands.any():
             return self._lit, None
-        first = int(bands[np.argmin(sd[bands])])
-        order, values = self._by(first)
+        first = int(np.flatnonzero(bands)[np.argmin(sd[bands])])
+        order, mags = self._by(first)
         half = REACH * np.hypot(sd[first], self._common[i])
-        low, high = np.searchsorted(values, [centre[first] - half, centre[first] + half])
-        row = order[low:high]
-        own = values[low:high]
-        # Of the deviations over their errors: number, sum and squares, the shift not yet taken out.
-        weight = np.float32(sd[first] ** -2)
-        deviation = own - np.float32(centre[first])
-        weights, linear, square = weight, weight * deviation, weight * deviation**2
-        for band in bands[bands != first]:
-            deviation = self._mags[row, band] - np.float32(centre[band])
-            kept = np.abs(deviation - (own - np.float32(centre[first]))) <= REACH * np.hypot(
-                sd[band], sd[first]
+        low, high = np.searchsorted(
+            np.asarray(mags)[first], [centre[first] - half, centre[first] + half]
+        )
+        # Slices of few lengths, so that few programs serve all objects.
+        n = min(len(order), max(_SLICE, 1 << int(high - low).bit_length()))
+        start = min(int(low), len(order) - n)
+        chi2 = np.asarray(
+            _distances(
+                mags,
+                start,
+                np.where(bands, centre, 0.0).astype(np.float32),
+                np.where(bands, sd, np.inf).astype(np.float32),
+                np.float32(self._common[i]),
+                first,
+                n,
             )
-            row, own, deviation = row[kept], own[kept], deviation[kept]
-            weight = np.float32(sd[band] ** -2)
-            weights = weights + weight
-            linear = linear[kept] + weight * deviation
-            square = square[kept] + weight * deviation**2
-        prior = self._common[i] ** -2 if self._common[i] > 0 else np.inf
-        return row, square - linear**2 / np.float32(weights + prior)
+        )[low - start : high - start]
+        kept = np.flatnonzero(chi2 < np.inf)
+        return order[low + kept], chi2[kept]
 
-    def _by(self, band: int) -> tuple[np.ndarray, np.ndarray]:
+    def _by(self, band: int) -> tuple[np.ndarray, Float32[Array, "band row"]]:
+        """Rows in the order of a band, and their magnitudes."""
         if band not in self._sorted:
-            values = self._mags[self._lit, band]
-            order = np.argsort(values, kind="stable")
-            self._sorted[band] = self._lit[order], values[order]
+            order = self._lit[np.argsort(self._mags[self._lit, band], kind="stable")]
+            self._sorted[band] = order, jnp.asarray(self._mags[order].T)
         return self._sorted[band]
+
+
+@functools.partial(jax.jit, static_argnums=6)
+def _distances(
+    mags: Float32[Array, "band row"],
+    start: int | Int[Array, ""],
+    centre: Float32[Array, " band"],
+    sd: Float32[Array, " band"],
+    common: Float32[Array, ""],
+    first: int | Int[Array, ""],
+    n: int,
+) -> Float32[Array, " n"]:
+    """χ² of n rows from the one at `start`, whatever shift of all bands is the most probable; ∞
+    where a colour against the `first` band is out of reach."""
+    away = jax.lax.dynamic_slice(mags, (0, start), (len(mags), n)) - centre[:, None]
+    weight = sd**-2.0
+    total = weight.sum()
+    shift = (weight[:, None] * away).sum(axis=0) / total
+    square = (weight[:, None] * (away - shift[None]) ** 2).sum(axis=0)
+    square = square + shift**2 / (1 / total + common**2)
+    most = REACH * jnp.sqrt(sd**2 + sd[first] ** 2)
+    near = (jnp.abs(away - away[first][None]) <= most[:, None]).all(axis=0)
+    return jnp.where(near, square, jnp.inf)
 
 
 class _InTwo:
@@ -384,7 +412,7 @@ class _InTwo:
         if n > _IN_CORE:
             far = 0.0 if chi2 is None else chi2 / (2 * _SLACK)
             p = _chances(self._log_weight[inside] - far, _IN_CORE)
-            kept = np.random.default_rng((i, n)).uniform(size=n) < p
+            kept = _systematic(p, np.random.default_rng((i, n)).uniform())
             inside, log_p = inside[kept], np.log(p[kept])
         turn = i % len(self._outer)
         beyond, chi2 = self._outer[turn].within(i)
@@ -403,3 +431,9 @@ def _chances(promise: Float32[np.ndarray, " row"], n: int) -> Float[np.ndarray, 
         return np.ones(len(promise))
     weight = np.exp(promise - promise.max()).astype(np.float64)
     return np.minimum(1.0, n * ((1 - _EVENLY) * weight / weight.sum() + _EVENLY / len(weight)))
+
+
+def _systematic(p: Float[np.ndarray, " row"], u: float) -> Int[np.ndarray, " some"]:
+    """Rows, each with its probability, by one uniform number for all of them."""
+    ends = np.cumsum(p)
+    return np.searchsorted(ends, np.arange(u, ends[-1]))
