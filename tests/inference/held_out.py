@@ -63,11 +63,16 @@ class HeldOut(LearnedObservation):
         place[:, at] = mags[:, at] / _V
         return place
 
-    def draw(self, mags, rng):
+    def like(self, mags: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Injections whose fate clusters may meet, and with what probability, `(n, nearest)`."""
         near = self._tree.query(self._place(mags), k=_NEAREST)[1]
         weight = self.table.place_weight
         weight = (np.ones(len(self.table)) if weight is None else weight)[near]
-        below = np.cumsum(weight, axis=1) / weight.sum(axis=1, keepdims=True)
+        return near, weight / weight.sum(axis=1, keepdims=True)
+
+    def draw(self, mags, rng):
+        near, weight = self.like(mags)
+        below = np.cumsum(weight, axis=1)
         which = (rng.random((len(mags), 1)) > below[:, :-1]).sum(axis=1)
         like = near[np.arange(len(mags)), which]
         seen, row = self._recorded
