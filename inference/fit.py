@@ -127,9 +127,9 @@ def fit(
     With `settings.uncertainty` the operator deviates (`OperatorDirections`), the summary has what
     that does to each parameter (`OperatorChange`), and not what each member of its ensemble would.
     Of measured light the draws are then those of `ObservationChange`; the diagnostics of the chains
-    are those of the fit without, and it has failed if its draws do not reach that far; terms of
-    the objects and predictions are by the model of all injections. Without the uncertainty,
-    the summary says what it would do, if the observation model knows it.
+    are those of the fit without, and it has failed if neither its draws nor wider points reach
+    that far; terms of the objects and predictions are by the model of all injections. Without the
+    uncertainty, the summary says what it would do, if the observation model knows it.
 
     Raises `UncertaintyError` for an uncertainty that the operator does not carry, or that these
     objects cannot take, `OtherSurveyError` if the operator was learned for another survey than the
@@ -255,8 +255,8 @@ def _reaching(diagnostics: Diagnostics, change: ObservationChange) -> Diagnostic
         return diagnostics
     said = (
         "what the artificial clusters leave open about the survey moves the posterior too far for "
-        f"the draws ({change.effective:.0f} effective ones, expected {MIN_EFFECTIVE:.0f}); inject "
-        "more clusters, or draw more (sampler.n_samples)"
+        f"the draws and for wider points ({change.effective:.0f} effective ones, expected "
+        f"{MIN_EFFECTIVE:.0f}); inject more clusters"
     )
     return dataclasses.replace(diagnostics, failures=(*diagnostics.failures, said))
 

@@ -14,12 +14,13 @@ catalogue does not correct (a cut model: Plummer 2015, Stat. Comput. 25, 37). We
 deviation of which each object knows nothing would be found by chance among many.
 
 Nothing is sampled again: for every z one draw is taken from the fit's, with weights exp(Δ_z), whose
-effective number says whether the draws reach that far.
+effective number says whether the draws reach that far. Where they do not, points that are spread as
+widely as the posteriors under all z take their place (`observation_points`).
 """
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -28,9 +29,11 @@ from ..forward import SelectionGrid
 from ..selection import UncertaintyError, complete
 from .draws import flatten
 from .ensemble import detected_shares
+from .evidence.errors import EvidenceError
 from .model import PopulationModel
 from .object_shift import sums_of_terms
 from .objects import LightObjects, Samples
+from .observation_points import WidePoints, wide_points
 from .operator_error import MIN_EFFECTIVE
 from .sampling import Draws, double_precision
 
@@ -39,6 +42,7 @@ _DRAWS = 2000
 _AT_ONCE = 256
 # What all but one z in twenty have.
 _POOR = 5.0
+_OF_DRAWS = ("potential", "energy", "n_steps", "accept", "diverging")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,15 +51,17 @@ class ObservationChange:
 
     **Arguments:**
 
-    - `effective`: effective draws of the fit under the weights of a z, of 95% of these or more.
+    - `effective`: effective draws of the fit, or points, under the weights of a z, of 95% of these
+      or more.
     - `shift`: mean with the uncertainty less that without, in standard deviations without, by flat
       name. `widening`: standard deviation with it over that without. Empty where `effective` is
       below 50.
     - `log_likelihood`: standard deviation of Δ_z at one draw beside its mean over draws.
     - `n_halves`: models behind it.
-    - `number`: draws of the fit `(draw,)`, that count alike.
+    - `number`: draws of the fit, or `points`, `(draw,)`, that count alike.
     - `change_of_log_n`: `(draw,)`, what is added to log N of each, where N follows from the share
       that is catalogued.
+    - `points`: in place of the fit's draws, which do not reach as far; None if they do.
     """
 
     effective: float
@@ -65,10 +71,11 @@ class ObservationChange:
     n_halves: int
     number: Int[np.ndarray, " draw"]
     change_of_log_n: Float[np.ndarray, " draw"]
+    points: WidePoints | None = None
 
     @property
     def reached(self) -> bool:
-        """Whether the fit's draws can stand for the posterior with the uncertainty."""
+        """Whether the draws or points can stand for the posterior with the uncertainty."""
         return self.effective >= MIN_EFFECTIVE
 
     def summary(self) -> dict[str, float | int | str]:
@@ -77,6 +84,7 @@ class ObservationChange:
             "observation.n_halves": self.n_halves,
             "observation.effective_draws": self.effective,
             "observation.log_likelihood_sd": self.log_likelihood,
+            "observation.n_points": 0 if self.points is None else len(self.points.potential),
         }
         out |= {f"observation.{name}.shift": value for name, value in self.shift.items()}
         return out | {f"observation.{k}.widening": value for k, value in self.widening.items()}
@@ -93,19 +101,24 @@ class ObservationChange:
         shape = next(iter(values.values())).shape[:2]
 
         def picked(x: Any) -> np.ndarray:
-            joined = np.asarray(x).reshape(-1, *np.shape(x)[2:])
-            return joined[self.number].reshape(*shape, *joined.shape[1:])
+            return x[self.number].reshape(*shape, *x.shape[1:])
 
-        named = {name: picked(value) for name, value in values.items()}
+        def joined(x: Any) -> np.ndarray:
+            return np.asarray(x).reshape(-1, *np.shape(x)[2:])
+
+        if self.points is None:
+            source = {name: joined(value) for name, value in values.items()}
+            told = {name: picked(joined(getattr(draws, name))) for name in _OF_DRAWS}
+        else:
+            source, u = self.points.values, picked(self.points.potential)
+            zero = np.zeros(shape, int)
+            share = np.full(shape, self.effective / zero.size)
+            told = dict(zip(_OF_DRAWS, (u, u, zero, share, zero > 0), strict=True))
+        named = {name: picked(value) for name, value in source.items() if name in values}
         if "log_n" in named:
             named["log_n"] = named["log_n"] + self.change_of_log_n.reshape(shape)
-        whole = draws._replace(
-            values={name: picked(value) for name, value in draws.values.items()},
-            **{
-                name: picked(getattr(draws, name))
-                for name in ("potential", "energy", "n_steps", "accept", "diverging")
-            },
-        )
+        # The number of a conditional fit is not among what is sampled.
+        whole = draws._replace(values={k: named[k] for k in draws.values}, **told)
         return whole, named
 
 
@@ -148,27 +161,64 @@ def observation_change(
     at = np.unique(np.linspace(0, n_draws - 1, min(_DRAWS, n_draws)).astype(int))
     joined = {k: np.asarray(v).reshape(-1, *np.shape(v)[2:]) for k, v in values.items()}
     picked = {k: v[at] for k, v in joined.items()}
-    with double_precision():
-        change, of_log_n = _changes(halves, samples, grid, model, picked)
-    centred = (change - change.mean(axis=0)) / np.sqrt(len(halves) - 1)
-    moved = (of_log_n - of_log_n.mean(axis=0)) / np.sqrt(len(halves) - 1)
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(23,)))
     z = rng.normal(size=(n_draws, len(halves)))
-    where, effective = _taken(z, centred, rng)
-    number = at[where]
+    own = _Deviations.at(halves, samples, grid, model, picked)
+    where, effective = _taken(z, own.of_log_like, np.zeros(len(at)), rng)
+    least = min(1.0, min_ess / len(at)) * float(np.percentile(effective, _POOR))
+    number, source, points, moved = at[where], joined, None, own.of_log_n
+    if least < MIN_EFFECTIVE and (points := _wider(model, samples, grid, picked, own, seed)):
+        other = _Deviations.at(halves, samples, grid, model, points.values)
+        number, effective = _taken(z, other.of_log_like, points.log_weight, rng)
+        least = float(np.percentile(effective, _POOR))
+        where, source, moved = number, points.values, other.of_log_n
     of_number = np.einsum("dk,kd->d", z, moved[:, where])
     flat = {k: v for k, v in flatten(model, joined).items() if np.ptp(v) > 0}
-    reached = min(1.0, min_ess / len(at))
-    least = float(reached * np.percentile(effective, _POOR))
+    counted = flatten(model, {k: source[k][number] for k in joined})
     shift, widening = {}, {}
     if least >= MIN_EFFECTIVE:
         for name, draws in flat.items():
-            with_ = draws[number] + (of_number if name == "log_n" else 0.0)
+            with_ = counted[name] + (of_number if name == "log_n" else 0.0)
             shift[name] = float((with_.mean() - draws.mean()) / draws.std())
             widening[name] = float(with_.std() / draws.std())
-    beside = centred - centred.mean(axis=1, keepdims=True)
+    beside = own.of_log_like - own.of_log_like.mean(axis=1, keepdims=True)
     spread = float(np.sqrt((beside**2).sum(axis=0).mean()))
-    return ObservationChange(least, shift, widening, spread, len(halves), number, of_number)
+    return ObservationChange(least, shift, widening, spread, len(halves), number, of_number, points)
+
+
+def _wider(
+    model: PopulationModel,
+    samples: Samples,
+    grid: SelectionGrid,
+    values: dict[str, Float[np.ndarray, "draw ..."]],
+    deviations: "_Deviations",
+    seed: int,
+) -> WidePoints | None:
+    """None for draws at the very edge of a prior, about which no points can be."""
+    try:
+        return wide_points(model, samples, grid, values, deviations.of_log_like, seed)
+    except EvidenceError:
+        return None
+
+
+class _Deviations(NamedTuple):
+    """What each half deviates by from their mean, over (K − 1)^½: of ln L and of log N."""
+
+    of_log_like: Float[np.ndarray, "half draw"]
+    of_log_n: Float[np.ndarray, "half draw"]
+
+    @classmethod
+    def at(
+        cls,
+        halves: tuple[LightObjects, ...],
+        samples: Samples,
+        grid: SelectionGrid,
+        model: PopulationModel,
+        values: dict[str, Float[np.ndarray, "draw ..."]],
+    ) -> "_Deviations":
+        with double_precision():
+            found = _changes(halves, samples, grid, model, values)
+        return cls(*((each - each.mean(axis=0)) / np.sqrt(len(halves) - 1) for each in found))
 
 
 def _changes(
@@ -199,14 +249,15 @@ def _changes(
 def _taken(
     z: Float[np.ndarray, "many half"],
     centred: Float[np.ndarray, "half draw"],
+    log_weight: Float[np.ndarray, " draw"],
     rng: np.random.Generator,
 ) -> tuple[Int[np.ndarray, " many"], Float[np.ndarray, " many"]]:
-    """One draw for each z, by weights exp(Δ_z), and the effective number of these weights."""
+    """One draw for each z, by its own weight times exp(Δ_z), and the effective number of these."""
     where, effective = np.empty(len(z), int), np.empty(len(z))
     u = rng.uniform(size=len(z))
     for start in range(0, len(z), _AT_ONCE):
         some = slice(start, start + _AT_ONCE)
-        log_w = z[some] @ centred
+        log_w = z[some] @ centred + log_weight
         weight = np.exp(log_w - log_w.max(axis=1, keepdims=True))
         weight /= weight.sum(axis=1, keepdims=True)
         effective[some] = 1.0 / (weight**2).sum(axis=1)

@@ -59,6 +59,7 @@ NOT_RUN = {
         f"inference.evidence.{name}": "samples for a minute"
         for name in (
             "population_target",
+            "constrained",
             "unconstrained_draws",
             "evidence",
             "Evidence.json",

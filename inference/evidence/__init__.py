@@ -27,6 +27,7 @@ from .priors import check_priors as check_priors
 from .priors import prior_curve as prior_curve
 from .priors import scaled as scaled
 from .target import Target as Target
+from .target import constrained as constrained
 from .target import population_target as population_target
 from .target import unconstrained_draws as unconstrained_draws
 from .thinning import Thinned as Thinned

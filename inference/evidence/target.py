@@ -126,9 +126,7 @@ def population_target(model: PopulationModel, samples: Samples, grid: SelectionG
     ```
     """
     with double_precision(), numpyro_rules():
-        start = {k: jnp.asarray(v, float) for k, v in model.start_sites().items()}
-        unconstrained = jax.jit(lambda v: unconstrain_fn(model.sample_population, (), {}, v))(start)
-        flat, unravel = ravel_pytree(unconstrained)
+        n, unravel = _coordinates(model)
     rules, fixed = rules_of(grid), model.fixed_values()
     base = model.population.with_values(fixed)
 
@@ -158,7 +156,7 @@ def population_target(model: PopulationModel, samples: Samples, grid: SelectionG
             "normalised: give each parameter a proper one, such as a pair of limits"
         ) from error
     key = f"{model_digest(model)} {rules}"
-    return Target(len(flat), log_prior, log_like, draw, (samples, jnp.asarray(grid.p_sel)), key)
+    return Target(n, log_prior, log_like, draw, (samples, jnp.asarray(grid.p_sel)), key)
 
 
 def unconstrained_draws(
@@ -192,6 +190,37 @@ def unconstrained_draws(
             "widen the prior, or hold the parameter fixed"
         )
     return x.reshape(chains, draws, -1)
+
+
+def constrained(
+    model: PopulationModel, x: Float[np.ndarray, "k n"]
+) -> dict[str, Float[np.ndarray, "k ..."]]:
+    """Points in the coordinates of `population_target` by parameter name, as draws of a fit.
+
+    ```python
+    result = fit(catalogue, operator, model)
+    x = unconstrained_draws(result.model, posterior_values(result))
+    constrained(result.model, x[0])["alpha_m"]
+    ```
+    """
+    with double_precision(), numpyro_rules():
+        unravel = _coordinates(model)[1]
+
+        def named(point: Float[Array, " n"]) -> dict[str, Array]:
+            sites = constrain_fn(model.sample_population, (), {}, unravel(point))
+            return {k: jnp.asarray(v) for k, v in model.from_sites(sites).items()}
+
+        found = jax.jit(jax.vmap(named))(jnp.asarray(x, float))
+    return {k: np.asarray(v) for k, v in found.items()}
+
+
+def _coordinates(model: PopulationModel) -> tuple[int, Callable[[Array], Any]]:
+    """How many coordinates there are, and what they are by site."""
+    start = {k: jnp.asarray(v, float) for k, v in model.start_sites().items()}
+    flat, unravel = ravel_pytree(
+        jax.jit(lambda v: unconstrain_fn(model.sample_population, (), {}, v))(start)
+    )
+    return len(flat), unravel
 
 
 @functools.partial(jax.jit, static_argnums=0)

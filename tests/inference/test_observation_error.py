@@ -12,7 +12,9 @@ from starcensus.inference import (
     FitSettings,
     PopulationModel,
     SamplerSettings,
+    double_precision,
     fit,
+    log_likelihood,
     observation_change,
 )
 from starcensus.inference.draws import flatten
@@ -52,7 +54,6 @@ def survey(**values) -> Other:
 
 
 SHARES = (0.8, 1.0, 1.25)
-OFFSETS = (-0.07, 0.07)
 
 
 @pytest.fixture(scope="module")
@@ -191,11 +192,12 @@ def test_a_fit_is_refused_the_uncertainty_of_a_model_that_does_not_know_it(objec
 @pytest.mark.parametrize("form", ["conditional", "poisson"])
 def test_a_zero_point_that_is_unknown_widens_what_it_moves(objects, form):
     """By as much as fits under other zero points move: each a fit of its own."""
-    halves = tuple(survey(offset=x) for x in OFFSETS)
+    halves = tuple(survey(offset=x) for x in (-0.07, 0.07))
     found = fit(
         believing(objects, survey(halves=halves)), None, model(form), quick(uncertainty=True)
     )
     assert found.summary["observation.uncertainty"]
+    assert found.summary["observation.n_points"] == 0
     converged = dataclasses.replace(found.diagnostics, failures=())
     with pytest.raises(EvidenceError, match="not of the one likelihood"):
         evidence(dataclasses.replace(found, diagnostics=converged))
@@ -217,6 +219,49 @@ def test_a_zero_point_that_is_unknown_widens_what_it_moves(objects, form):
         assert said == pytest.approx(expected / sds[2][name], rel=0.06)
     # How deep the survey is moves log N most.
     assert found.summary["observation.log_n.widening"] > 1.04
+
+
+@pytest.mark.slow
+def test_what_draws_do_not_reach_wider_points_do(objects):
+    """The mean over z of posteriors under L exp(Δ_z), by quadrature over parameters and z."""
+    halves = tuple(survey(offset=x) for x in (-0.16, 0.16))
+    own, of = believing(objects, survey(halves=halves)), model("poisson")
+    alone = fit(believing(objects, survey()), None, of, quick())
+    draws = {k: alone.tree["posterior"][k].values for k in ("alpha_m", "log_m_break", "log_n")}
+    samples, grid = own.summed(of.population), own.pool_grid(BOX).grid
+    found = observation_change(own, samples, grid, of, draws)
+    assert found.reached and found.points is not None
+    axes = np.linspace(-2.6, -1.2, 29), np.linspace(4.0, 5.0, 9), np.linspace(2.2, 3.9, 69)
+    at = np.stack([x.ravel() for x in np.meshgrid(*axes, indexing="ij")])
+    values = dict(zip(draws, at, strict=True))
+    log_like = [log_likelihoods(samples, grid, of, values)]
+    for each in own.of_halves():
+        log_like.append(
+            log_likelihoods(each.summed(of.population), each.pool_grid(BOX).grid, of, values)
+        )
+    log_prior = -0.5 * ((at[0] + 1.9) / 0.2) ** 2 - 0.5 * ((at[1] - 4.5) / 0.2) ** 2
+    # Of two halves, z_1 − z_2 alone counts.
+    nodes, shares = np.polynomial.hermite_e.hermegauss(24)
+    mixed = np.zeros(at.shape[1])
+    for z, share in zip(nodes, shares / shares.sum(), strict=True):
+        log_p = log_prior + log_like[0] + z * (log_like[2] - log_like[1]) / np.sqrt(2)
+        p = np.exp(log_p - log_p.max())
+        mixed += share * p / p.sum()
+    for (name, x), own_draws in zip(values.items(), draws.values(), strict=True):
+        mean = mixed @ x
+        sd = np.sqrt(mixed @ (x - mean) ** 2)
+        shift, widening = found.shift[name], found.widening[name]
+        assert widening * own_draws.std() == pytest.approx(sd, rel=0.08), name
+        assert own_draws.mean() + shift * own_draws.std() == pytest.approx(mean, abs=0.15 * sd)
+    assert found.widening["log_n"] > 1.15
+
+
+def log_likelihoods(samples, grid, of, values) -> np.ndarray:
+    def at(draw):
+        return log_likelihood(of.population.with_values(draw), samples, grid, "poisson")
+
+    with double_precision():
+        return np.asarray(jax.jit(lambda v: jax.lax.map(at, v, batch_size=32))(values))
 
 
 def test_a_fit_says_what_would_be_counted(objects):
