@@ -27,7 +27,7 @@ _DARK = 35.0
 class HeldOut(LearnedObservation):
     """As a likelihood the learned model, as a generator one of a table that it never saw.
 
-    One of the three nearest injections, by their weights, decides: whether the cluster is
+    One of the three nearest injections decides: whether the cluster is
     catalogued, its V and concentration index, and how far its colours against V, and its errors,
     are from the truth. V itself is not moved by the difference of both truths, or cuts on it would
     act twice; it is symmetric and of some hundredths of a magnitude, where V scatters by 0.37.
@@ -43,8 +43,19 @@ class HeldOut(LearnedObservation):
         return cls(**own, table=table)
 
     @functools.cached_property
+    def _rows(self) -> np.ndarray:
+        """Injections in places as the survey has them: kept in proportion to their weights. To
+        weigh the few that are near a cluster instead is to weigh too little: one alone has the
+        weight 1."""
+        weight = self.table.place_weight
+        if weight is None:
+            return np.arange(len(self.table))
+        rng = np.random.default_rng(len(weight))
+        return np.flatnonzero(rng.random(len(weight)) < weight / weight.max())
+
+    @functools.cached_property
     def _tree(self) -> cKDTree:
-        return cKDTree(self._place(self.table.true_mags))
+        return cKDTree(self._place(self.table.true_mags[self._rows]))
 
     @functools.cached_property
     def _recorded(self) -> tuple[Photometry, np.ndarray]:
@@ -63,18 +74,13 @@ class HeldOut(LearnedObservation):
         place[:, at] = mags[:, at] / _V
         return place
 
-    def like(self, mags: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Injections whose fate clusters may meet, and with what probability, `(n, nearest)`."""
-        near = self._tree.query(self._place(mags), k=_NEAREST)[1]
-        weight = self.table.place_weight
-        weight = (np.ones(len(self.table)) if weight is None else weight)[near]
-        return near, weight / weight.sum(axis=1, keepdims=True)
+    def like(self, mags: np.ndarray) -> np.ndarray:
+        """Injections whose fate clusters may meet, one as well as another, `(n, nearest)`."""
+        return self._rows[self._tree.query(self._place(mags), k=_NEAREST)[1]]
 
     def draw(self, mags, rng):
-        near, weight = self.like(mags)
-        below = np.cumsum(weight, axis=1)
-        which = (rng.random((len(mags), 1)) > below[:, :-1]).sum(axis=1)
-        like = near[np.arange(len(mags)), which]
+        near = self.like(mags)
+        like = near[np.arange(len(mags)), rng.integers(_NEAREST, size=len(mags))]
         seen, row = self._recorded
         kept = row[like] >= 0
         like, true = like[kept], mags[kept]

@@ -36,15 +36,17 @@ _EDGES = {
 
 
 def scored(p: np.ndarray, table: InjectionTable) -> dict[str, float]:
-    """Log-loss of a table, and χ² of the catalogued in cells where 2 or more are uncertain."""
+    """Log-loss of a table, and χ² of the catalogued in cells where 2 or more are uncertain; of
+    places as the survey has them, see `InjectionTable.place_weight`."""
     seen = table.catalogued.astype(float)
+    weight = np.ones(len(table)) if table.place_weight is None else table.place_weight
     p = np.clip(p, 1e-7, 1 - 1e-7)
     v, colour = table.true_mags[:, _V], table.true_mags[:, _V] - table.true_mags[:, _I]
     thirds = np.quantile(colour[(v > 22) & (v < 24.5)], [1 / 3, 2 / 3])
     cell = np.digitize(v, _EDGES["V"]) * 3 + np.digitize(colour, thirds)
-    of_cell = [np.bincount(cell, x) for x in (seen - p, p * (1 - p))]
+    of_cell = [np.bincount(cell, x) for x in (weight * (seen - p), weight**2 * p * (1 - p))]
     counted = of_cell[1] > 2
-    loss = -np.mean(seen * np.log(p) + (1 - seen) * np.log1p(-p))
+    loss = -np.average(seen * np.log(p) + (1 - seen) * np.log1p(-p), weights=weight)
     chi2 = float((of_cell[0][counted] ** 2 / of_cell[1][counted]).sum())
     return {"log_loss": round(float(loss), 5), "chi2": round(chi2), "cells": int(counted.sum())}
 
@@ -86,9 +88,9 @@ def main() -> None:
             if not total:
                 continue
             line = {axis: [round(low, 2), round(high, 2)], "expected": round(float(total), 1)}
-            for name, (near, weight) in alike.items():
+            for name, near in alike.items():
                 p, seen = told[name], tables[name].catalogued.astype(float)
-                used = np.bincount(near[some].ravel(), weight[some].ravel(), len(p))
+                used = np.bincount(near[some].ravel(), minlength=len(p)) / near.shape[1]
                 found = used @ seen, np.sqrt(used**2 @ (p * (1 - p))), used @ p
                 words = name, f"{name}.error", f"{name}.nearest"
                 line |= {w: round(float(f / total), 4) for w, f in zip(words, found, strict=True)}

@@ -9,17 +9,20 @@ refused. `--form emulator` has the emulator that the package carries in place of
 `--injections TRAINING TEST` takes another survey: clusters meet the fate of injections of the
 second table, and the likelihood has what was learned from the first (`held_out`). The tables are
 those of `experiments/examples/observation`. `--method importance` fits without chains where weights
-allow it.
+allow it. Catalogues of these are kept beside the library, so that a study that was stopped goes on;
+`catalogues N --first K` draws some of them for it, on another processor.
 """
 
 import argparse
 import dataclasses
 import functools
+import hashlib
 import json
 import pathlib
+import pickle
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Literal
 
@@ -30,6 +33,7 @@ from benchmarks.recovered import learned, quoted
 from tests.inference.held_out import HeldOut
 
 from starcensus.bands import find_band
+from starcensus.files import replacing
 from starcensus.forward import (
     MassDependentDisruption,
     MassIndependentDisruption,
@@ -48,6 +52,7 @@ from starcensus.inference.calibration import (
     score_test,
 )
 from starcensus.inference.calibration.seen import Seen, SeenCatalogue
+from starcensus.inference.identity import model_digest
 from starcensus.inference.objects import (
     LightSettings,
     ObjectsError,
@@ -157,8 +162,12 @@ class OnTruth(GaussianObservation):
             return super().log_prob(data, rows, mags) + np.log(p)[whose.ravel()]
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
 class Kept(Seen):
-    """Remembers its catalogues, which take longer to draw and compare than to fit."""
+    """Remembers its catalogues, which take longer to draw and compare than to fit, and keeps them
+    in a folder, whose name says of what they are."""
+
+    folder: pathlib.Path | None = None
 
     @functools.cached_property
     def _known(self) -> dict:
@@ -167,8 +176,28 @@ class Kept(Seen):
     def catalogues(self, model, cfg, start, stop):
         for i in range(start, stop):
             if (cfg.seed, i) not in self._known:
-                self._known[cfg.seed, i] = super().catalogues(model, cfg, i, i + 1)[0]
+                self._known[cfg.seed, i] = self._one(model, cfg, i)
         return [self._known[cfg.seed, i] for i in range(start, stop)]
+
+    def _one(self, model, cfg, i: int) -> SeenCatalogue:
+        if self.folder is None:
+            return super().catalogues(model, cfg, i, i + 1)[0]
+        # Truths of other calibrations may be others, for the same number.
+        truth = {k: v[i].tolist() for k, v in self.truths(model, cfg).items()}
+        facts = repr((model_digest(model), cfg.seed, truth))
+        path = self.folder / f"{i:04d}-{hashlib.sha256(facts.encode()).hexdigest()[:12]}.pkl"
+        if not path.exists():
+            with replacing(path) as part:
+                part.write_bytes(pickle.dumps(super().catalogues(model, cfg, i, i + 1)[0]))
+        return pickle.loads(path.read_bytes())
+
+
+def folder_of(case: str, light: LightSettings, files: Iterable[pathlib.Path]) -> str:
+    """A name of catalogues that were seen and compared alike."""
+    digest = hashlib.sha256(f"{case} {light}".encode())
+    for path in files:
+        digest.update(path.read_bytes())
+    return f"catalogues-{digest.hexdigest()[:12]}"
 
 
 class ByEmulator(Kept):
@@ -264,18 +293,19 @@ def problem(
     emulated: bool = False,
     more: Mapping[str, dict] = MappingProxyType({}),
     method: Literal["nuts", "importance"] = "nuts",
+    folder: pathlib.Path | None = None,
 ) -> Problem:
     two = {"survey": survey(), "assumed": survey(), "more": 0.0, **{**cases(), **more}[case]}
     family = model(disruption, two["more"])
     of = ByEmulator if emulated else Kept
-    source = of(engine(), two["survey"], two["assumed"], pool, light)
+    source = of(engine(), two["survey"], two["assumed"], pool, light, folder)
     settings = CalibrationSettings(n, seed=seed, sampler=SAMPLERS[method])
     return Problem(family, source, complete(family.population.box), settings)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=("scores", "ranks", "both"))
+    parser.add_argument("what", choices=("scores", "ranks", "both", "catalogues"))
     parser.add_argument("n", type=int, nargs="?", default=300)
     parser.add_argument("clusters", type=int, nargs="?", default=80_000)
     parser.add_argument("--models", nargs="+", default=list(MODELS))
@@ -283,6 +313,7 @@ def main() -> None:
     parser.add_argument("--library", type=pathlib.Path, help="folder where the library is kept")
     parser.add_argument("--form", default="nodes", choices=("nodes", "rows", "emulator"))
     parser.add_argument("--method", default="nuts", choices=tuple(SAMPLERS))
+    parser.add_argument("--first", type=int, default=0, help="of `catalogues`, which are kept")
     parser.add_argument("--injections", type=pathlib.Path, nargs=2, metavar=("TRAINING", "TEST"))
     given = parser.parse_args()
     started = time.perf_counter()
@@ -300,7 +331,18 @@ def main() -> None:
     for disruption in given.models:
         for case in given.cases or more or cases():
             light = LightSettings() if emulated else LightSettings(form=given.form)
-            made = problem(disruption, case, given.n, pool, 5, light, emulated, more, given.method)
+            folder = None
+            if given.injections:
+                files = *given.injections, *sorted(given.library.glob("*.h5"))
+                folder = given.library / folder_of(case, light, files)
+                folder.mkdir(exist_ok=True)
+            made = problem(
+                disruption, case, given.n, pool, 5, light, emulated, more, given.method, folder
+            )
+            if given.what == "catalogues":
+                for i in range(given.first, given.n):
+                    made.mocks(i, i + 1)
+                    say(f"catalogue {i} of {given.n}")
             for what, test in (("scores", score_test), ("ranks", calibrate_problem)):
                 if given.what not in (what, "both"):
                     continue
