@@ -8,7 +8,7 @@ from scipy import stats
 
 from starcensus.inference.objects import find_pairs, kernel
 from starcensus.selection.catalogue.photometry import Photometry
-from starcensus.selection.observation import AbstractObservation, Reach
+from starcensus.selection.observation import REACH, AbstractObservation, Reach
 from starcensus.simulate import Pool
 from starcensus.theta import Box
 
@@ -96,6 +96,26 @@ def test_a_crowded_core_is_thinned(data, pool, monkeypatch):
     error = ratio.std() / N_OBJECTS**0.5
     assert 0.0005 < error < 0.01
     assert ratio.mean() == pytest.approx(1.0, abs=4 * error)
+
+
+@pytest.mark.parametrize("missing", [None, 1])
+def test_rows_are_as_far_as_the_reach_says(missing):
+    """χ² of a covariance matrix with a part that all bands share, inverted by NumPy."""
+    rng, n = np.random.default_rng(11), 20_000
+    mags = (20 + rng.normal(0, 2, (n, 1)) + rng.normal(0, 0.3, (n, 4))).astype(np.float32)
+    centre, sd = np.array([[20.3, 20.1, 19.8, 20.0]]), np.array([[0.1, 0.3, 0.05, 0.2]])
+    if missing is not None:
+        centre[0, missing], sd[0, missing] = np.nan, np.inf
+    there = np.isfinite(centre[0])
+    inverse = np.linalg.inv(np.diag(sd[0, there] ** 2) + 0.4**2)
+    away = mags[:, there].astype(float) - centre[0, there]
+    chi2 = np.einsum("ni,ij,nj->n", away, inverse, away)
+    row, found = kernel._Search(mags, Reach(centre, sd, np.array([0.4])), 1.0).within(0)
+    near = np.flatnonzero(chi2 <= REACH**2)
+    assert found is not None and len(near) > 100 and set(near) <= set(row)
+    # Of shifts of a magnitude and more, which single precision keeps.
+    np.testing.assert_allclose(found, chi2[row], rtol=1e-4, atol=1e-3)
+    assert np.abs(away[near].mean(axis=1)).max() > 1
 
 
 def test_few_are_looked_at_of_many(data, pool, monkeypatch):
