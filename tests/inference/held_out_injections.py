@@ -1,8 +1,8 @@
 """Injections where a galaxy's catalogued clusters are, to learn a survey from and to draw one from.
 
-`python -m tests.inference.held_out_injections FOLDER [N]` writes into FOLDER the files of
-`experiments/examples/observation` for N training and as many test injections (150,000), and the
-table of their θ. Of these three quarters are of the populations of `light_study`, with mean
+`python -m tests.inference.held_out_injections FOLDER [N --populations SHARE]` writes into FOLDER
+the files of `experiments/examples/observation` for N training and as many test injections
+(150,000), and the table of their θ. Of these a share (0.75) is of the populations of `light_study`, with mean
 magnitudes from V = 18.5 to 25.5 at 9.9 Mpc, and the others uniform in that V, log age and A_V.
 Designs that are flat in mass have a third of their clusters where P(det | μ) falls, and those that
 are flat in V few with the colours of a galaxy's clusters (`held_out_edge` says by how much the
@@ -35,7 +35,7 @@ LOG_MASS, LOG_AGE, A_V = (2.3, 6.5), (6.0, 10.1), (0.0, 3.0)
 _THETA = '[theta]\nkind = "table"\npath = "theta.ecsv"\n\n'
 
 
-def theta(n: int, seed: int, share_of_populations: float = 0.75) -> Table:
+def theta(n: int, seed: int, share_of_populations: float) -> Table:
     """n masses, ages and extinctions in random order."""
     rng = np.random.default_rng(seed)
     n_own = round(share_of_populations * n)
@@ -76,7 +76,7 @@ def _of_uniform_v(n: int, rng: np.random.Generator) -> np.ndarray:
     return np.stack([log_mass, log_age, a_v], axis=1)[kept]
 
 
-def write(folder: pathlib.Path, n: int) -> None:
+def write(folder: pathlib.Path, n: int, share_of_populations: float) -> None:
     """All files of the study."""
     folder.mkdir(parents=True, exist_ok=True)
     of = EXAMPLES / "observation"
@@ -84,7 +84,7 @@ def write(folder: pathlib.Path, n: int) -> None:
     start, stop = text.index("# Lighter"), text.index("[radius]")
     text = (text[:start] + _THETA + text[stop:]).replace("n = 110_000", f"n = {2 * n}")
     old = "log-uniform in mass and age, uniform in extinction"
-    text = text.replace(old, "as a galaxy has them, a quarter of a uniform mean V")
+    text = text.replace(old, "as theta.ecsv has them")
     (folder / "library.toml").write_text(text)
     training = (of / "training.toml").read_text().replace("60_000", str(n))
     training = training.replace("60,000", f"{n:,}")
@@ -94,15 +94,17 @@ def write(folder: pathlib.Path, n: int) -> None:
     (folder / "test.toml").write_text(test)
     galaxy = (EXAMPLES / "completeness" / "galaxy.toml").read_text()
     (folder / "galaxy.toml").write_text(galaxy)
-    theta(2 * n, 41).write(folder / "theta.ecsv", overwrite=True)
+    theta(2 * n, 41, share_of_populations).write(folder / "theta.ecsv", overwrite=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=pathlib.Path)
     parser.add_argument("n", type=int, nargs="?", default=150_000)
+    words = "share of the clusters that are of the populations (0.75)"
+    parser.add_argument("--populations", type=float, default=0.75, help=words)
     given = parser.parse_args()
-    write(given.folder, given.n)
+    write(given.folder, given.n, given.populations)
 
 
 if __name__ == "__main__":
