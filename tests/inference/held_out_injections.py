@@ -2,8 +2,9 @@
 
 `python -m tests.inference.held_out_injections FOLDER [N --populations SHARE]` writes into FOLDER
 the files of `experiments/examples/observation` for N training and as many test injections
-(150,000), and the table of their θ. Of these a share (0.75) is of the populations of `light_study`, with mean
-magnitudes from V = 18.5 to 25.5 at 9.9 Mpc, and the others uniform in that V, log age and A_V.
+(150,000), and the table of their θ. Of these a share (0.75) is of the populations of `light_study`,
+with mean magnitudes from V = 18.5 to 25.5 at 9.9 Mpc, and the others uniform in that V, log age and
+A_V.
 Designs that are flat in mass have a third of their clusters where P(det | μ) falls, and those that
 are flat in V few with the colours of a galaxy's clusters (`held_out_edge` says by how much the
 number of catalogued clusters is uncertain for that). Then, inside FOLDER:
