@@ -169,9 +169,12 @@ def observation_change(
     number, source, points, moved = at[where], joined, None, own.of_log_n
     if least < MIN_EFFECTIVE and (points := _wider(model, samples, grid, picked, own, seed)):
         other = _Deviations.at(halves, samples, grid, model, points.values)
-        number, effective = _taken(z, other.of_log_like, points.log_weight, rng)
-        least = float(np.percentile(effective, _POOR))
-        where, source, moved = number, points.values, other.of_log_n
+        taken, effective = _taken(z, other.of_log_like, points.log_weight, rng)
+        if (wider := float(np.percentile(effective, _POOR))) > least:
+            least, where, number = wider, taken, taken
+            source, moved = points.values, other.of_log_n
+        else:
+            points = None
     of_number = np.einsum("dk,kd->d", z, moved[:, where])
     flat = {k: v for k, v in flatten(model, joined).items() if np.ptp(v) > 0}
     counted = flatten(model, {k: source[k][number] for k in joined})
@@ -194,7 +197,7 @@ def _wider(
     deviations: "_Deviations",
     seed: int,
 ) -> WidePoints | None:
-    """None for draws at the very edge of a prior, about which no points can be."""
+    """None where no points can be: the draws then do not reach that far, as the fit says."""
     try:
         return wide_points(model, samples, grid, values, deviations.of_log_like, seed)
     except EvidenceError:

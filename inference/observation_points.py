@@ -15,6 +15,7 @@ from jaxtyping import Float
 
 from ..forward import SelectionGrid
 from .draws import with_number
+from .evidence.errors import EvidenceError
 from .evidence.target import constrained, population_target, unconstrained_draws
 from .model import PopulationModel
 from .objects import Samples
@@ -56,7 +57,8 @@ def wide_points(
     - `deviations`: D_k at these draws.
     - `seed`: of the points.
 
-    Raises `EvidenceError` where a draw lies at the very edge of a prior.
+    Raises `EvidenceError` where a draw lies at the very edge of a prior, the draws are in fewer
+    directions than there are parameters (chains that did not move), or no point is possible.
     """
     x = unconstrained_draws(model, {k: v[None] for k, v in values.items()})[0]
     away = x - x.mean(axis=0)
@@ -64,13 +66,21 @@ def wide_points(
     moved = away.T @ beside.T / len(x)
     covariance = away.T @ away / len(x) + moved @ moved.T
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(29,)))
-    root = np.linalg.cholesky(covariance)
+    try:
+        root = np.linalg.cholesky(covariance)
+    except np.linalg.LinAlgError as error:
+        raise EvidenceError(
+            f"the {len(x)} draws span less than the {x.shape[1]} parameters; the chains have not "
+            "moved: see the fit's diagnostics"
+        ) from error
     w = rng.normal(size=(_POINTS, len(root)))
     w *= np.sqrt(_FREEDOM / rng.chisquare(_FREEDOM, size=(_POINTS, 1)))
     log_q = -0.5 * (_FREEDOM + len(root)) * np.log1p((w**2).sum(axis=1) / _FREEDOM)
     places = x.mean(axis=0) + w @ root.T
     log_prior, log_like = population_target(model, samples, grid).at(places)
     there = np.isfinite(log_prior + log_like)
+    if not there.any():
+        raise EvidenceError(f"none of {_POINTS} points around the draws is possible")
     potential = -(log_prior + log_like)[there]
     named = {k: v[None] for k, v in constrained(model, places[there]).items()}
     named = with_number(model, named, samples.n_objects, grid, seed)

@@ -265,7 +265,7 @@ class _Promise:
         promise = self.log_weight[row] - chi2 / (2 * _SLACK)
         weight = np.exp(promise - promise.max()).astype(np.float64)
         p = np.minimum(1.0, weight / _threshold(weight, self.most))
-        kept = np.random.default_rng((i, len(row))).uniform(size=len(row)) < p
+        kept = _systematic(p, np.random.default_rng((i, len(row))).uniform())
         return kept, np.log(p[kept])
 
 
@@ -298,7 +298,7 @@ class _Search:
         self._sd, self._common = scale * reach.sd, scale * reach.common
         there = np.isfinite(mags).all(axis=1)
         self._lit = np.flatnonzero(there) if among is None else among[there[among]]
-        self._sorted: dict[int, tuple[np.ndarray, Array]] = {}
+        self._sorted: dict[int, tuple[np.ndarray, np.ndarray, Array]] = {}
 
     def near(self, i: int) -> tuple[Int[np.ndarray, " some"], Float[np.ndarray, " some"]]:
         """Rows that may be object i, in order, and ln of the probability that each is looked at."""
@@ -323,11 +323,9 @@ class _Search:
         if not bands.any():
             return self._lit, None
         first = int(np.flatnonzero(bands)[np.argmin(sd[bands])])
-        order, mags = self._by(first)
+        order, values, mags = self._by(first)
         half = REACH * np.hypot(sd[first], self._common[i])
-        low, high = np.searchsorted(
-            np.asarray(mags)[first], [centre[first] - half, centre[first] + half]
-        )
+        low, high = np.searchsorted(values, [centre[first] - half, centre[first] + half])
         # Slices of few lengths, so that few programs serve all objects.
         n = min(len(order), max(_SLICE, 1 << int(high - low).bit_length()))
         start = min(int(low), len(order) - n)
@@ -345,11 +343,14 @@ class _Search:
         kept = np.flatnonzero(chi2 < np.inf)
         return order[low + kept], chi2[kept]
 
-    def _by(self, band: int) -> tuple[np.ndarray, Float32[Array, "band row"]]:
-        """Rows in the order of a band, and their magnitudes."""
+    def _by(
+        self, band: int
+    ) -> tuple[Int[np.ndarray, " row"], Float32[np.ndarray, " row"], Float32[Array, "band row"]]:
+        """Rows in the order of a band, their magnitudes there, and in every band."""
         if band not in self._sorted:
             order = self._lit[np.argsort(self._mags[self._lit, band], kind="stable")]
-            self._sorted[band] = order, jnp.asarray(self._mags[order].T)
+            mags = self._mags[order]
+            self._sorted[band] = order, mags[:, band].copy(), jnp.asarray(mags.T)
         return self._sorted[band]
 
 

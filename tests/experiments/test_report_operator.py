@@ -94,6 +94,10 @@ def test_the_uncertainty_of_the_observation_model_counts_or_would(tmp_path):
     row = re.search(r'<tr data-survey="alpha_m">.*?</tr>', made, re.DOTALL)
     assert row is not None and "−0.12" in row[0] and "× 1.23" in row[0]
     assert "uncertainty does</h3>" in made and "321 effective ones or more" in made
+    assert "from the same draws" in made
+    wider = write_fit(tmp_path, **facts | {"observation.n_points": 4000})
+    said = write_report(wider).read_text("utf-8")
+    assert "4,000 points" in said and "from the same draws weighted" not in said
     left = write_fit(tmp_path, **facts | {"observation.uncertainty": False})
     made = write_report(left).read_text("utf-8")
     assert "uncertainty would do</h3>" in made and "leaves it out" in made

@@ -336,6 +336,10 @@ def main() -> None:
                 files = *given.injections, *sorted(given.library.glob("*.h5"))
                 folder = given.library / folder_of(case, light, files)
                 folder.mkdir(exist_ok=True)
+                if n_kept := len(list(folder.glob("*.pkl"))):
+                    say(
+                        f"{n_kept} catalogues are kept in {folder}; remove them if the code changed"
+                    )
             made = problem(
                 disruption, case, given.n, pool, 5, light, emulated, more, given.method, folder
             )

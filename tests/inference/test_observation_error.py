@@ -178,6 +178,13 @@ def test_what_draws_do_not_reach_is_not_claimed(objects):
     assert change(objects, (survey(),) * 2, "poisson", drawn(), min_ess=40.0).effective < 41
 
 
+def test_draws_that_never_moved_are_not_claimed_either(objects):
+    """Chains that stand still have no covariance, around which points could be."""
+    stuck = {k: np.full_like(v, v.mean()) for k, v in drawn().items()}
+    found = change(objects, tuple(survey(offset=x) for x in (-1, 1)), "poisson", stuck, min_ess=4.0)
+    assert not found.reached and found.points is None and not found.shift
+
+
 def quick(**more) -> FitSettings:
     sampler = SamplerSettings(4, 120, 500, method="importance")
     return FitSettings(sampler=sampler, n_predictions=20, **more)

@@ -48,12 +48,14 @@ class SurveyChanges:
 
     - `n`: models of halves of the injections; 0 where none is known. `counts`: whether it does.
     - `effective`: as of `starcensus.inference.ObservationChange`.
-    - `rows`: empty where the draws do not reach that far.
+    - `n_points`: that took the place of the fit's draws, 0 if none did.
+    - `rows`: empty where neither reaches that far.
     """
 
     n: int
     counts: bool
     effective: float
+    n_points: int
     rows: tuple["OperatorChange", ...]
 
 
@@ -61,10 +63,12 @@ def survey_changes(run: Run) -> SurveyChanges:
     """What the summary of a run says of its observation model's uncertainty."""
     n = run.summary.get("observation.n_halves")
     effective = finite(run.summary.get("observation.effective_draws"))
+    n_points = run.summary.get("observation.n_points")
     return SurveyChanges(
         n if isinstance(n, int) else 0,
         bool(run.summary.get("observation.uncertainty")),
         0.0 if effective is None else effective,
+        n_points if isinstance(n_points, int) else 0,
         _rows(run, "observation"),
     )
 
