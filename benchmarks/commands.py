@@ -481,3 +481,32 @@ def bench_operator_command(
     with stages() as show:
         for line in bench_operator_error(injections, sizes, replicates, seed, show):
             typer.echo(json.dumps(line))
+
+
+@bench_app.command("observation")
+def bench_observation_command(
+    injections: Annotated[int, typer.Option(help="Of each table.")] = 3000,
+    catalogued: Annotated[
+        str, typer.Option(help="Expected in a catalogue; several with commas.")
+    ] = "300,2000",
+    replicates: Annotated[int, typer.Option(help="Tables.")] = 24,
+    clusters: Annotated[int, typer.Option(help="Simulated ones of the likelihood.")] = 40_000,
+    seed: Annotated[int, typer.Option(help="Of the first replicate.")] = 0,
+    workers: Annotated[int, typer.Option(help="Processes.", min=1)] = 2,
+    each: Annotated[bool, typer.Option(help="Print the distances of each replicate too.")] = False,
+) -> None:
+    """Whether fits of light hold the error of an observation model of few injections."""
+    import json
+
+    from benchmarks.observation_error import bench_observation_error
+
+    def say(line: dict) -> None:
+        if each:
+            typer.echo(json.dumps(line))
+
+    sizes = tuple(float(part) for part in catalogued.split(","))
+    with stages() as show:
+        for line in bench_observation_error(
+            injections, sizes, replicates, clusters, seed, workers, show, say
+        ):
+            typer.echo(json.dumps(line))

@@ -32,7 +32,7 @@ from .ensemble import detected_shares
 from .evidence.errors import EvidenceError
 from .model import PopulationModel
 from .object_shift import sums_of_terms
-from .objects import LightObjects, Samples
+from .objects import LightObjects, NodeSamples, RowSamples, Samples
 from .observation_points import WidePoints, wide_points
 from .operator_error import MIN_EFFECTIVE
 from .sampling import Draws, double_precision
@@ -239,14 +239,24 @@ def _changes(
     shares = detected_shares(population, values, grid, np.stack([g.p_sel for g in grids]))
     of_all, of_halves = shares[:, :1].T, shares[:, 1:].T
     change = np.empty((len(halves), len(here)))
-    for k, half in enumerate(halves):
-        change[k] = np.asarray(sums_of_terms(population, values, half.summed(population))) - here
+    for k, each in enumerate(_alike([half.summed(population) for half in halves])):
+        change[k] = np.asarray(sums_of_terms(population, values, each)) - here
     if model.form == "conditional":
         more = np.log(of_halves / of_all)
         return change - n * more, -more / np.log(10.0)
     log_n = values.get("log_n", population.log_n)
     number = 10.0 ** np.asarray(log_n, float)
     return change - number * (of_halves - of_all), np.zeros_like(change)
+
+
+def _alike(samples: list[RowSamples | NodeSamples]) -> list[RowSamples | NodeSamples]:
+    """In arrays of one size, so that one program serves all; rows have one size anyway."""
+    nodes = [each for each in samples if isinstance(each, NodeSamples)]
+    most = max((each.n_values for each in nodes), default=0)
+    return [
+        each.padded(most + 1, len(each.mask) + 1) if isinstance(each, NodeSamples) else each
+        for each in samples
+    ]
 
 
 def _taken(

@@ -186,8 +186,13 @@ class PhotometricNetwork(eqx.Module):
         return jnp.where(known.all(axis=1)[None], values, jnp.nan)
 
     def _probability(self, features: Float[Array, "n k"]) -> Float[Array, "member n"]:
-        logits = jnp.stack([network(features) for network in self.networks])
-        return jax.nn.sigmoid(logits)
+        if isinstance(features, Tracer):
+            return _of_networks(self.networks, features)
+        # Few numbers of rows, or each would be a program of its own.
+        n = len(features)
+        more = (1 << (n - 1).bit_length()) - n if n else 0
+        padded = jnp.pad(features, ((0, more), (0, 0)))
+        return _of_networks(self.networks, padded)[:, :n]
 
     def p_sel(self, mags: ArrayLike) -> Float[Array, "n"]:
         """Ensemble mean of the probability of being catalogued, for `mags` `(n, band)`.
@@ -195,6 +200,13 @@ class PhotometricNetwork(eqx.Module):
         Many rows are taken in blocks, as by `AbstractSelection.p_sel`.
         """
         return in_blocks(lambda rows: self.members(rows).mean(axis=0), jnp.asarray(mags, float))
+
+
+@eqx.filter_jit
+def _of_networks(
+    networks: tuple[MLP, ...], features: Float[Array, "n k"]
+) -> Float[Array, "member n"]:
+    return jax.nn.sigmoid(jnp.stack([network(features) for network in networks]))
 
 
 def _complain(bad: np.ndarray, values: np.ndarray, bands: tuple[str, ...], what: str) -> None:

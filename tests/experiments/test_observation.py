@@ -4,8 +4,8 @@ import json
 
 import numpy as np
 import pytest
+from benchmarks import known_survey as known
 from tests.helpers import run
-from tests.selection.observation import known
 
 from starcensus.experiments.jobs.observation import largest_distance
 from starcensus.selection.observation import load_observation, observation_provenance

@@ -4,8 +4,8 @@ import dataclasses
 
 import numpy as np
 import pytest
+from benchmarks import known_survey as known
 from tests.inference.held_out import HeldOut
-from tests.selection.observation import known
 
 from starcensus.networks import TrainSettings
 from starcensus.selection.observation import ObservationSettings, learn_observation

@@ -6,9 +6,9 @@ import h5py
 import numpy as np
 import pytest
 import scipy.stats
+from benchmarks import known_survey as known
 from scipy.special import log_ndtr, logsumexp
 from tests.inference.held_out import HeldOut
-from tests.selection.observation import known
 
 from starcensus.networks import TrainSettings
 from starcensus.selection.catalogue.photometry import BandState, Photometry

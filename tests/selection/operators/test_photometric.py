@@ -1,6 +1,7 @@
 """Operators of magnitudes: which they refuse, which they move to their limits."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -56,3 +57,16 @@ def test_magnitudes_of_simulations_are_what_they_are():
         photometric().simulated("refuse").p_sel(mags)
     with pytest.raises(ValueError, match="row 0 has F435W = nan"):
         photometric().simulated().p_sel(np.array([[np.nan, 20.0]]))
+
+
+def test_a_probability_does_not_depend_on_how_many_are_asked_for():
+    """Rows are filled up to few numbers of them, for which there are programs."""
+    network, rng = photometric(), np.random.default_rng(0)
+    mags = rng.uniform(18.0, 28.0, (9000, 2))
+    p = np.asarray(network.p_sel(mags))
+    direct = 1 / (1 + np.exp(-np.asarray(network.networks[0](jnp.asarray(mags)), float)))
+    np.testing.assert_allclose(p, direct, rtol=2e-6)
+    for n in (0, 1, 3, 8193):
+        found = np.asarray(network.p_sel(mags[:n]))
+        assert found.shape == (n,)
+        np.testing.assert_allclose(found, p[:n], rtol=1e-6)

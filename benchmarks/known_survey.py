@@ -42,16 +42,17 @@ def log_density(true: np.ndarray, mags: np.ndarray, ci: float) -> float:
     mean = true + 1.5 * (ci - 1.75)
     cov = covariance(true)
     seen = np.ix_(there, there)
-    found = scipy.stats.multivariate_normal.logpdf(mags[there], mean[there], cov[seen])
+    found = scipy.stats.multivariate_normal.logpdf(mags[there], mean[there], cov[seen])  # pyright: ignore
     found -= scipy.stats.norm.logcdf(FAINTEST, mean[1], cov[1, 1] ** 0.5)
     p = p_recorded_i(true[None])[0]
     found += np.log(p if there[2] else 1 - p)
-    of_c = scipy.stats.norm(1.75, 0.15)
-    return float(found + of_c.logpdf(ci) - of_c.logsf(LEAST_CI))
+    of_c = {"loc": 1.75, "scale": 0.15}
+    found += scipy.stats.norm.logpdf(ci, **of_c) - scipy.stats.norm.logsf(LEAST_CI, **of_c)
+    return float(found)
 
 
-def true_mags(n: int, rng: np.random.Generator) -> np.ndarray:
-    v = rng.uniform(19.0, 24.5, n)
+def true_mags(n: int, rng: np.random.Generator, faintest: float = 24.5) -> np.ndarray:
+    v = rng.uniform(19.0, faintest, n)
     return np.stack([v + rng.normal(0.3, 0.3, n), v, v - rng.normal(0.5, 0.4, n)], axis=1)
 
 
@@ -76,9 +77,15 @@ def measured(true: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np
     return mags, ci
 
 
-def table(n: int, seed: int) -> InjectionTable:
+def table(n: int, seed: int, faintest: float = 24.5) -> InjectionTable:
+    """Injections even in V, from 19 to `faintest`, mag."""
     rng = np.random.default_rng(seed)
-    true = true_mags(n, rng)
+    return met(true_mags(n, rng, faintest), rng)
+
+
+def met(true: np.ndarray, rng: np.random.Generator) -> InjectionTable:
+    """What the survey does to clusters of true magnitudes."""
+    n = len(true)
     catalogued = rng.random(n) < p_detected(true)
     mags, ci = np.full((n, 3), np.nan), np.full(n, np.nan)
     mags[catalogued], ci[catalogued] = measured(true[catalogued], rng)
