@@ -120,6 +120,10 @@ class Seen(AbstractSource):
         data = self.survey.draw(drawn[:, columns] + self.survey.distance_modulus, rng)[1]
         return dataclasses.replace(data, ids=np.arange(1, len(data) + 1).astype(str))
 
+    def seed_of(self, cfg: CalibrationSettings, number: int) -> int:
+        """Of everything random about catalogue `number`, for `recorded`."""
+        return (cfg.seed * _CATALOGUES + number) % _SEEDS
+
     def catalogues(
         self, model: PopulationModel, cfg: CalibrationSettings, start: int, stop: int
     ) -> list[SeenCatalogue]:
@@ -129,8 +133,7 @@ class Seen(AbstractSource):
             self._fitted(
                 model,
                 self.recorded(
-                    fixed.with_values({k: v[i] for k, v in truths.items()}),
-                    (cfg.seed * _CATALOGUES + i) % _SEEDS,
+                    fixed.with_values({k: v[i] for k, v in truths.items()}), self.seed_of(cfg, i)
                 ),
             )
             for i in range(start, stop)

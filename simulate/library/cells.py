@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 
 from starcensus.theta import AXES, check_units
 
-from .streams import EXTINCTION, THETA, uniform, words
+from .streams import EXTINCTION, sobol, uniform, words
 
 Pair = tuple[float, float]
 
@@ -25,7 +25,9 @@ class CellTheta:
 
     Each cluster is put behind `n_extinctions` different columns of dust: so many rows with its
     mass, age, seed and stars follow one another, with extinctions from as many equal shares of the
-    probability of a_v in the cluster's cell. Its stars are drawn once.
+    probability of a_v in the cluster's cell. Its stars are drawn once. Masses and ages follow a
+    Sobol sequence: every cell has its share of the clusters, to one or so, where chance would leave
+    a few per cent more old ones, and the sums over the library with them.
 
     **Arguments:**
 
@@ -72,6 +74,7 @@ class CellTheta:
             digest.update(np.ascontiguousarray(values, "<f8").tobytes())
         return {
             "kind": "cells",
+            "sequence": "sobol",
             "cells": list(self.shares.shape),
             "n_extinctions": self.n_extinctions,
             "sha256": digest.hexdigest(),
@@ -80,7 +83,7 @@ class CellTheta:
     def rows(self, seed: int, n: int, start: int, stop: int) -> dict[str, np.ndarray]:
         """Columns of θ, and of ln π(θ)."""
         k = self.n_extinctions
-        u = self.of_clusters(lambda *a: uniform(words(a[0], THETA, *a[1:])), seed, start, stop)
+        u = self.of_clusters(sobol, seed, start, stop)
         of_mass_age = self.shares.sum(axis=2).ravel()
         i, j = np.unravel_index(_draw_one(of_mass_age, u[:, 0]), self.shares.shape[:2])
         within = uniform(words(seed, EXTINCTION, start, stop))[:, 0]

@@ -19,7 +19,7 @@ from starcensus.theta import AXES, check_units
 
 from .cells import CellTheta
 from .radius import AbstractRadiusLaw
-from .streams import RADIUS, SEEDS, SOBOL, SUBSET, THETA, key_of, uniform, words
+from .streams import RADIUS, SEEDS, SUBSET, THETA, key_of, sobol, uniform, words
 
 Pair = tuple[float, float]
 # With five bands, a file of some 100 GB.
@@ -75,7 +75,7 @@ class BoxTheta:
     def rows(self, seed: int, n: int, start: int, stop: int) -> dict[str, np.ndarray]:
         """Columns of θ, and of ln π(θ) over the axes that vary."""
         if self.sequence == "sobol":
-            u = _sobol(seed, start, stop)
+            u = sobol(seed, start, stop)
         else:
             u = uniform(words(seed, THETA, start, stop))[:, :3]
         log_density = np.zeros(stop - start)
@@ -251,22 +251,6 @@ class Design:
 def row_seeds(seed: int, start: int, stop: int) -> UInt64[np.ndarray, "n"]:
     """The seeds of rows start to stop: the first word of their blocks of Philox."""
     return words(seed, SEEDS, start, stop)[:, 0].copy()
-
-
-def _sobol(seed: int, start: int, stop: int) -> Float[np.ndarray, "n 3"]:
-    from scipy.stats import qmc  # slow to import, and workers do without
-
-    # SciPy spawns generators from this one, for which it must know its seed sequence.
-    scrambler = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, SOBOL])))
-    engine = qmc.Sobol(3, scramble=True, rng=scrambler)
-    if start == stop:
-        return np.empty((0, 3))
-    if start > 0:
-        engine.fast_forward(start)
-        return engine.random(stop - start)
-    # SciPy warns of a first call whose length is not a power of two.
-    first = engine.random(1)
-    return np.concatenate([first, engine.random(stop - 1)]) if stop > 1 else first
 
 
 def _power(

@@ -25,3 +25,21 @@ def words(seed: int, stream: int, start: int, stop: int) -> UInt64[np.ndarray, "
 def uniform(words: UInt64[np.ndarray, "n k"]) -> Float[np.ndarray, "n k"]:
     """Numbers strictly between 0 and 1."""
     return ((words >> np.uint64(12)).astype(float) + 0.5) * 2.0**-52
+
+
+def sobol(seed: int, start: int, stop: int) -> Float[np.ndarray, "n 3"]:
+    """Points start to stop of a scrambled Sobol sequence (Owen 1998, J. Complexity 14, 466): each
+    is uniform, and any run of them is more even than chance."""
+    from scipy.stats import qmc  # slow to import
+
+    # SciPy spawns generators from this one, for which it must know its seed sequence.
+    scrambler = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, SOBOL])))
+    engine = qmc.Sobol(3, scramble=True, rng=scrambler)
+    if start == stop:
+        return np.empty((0, 3))
+    if start > 0:
+        engine.fast_forward(start)
+        return engine.random(stop - start)
+    # SciPy warns of a first call whose length is not a power of two.
+    first = engine.random(1)
+    return np.concatenate([first, engine.random(stop - 1)]) if stop > 1 else first

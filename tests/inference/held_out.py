@@ -19,6 +19,8 @@ from starcensus.selection.observation import LearnedObservation, recorded_photom
 # What counts as near: mag in V, and in the colours against it.
 _V, _COLOUR = 0.05, 0.1
 _NEAREST = 3
+# The cut on V, and how far from it sources are like those that it cuts, mag.
+_ON_V, _NEAR_CUT = "absolute_v", 0.5
 # A magnitude for light that there is hardly any of.
 _DARK = 35.0
 
@@ -27,10 +29,11 @@ _DARK = 35.0
 class HeldOut(LearnedObservation):
     """As a likelihood the learned model, as a generator one of a table that it never saw.
 
-    One of the three nearest injections decides: whether the cluster is
-    catalogued, its V and concentration index, and how far its colours against V, and its errors,
-    are from the truth. V itself is not moved by the difference of both truths, or cuts on it would
-    act twice; it is symmetric and of some hundredths of a magnitude, where V scatters by 0.37.
+    One of the three nearest injections decides: how far what is measured of the cluster is from the
+    truth, in every band, its concentration index, which bands are recorded, and whether all cuts
+    but that on V let it pass; that one acts on what is measured of the cluster itself. To give it
+    the injection's V as it is would blur V by as much as the two differ, and what the
+    concentration index says of the light that is lost with it.
     """
 
     table: InjectionTable = None  # pyright: ignore[reportAssignmentType]
@@ -59,12 +62,22 @@ class HeldOut(LearnedObservation):
 
     @functools.cached_property
     def _recorded(self) -> tuple[Photometry, np.ndarray]:
-        """Those that are catalogued and pass, and for each injection its row there, or -1."""
-        seen = recorded_photometry(self.table, self.max_error)
-        rows = np.flatnonzero(self.table.catalogued)
-        kept = self.passing(seen)[0] & self.patterns(seen).any(axis=1)
-        row = np.full(len(self.table), -1)
-        row[rows[kept]] = np.arange(kept.sum())
+        """Those that pass every cut, whatever their V is, and for each injection its row there, or
+        -1. Of sources that pass every cut a part is no injection's own; of those that fail the one
+        on V, as many as of those near it."""
+        table, cuts = self.table, self.table.cuts
+        others = np.all([passed for name, passed in cuts.items() if name != _ON_V], axis=0)
+        of_v = np.zeros(len(table), bool)
+        if _ON_V in cuts and (limit := self.density.shape.faintest) is not None:
+            v = table.measured_mags[:, self.bands.index(find_band(self.bands, "V"))]
+            near = others & cuts[_ON_V] & (v > limit - _NEAR_CUT)
+            own = np.random.default_rng(len(v)).random(len(v)) < table.catalogued[near].mean()
+            of_v = others & ~cuts[_ON_V] & np.isfinite(table.ci) & own
+        passing = dataclasses.replace(table, catalogued=table.catalogued | of_v)
+        seen = recorded_photometry(passing, self.max_error)
+        kept = self.patterns(seen).any(axis=1)
+        row = np.full(len(table), -1)
+        row[np.flatnonzero(passing.catalogued)[kept]] = np.arange(kept.sum())
         return seen.take(kept), row
 
     def _place(self, mags: np.ndarray) -> np.ndarray:
@@ -85,14 +98,11 @@ class HeldOut(LearnedObservation):
         kept = row[like] >= 0
         like, true = like[kept], mags[kept]
         drawn = seen.take(row[like])
-        at = self.bands.index(find_band(self.bands, "V"))
-        excess = drawn.mags - self.table.true_mags[like]
-        found = drawn.mags[:, [at]] + (true - true[:, [at]]) + (excess - excess[:, [at]])
+        found = drawn.mags + (true - self.table.true_mags[like])
         # Errors grow as the flux falls, or more slowly where the cluster's own light makes them.
         errors = drawn.mag_errors * 10 ** (0.4 * (found - drawn.mags))
-        with np.errstate(invalid="ignore"):
-            there = np.isfinite(found) & (errors <= self.max_error)
-        there[:, at] = np.isfinite(drawn.mags[:, at])
+        # A band that is lost because its error grew would have none to make up for it.
+        there = drawn.measured
         data = Photometry.from_mags(
             "catalogued as injections were",
             np.arange(len(drawn)),
@@ -103,6 +113,6 @@ class HeldOut(LearnedObservation):
             ci=drawn.ci,
             distance_modulus=self.distance_modulus,
         )
-        known = self.patterns(data).any(axis=1)
+        known = self.passing(data)[0]
         kept[np.flatnonzero(kept)[~known]] = False
         return kept, data.take(known)

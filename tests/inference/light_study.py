@@ -69,6 +69,8 @@ from starcensus.selection.observation import (
 from starcensus.simulate import Pool
 
 MODELS = ("mid", "mdd")
+# Of all catalogues.
+SEED = 5
 # In step eight chains cost as much as one.
 SAMPLERS = {
     "nuts": SamplerSettings(8, 120, 50, max_tree_depth=6, target_accept=0.8),
@@ -179,14 +181,17 @@ class Kept(Seen):
                 self._known[cfg.seed, i] = self._one(model, cfg, i)
         return [self._known[cfg.seed, i] for i in range(start, stop)]
 
+    def path(self, model, cfg, i: int) -> pathlib.Path:
+        """Where a catalogue is kept: truths of other calibrations may be others, for its number."""
+        assert self.folder is not None
+        truth = {k: v[i].tolist() for k, v in self.truths(model, cfg).items()}
+        facts = repr((model_digest(model), cfg.seed, truth))
+        return self.folder / f"{i:04d}-{hashlib.sha256(facts.encode()).hexdigest()[:12]}.pkl"
+
     def _one(self, model, cfg, i: int) -> SeenCatalogue:
         if self.folder is None:
             return super().catalogues(model, cfg, i, i + 1)[0]
-        # Truths of other calibrations may be others, for the same number.
-        truth = {k: v[i].tolist() for k, v in self.truths(model, cfg).items()}
-        facts = repr((model_digest(model), cfg.seed, truth))
-        path = self.folder / f"{i:04d}-{hashlib.sha256(facts.encode()).hexdigest()[:12]}.pkl"
-        if not path.exists():
+        if not (path := self.path(model, cfg, i)).exists():
             with replacing(path) as part:
                 part.write_bytes(pickle.dumps(super().catalogues(model, cfg, i, i + 1)[0]))
         return pickle.loads(path.read_bytes())
@@ -341,7 +346,7 @@ def main() -> None:
                         f"{n_kept} catalogues are kept in {folder}; remove them if the code changed"
                     )
             made = problem(
-                disruption, case, given.n, pool, 5, light, emulated, more, given.method, folder
+                disruption, case, given.n, pool, SEED, light, emulated, more, given.method, folder
             )
             if given.what == "catalogues":
                 for i in range(given.first, given.n):

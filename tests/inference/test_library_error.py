@@ -33,20 +33,18 @@ def survey() -> GaussianObservation:
 
 def libraries(survey: GaussianObservation, n_parts: int) -> list[LightObjects]:
     """The same clusters with libraries that share no simulated cluster."""
-    design = Design(3000 * n_parts, 5, cells(n_extinctions=3))
-    rows = design.rows(0, design.n)
-    columns = [rows[name] for name in ("log_mass", "log_age", "a_v", "seed")]
-    mags = StarcensusEngine(BANDS).draw(*columns)["abs_mags"]
-    library = ClusterLibrary(bands=BANDS, abs_mags=mags, **rows)
-    whole = Pool.of_rounds([(library, design.theta)])
+    engine = StarcensusEngine(BANDS)
     theta = np.asarray(population().sample(jax.random.key(3), 1500), float)
     seeds = np.arange(1500).astype(np.uint64) + 10**9
-    light = StarcensusEngine(BANDS).draw(*theta.T, seeds)["abs_mags"] + MODULUS
+    light = engine.draw(*theta.T, seeds)["abs_mags"] + MODULUS
     data = survey.draw(light, np.random.default_rng(4))[1]
     found = []
     for part in range(n_parts):
-        pool = whole.take(np.flatnonzero(whole.cluster % n_parts == part))
-        pool = dataclasses.replace(pool, log_weight=pool.log_weight + np.log(n_parts))
+        design = Design(3000, 5 + part, cells(n_extinctions=3))
+        rows = design.rows(0, design.n)
+        columns = [rows[name] for name in ("log_mass", "log_age", "a_v", "seed")]
+        library = ClusterLibrary(bands=BANDS, abs_mags=engine.draw(*columns)["abs_mags"], **rows)
+        pool = Pool.of_rounds([(library, design.theta)])
         found.append(LightObjects(data, survey, pool, LightSettings(max_rows=10**6)))
     return found
 
@@ -99,7 +97,7 @@ def test_one_library_says_how_libraries_scatter(survey, model):
     # Of ln L between draws.
     scatter = np.sqrt(((change - change.mean(axis=0)) ** 2).sum() / (N_PARTS - 1) / DRAWS)
     told = np.sqrt(np.mean([x.log_likelihood**2 for x in said]))
-    assert scatter > 0.3
+    assert scatter > 0.1
     assert told == pytest.approx(scatter, rel=0.25)
     # Of each parameter, in units of its scatter among the draws.
     for name, draws in flatten(model, values).items():

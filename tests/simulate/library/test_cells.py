@@ -38,6 +38,23 @@ def test_draws_fill_the_cells_as_their_shares_say(k: int):
     np.testing.assert_allclose(cells.log_density(theta), rows["log_density"])
 
 
+def test_every_cell_has_its_share_of_the_clusters():
+    """To one cluster or so, where chance would leave its square root: of each cell of mass and
+    age, and of quarters of its age."""
+    n = 16_384
+    rows = Design(n, 4, CellTheta(EDGES, SHARES)).rows(0, n)
+    found = np.histogram2d(rows["log_mass"], rows["log_age"], EDGES[:2])[0]
+    expected = n * SHARES.sum(axis=2) / SHARES.sum()
+    assert np.abs(found - expected).max() < 3
+    fine = np.concatenate(
+        [np.linspace(a, b, 5)[:-1] for a, b in zip(EDGES[1][:-1], EDGES[1][1:], strict=True)]
+    )
+    fine = np.append(fine, EDGES[1][-1])
+    of_age = np.histogram(rows["log_age"], fine)[0]
+    even = np.repeat(expected.sum(axis=0) / 4, 4)
+    assert ((of_age - even) ** 2 / np.maximum(even, 1)).max() < 0.1
+
+
 def test_density_has_the_integral_one_and_is_nothing_outside():
     cells = CellTheta(EDGES, SHARES)
     rng = np.random.default_rng(2)
