@@ -112,8 +112,13 @@ def of_catalogues(
 
 def learned_slopes(rows: np.ndarray, slopes: np.ndarray) -> tuple[Slopes, np.ndarray]:
     """A network of the slopes, and the share of their variance in rows that it did not see."""
-    mean, sd = rows.mean(axis=0), rows.std(axis=0) + 1e-6
-    middle, scale = slopes.mean(axis=0), slopes.std(axis=0) + 1e-9
+    mean, sd = rows.mean(axis=0), rows.std(axis=0)
+    # A band that all of these have is nothing to the network.
+    sd = np.where(sd < 1e-3, np.inf, sd)
+    middle, scale = slopes.mean(axis=0), slopes.std(axis=0)
+    # The slope with N is the same for all.
+    varying = scale > 1e-6
+    scale = np.where(varying, scale, 1.0)
     order = np.random.default_rng(0).permutation(len(rows))
     held, rest = np.split(order, [round(_HELD * len(rows))])
     x, y = (np.float32((a - b) / c).T for a, b, c in ((rows, mean, sd), (slopes, middle, scale)))
@@ -130,7 +135,7 @@ def learned_slopes(rows: np.ndarray, slopes: np.ndarray) -> tuple[Slopes, np.nda
         some = jnp.asarray(((features(data) - mean) / sd).T, jnp.float32)
         return np.asarray(_network(found, some), float).T * scale + middle
 
-    return of, 1 - left.var(axis=1) / y[:, held].var(axis=1)
+    return of, np.where(varying, 1 - left.var(axis=1) / np.fmax(y[:, held].var(axis=1), 1e-9), 1.0)
 
 
 @jax.jit

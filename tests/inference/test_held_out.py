@@ -49,6 +49,7 @@ def test_what_a_concentration_index_says_of_light_is_not_blurred(observation):
     kept, data = survey.draw(mags, np.random.default_rng(5))
     true = mags[kept]
     bright = true[:, 1] < 22.5
+    assert data.ci is not None
     away = (data.mags - true)[bright, 1] - 1.5 * (data.ci[bright] - 1.75)
     expected = np.sqrt(
         (known.covariance(true[0])[1, 1] - known.sd_of(true[0])[1] ** 2)
