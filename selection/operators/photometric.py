@@ -21,6 +21,9 @@ from .nuisance import Nuisance
 
 MagSystem = Literal["Vega", "AB"]
 
+# Many rows are filled up to a multiple of this.
+_STEP = 1 << 13
+
 # Values that published tables put where there is no magnitude (LEGUS, Adamo et al. 2017).
 SENTINELS = {
     66.666: "outside the frame",
@@ -190,8 +193,8 @@ class PhotometricNetwork(eqx.Module):
             return _of_networks(self.networks, features)
         # Few numbers of rows, or each would be a program of its own.
         n = len(features)
-        more = (1 << (n - 1).bit_length()) - n if n else 0
-        padded = jnp.pad(features, ((0, more), (0, 0)))
+        size = 1 << (n - 1).bit_length() if 0 < n < _STEP else -(-n // _STEP) * _STEP
+        padded = jnp.pad(features, ((0, size - n), (0, 0)))
         return _of_networks(self.networks, padded)[:, :n]
 
     def p_sel(self, mags: ArrayLike) -> Float[Array, "n"]:

@@ -52,7 +52,11 @@ class Pool:
         return len(self.theta)
 
     def take(self, rows: np.ndarray | slice) -> "Pool":
-        """Some of the rows, with their weights as they are."""
+        """Some of the rows, with their weights as they are.
+
+        Masses and ages of `CellTheta` follow a sequence, of which every n-th cluster is no fair
+        sample; a run of them is.
+        """
         return dataclasses.replace(
             self,
             theta=self.theta[rows],
