@@ -170,9 +170,13 @@ def test_nodes_are_the_rows(in_forms, values):
     drawn = population(**values)
     exact, found, again = (terms(drawn, each) for each in in_forms)
     assert abs((found - exact).sum()) < 0.1 and np.abs(found - exact).max() < 0.1
-    assert np.abs(again - exact).max() < 0.5 * np.abs(found - exact).max()
+    # Of all clusters together: the one that is off most need not be where panels are too wide.
+    coarse, fine = (np.sqrt(((x - exact) ** 2).mean()) for x in (found, again))
+    assert fine < 0.5 * coarse
     of_rows, of_nodes = (effective(drawn, x) for x in (rows, nodes))
-    np.testing.assert_allclose(of_nodes, of_rows, rtol=0.25)
+    # Of few rows in a panel across which the density falls by much, it is an estimate.
+    np.testing.assert_allclose(of_nodes, of_rows, rtol=0.5)
+    assert np.quantile(np.abs(of_nodes / of_rows - 1), 0.9) < 0.25
 
 
 def test_deposit_is_exact_for_what_it_should_be_exact_for():
