@@ -490,7 +490,7 @@ def bench_observation_command(
         str, typer.Option(help="Expected in a catalogue; several with commas.")
     ] = "300,2000",
     replicates: Annotated[int, typer.Option(help="Tables.")] = 24,
-    clusters: Annotated[int, typer.Option(help="Simulated ones of the likelihood.")] = 40_000,
+    clusters: Annotated[int, typer.Option(help="Simulated ones of the likelihood.")] = 160_000,
     seed: Annotated[int, typer.Option(help="Of the first replicate.")] = 0,
     workers: Annotated[int, typer.Option(help="Processes.", min=1)] = 2,
     each: Annotated[bool, typer.Option(help="Print the distances of each replicate too.")] = False,
