@@ -130,13 +130,11 @@ def find_pairs(
     chosen = np.arange(len(data)) if objects is None else objects
     mags = apparent(pool, observation)
     log_weight = _reference(pool).astype(np.float32)
+    truths = observation.truths(mags)
     search = _search(mags.astype(np.float32), observation.reach(data), scale, log_weight, most)
     found: list[Pairs] = []
     for owner, row, log_share in _batches(search, chosen):
-        log_kernel = (
-            np.asarray(observation.log_prob(data, owner, mags[row].astype(np.float64)), float)
-            / scale**2
-        )
+        log_kernel = np.asarray(truths.log_prob(data, owner, row), float) / scale**2
         raised = log_kernel - log_share
         # A row that stands for many counts as they do, one that stands for itself by itself.
         kept = np.zeros(len(row), bool)
@@ -292,13 +290,14 @@ class _Search:
         scale: float,
         among: Int[np.ndarray, " some"] | None = None,
         promise: _Promise | None = None,
+        log_weight: Float32[np.ndarray, " row"] | None = None,
     ) -> None:
-        self._promise = promise
+        self._promise, self._log_weight = promise, log_weight
         self._mags, self._centre = mags, reach.centre
         self._sd, self._common = scale * reach.sd, scale * reach.common
         there = np.isfinite(mags).all(axis=1)
         self._lit = np.flatnonzero(there) if among is None else among[there[among]]
-        self._sorted: dict[int, tuple[np.ndarray, np.ndarray, Array]] = {}
+        self._sorted: dict[int, tuple[np.ndarray, np.ndarray, Array, np.ndarray | None]] = {}
 
     def near(self, i: int) -> tuple[Int[np.ndarray, " some"], Float[np.ndarray, " some"]]:
         """Rows that may be object i, in order, and ln of the probability that each is looked at."""
@@ -318,12 +317,28 @@ class _Search:
         self, i: int
     ) -> tuple[Int[np.ndarray, " some"], Float32[np.ndarray, " some"] | None]:
         """Rows whose colours are within the reach of object i, and χ²; None if all are."""
+        row, chi2, _ = self.beside(i)
+        if chi2 is None:
+            return row, None
+        kept = np.flatnonzero(chi2 < np.inf)
+        return row[kept], chi2[kept]
+
+    def beside(
+        self, i: int
+    ) -> tuple[
+        Int[np.ndarray, " some"],
+        Float32[np.ndarray, " some"] | None,
+        Float32[np.ndarray, " some"] | None,
+    ]:
+        """Rows near object i in one band, χ², ∞ where a colour is out of reach or None if all rows
+        are within, and ln of their weights."""
         centre, sd = self._centre[i], self._sd[i]
         bands = np.isfinite(centre)
         if not bands.any():
-            return self._lit, None
+            lit = self._lit
+            return lit, None, None if self._log_weight is None else self._log_weight[lit]
         first = int(np.flatnonzero(bands)[np.argmin(sd[bands])])
-        order, values, mags = self._by(first)
+        order, values, mags, log_weight = self._by(first)
         half = REACH * np.hypot(sd[first], self._common[i])
         low, high = np.searchsorted(values, [centre[first] - half, centre[first] + half])
         # Slices of few lengths, so that few programs serve all objects.
@@ -340,17 +355,23 @@ class _Search:
                 n,
             )
         )[low - start : high - start]
-        kept = np.flatnonzero(chi2 < np.inf)
-        return order[low + kept], chi2[kept]
+        return order[low:high], chi2, None if log_weight is None else log_weight[low:high]
 
     def _by(
         self, band: int
-    ) -> tuple[Int[np.ndarray, " row"], Float32[np.ndarray, " row"], Float32[Array, "band row"]]:
-        """Rows in the order of a band, their magnitudes there, and in every band."""
+    ) -> tuple[
+        Int[np.ndarray, " row"],
+        Float32[np.ndarray, " row"],
+        Float32[Array, "band row"],
+        Float32[np.ndarray, " row"] | None,
+    ]:
+        """Rows in the order of a band, their magnitudes there, and in every band, and ln of their
+        weights."""
         if band not in self._sorted:
             order = self._lit[np.argsort(self._mags[self._lit, band], kind="stable")]
             mags = self._mags[order]
-            self._sorted[band] = order, mags[:, band].copy(), jnp.asarray(mags.T)
+            weights = None if self._log_weight is None else self._log_weight[order]
+            self._sorted[band] = order, mags[:, band].copy(), jnp.asarray(mags.T), weights
         return self._sorted[band]
 
 
@@ -392,29 +413,29 @@ class _InTwo:
         scale: float,
         log_weight: Float32[np.ndarray, " row"],
     ) -> None:
-        self._log_weight = log_weight
         p = _chances(log_weight, _BEYOND)
         self._log_share = np.log(p)
         # Objects take turns with samples, so that their errors are not one error.
         rng, n = np.random.default_rng(len(mags)), max(1, min(_SAMPLES, len(mags) // _BEYOND))
         samples = [np.flatnonzero(rng.uniform(size=len(mags)) < p) for _ in range(n)]
         self._core = (reach.core / REACH) ** 2
-        self._inner = _Search(mags, reach, scale * reach.core / REACH)
+        self._inner = _Search(mags, reach, scale * reach.core / REACH, log_weight=log_weight)
         self._outer = [_Search(mags, reach, scale, some) for some in samples]
 
     def near(self, i: int) -> tuple[Int[np.ndarray, " some"], Float[np.ndarray, " some"]]:
         """Rows that may be object i, in order, and ln of the share of all such that each is."""
-        inside, chi2 = self._inner.within(i)
-        if chi2 is not None:
-            near = chi2 <= REACH**2
-            inside, chi2 = inside[near], chi2[near]
-        n = len(inside)
-        log_p = np.zeros(n)
+        inside, chi2, log_weight = self._inner.beside(i)
+        assert log_weight is not None
+        near = np.ones(len(inside), bool) if chi2 is None else chi2 <= REACH**2
+        n = int(near.sum())
         if n > _IN_CORE:
-            far = 0.0 if chi2 is None else chi2 / (2 * _SLACK)
-            p = _chances(self._log_weight[inside] - far, _IN_CORE)
+            # Most are far from the centre: without a copy of those that are not.
+            far = np.float32(0.0) if chi2 is None else chi2 / np.float32(2 * _SLACK)
+            p = _chances(np.where(near, log_weight - far, -np.inf), _IN_CORE)
             kept = _systematic(p, np.random.default_rng((i, n)).uniform())
             inside, log_p = inside[kept], np.log(p[kept])
+        else:
+            inside, log_p = inside[near], np.zeros(n)
         turn = i % len(self._outer)
         beyond, chi2 = self._outer[turn].within(i)
         outside = np.zeros(0, int)
@@ -427,11 +448,15 @@ class _InTwo:
 
 
 def _chances(promise: Float32[np.ndarray, " row"], n: int) -> Float[np.ndarray, " row"]:
-    """Of each row to be among about `n`, by ln of what it promises, and a part evenly."""
-    if len(promise) <= n:
-        return np.ones(len(promise))
-    weight = np.exp(promise - promise.max()).astype(np.float64)
-    return np.minimum(1.0, n * ((1 - _EVENLY) * weight / weight.sum() + _EVENLY / len(weight)))
+    """Of each row to be among about `n`, by ln of what it promises, and a part evenly; 0 where
+    that is −∞."""
+    there = promise > -np.inf
+    n_there = int(there.sum())
+    if n_there <= n:
+        return there.astype(float)
+    weight = np.exp(promise - promise.max())
+    share = (1 - _EVENLY) * n / weight.sum(dtype=np.float64)
+    return np.minimum(1.0, share * weight.astype(np.float64) + there * (_EVENLY * n / n_there))
 
 
 def _systematic(p: Float[np.ndarray, " row"], u: float) -> Int[np.ndarray, " some"]:

@@ -245,12 +245,13 @@ class LightObjects(MeasuredLight):
                 )
         pairs, mags = self._pairs, apparent(self.pool, self.observation)
         change = np.empty((len(halves), len(pairs.row)))
+        whole, *parts = (each.truths(mags) for each in (self.observation, *halves))
         for start in range(0, len(pairs.row), _PAIRS):
             some = slice(start, start + _PAIRS)
-            owner, true = pairs.owner[some], mags[pairs.row[some]]
-            whole = self.observation.log_prob(self.data, owner, true)
-            for k, half in enumerate(halves):
-                change[k, some] = half.log_prob(self.data, owner, true) - whole
+            owner, row = pairs.owner[some], pairs.row[some]
+            of_whole = whole.log_prob(self.data, owner, row)
+            for k, part in enumerate(parts):
+                change[k, some] = part.log_prob(self.data, owner, row) - of_whole
         for k, more in enumerate(change):
             there = np.bincount(pairs.owner[np.isfinite(more)], minlength=len(self)) > 0
             if not there.all():

@@ -46,6 +46,26 @@ class Reach:
     core: float = REACH
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Truths:
+    """Clusters of known magnitudes, each of which is compared with many objects.
+
+    **Arguments:**
+
+    - `observation`: the survey.
+    - `mags`: `(row, band)`, true apparent Vega magnitudes.
+    """
+
+    observation: "AbstractObservation"
+    mags: Float[np.ndarray, "row band"]
+
+    def log_prob(
+        self, data: Photometry, rows: Int[np.ndarray, " pair"], which: Int[np.ndarray, " pair"]
+    ) -> Float[np.ndarray, " pair"]:
+        """ln p(d, det | μ) as of `AbstractObservation.log_prob`, of the clusters `which`."""
+        return self.observation.log_prob(data, rows, self.mags[which])
+
+
 class AbstractObservation(abc.ABC):
     """What a survey does to a cluster of given true magnitudes.
 
@@ -94,6 +114,11 @@ class AbstractObservation(abc.ABC):
         - `mags`: `(pair, band)`, true apparent Vega magnitudes; infinite for a cluster without
           light.
         """
+
+    def truths(self, mags: Float[np.ndarray, "row band"]) -> Truths:
+        """Clusters that many objects are compared with; a model may keep of each what it needs for
+        all of these."""
+        return Truths(self, mags)
 
     @abc.abstractmethod
     def p_sel(self, mags: Float[np.ndarray, "n band"]) -> Float[np.ndarray, " n"]:

@@ -1,27 +1,21 @@
 """The observation model that was learned from artificial clusters."""
 
 import dataclasses
-import functools
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jax.scipy.special import logsumexp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Bool, Float, Int
 
-from ...networks import MLP
 from ..catalogue.photometry import BandState, Photometry
 from ..learning.guards import TrainingMarks
 from ..operators.facts import SurveyFacts
 from ..operators.photometric import PhotometricNetwork
-from ._base import OBSERVATIONS, AbstractObservation, Reach
+from ._base import OBSERVATIONS, AbstractObservation, Reach, Truths
 from ._numbers import draw_recorded, transform
-from .mixture import MixtureDensity, Recorded, Shape, Weights, log_density
+from ._truths import LearnedTruths
+from .mixture import MixtureDensity
 from .reach import QuotedErrors, ReachTable
 from .settings import ObservationSettings
 
-# Pairs that are evaluated at a time: what they need stays in the cache of a core.
-BLOCK = 8192
 # Distance moduli that are the same, mag.
 _SAME_MAG = 1e-3
 
@@ -250,54 +244,17 @@ class LearnedObservation(AbstractObservation):
         observation.log_prob(seen, rows, seen.mags[rows] + 0.1)
         ```
         """
-        shape = self.density.shape
-        there, known = self.recorded(data), self.patterns(data)
-        measured = np.where(there, data.mags, 0.0)
-        allowed = np.where(known, 0.0, -np.inf).astype(np.float32)
-        ci = data.ci if data.ci is not None else np.full(len(data), np.nan)
-        possible = known.any(axis=1)
-        if shape.concentration:
-            possible &= np.isfinite(ci)
-            if shape.least_ci is not None:
-                possible &= ci >= shape.least_ci
-        else:
-            ci = np.zeros(len(data))
-        if shape.faintest is not None:
-            at = shape.reference
-            possible &= ~(there[:, at] & (measured[:, at] > shape.faintest))
-        single = self._in_single()
-        found = np.full(len(rows), -np.inf)
-        for start in range(0, len(rows), BLOCK):
-            # The last block is filled up, so that one program serves all.
-            block = np.arange(start, min(start + BLOCK, len(rows)))
-            filled = block if len(rows) <= BLOCK else np.resize(block, BLOCK)
-            if len(filled) < BLOCK:
-                filled = np.resize(
-                    block, 1 << (len(block) - 1).bit_length() if len(block) > 1 else 1
-                )
-            of, mu = rows[filled], mags[filled]
-            some = there[of]
-            dark = (some & ~np.isfinite(mu)).any(axis=1) | np.isposinf(mu).all(axis=1)
-            excess = np.where(some & np.isfinite(mu), measured[of] - mu, 0.0)
-            room = np.zeros(len(of), np.float32)
-            if shape.faintest is not None:
-                v = mu[:, shape.reference]
-                room = np.where(np.isfinite(v), shape.faintest - v, 0.0).astype(np.float32)
-            values = _block(
-                shape,
-                *single,
-                mu.astype(np.float32).T,
-                Recorded(
-                    excess.astype(np.float32).T,  # pyright: ignore[reportArgumentType]
-                    some.astype(np.float32).T,  # pyright: ignore[reportArgumentType]
-                    allowed[of].T,  # pyright: ignore[reportArgumentType]
-                    ci[of].astype(np.float32),  # pyright: ignore[reportArgumentType]
-                    room,  # pyright: ignore[reportArgumentType]
-                ),
-            )
-            good = possible[of] & ~dark
-            found[block] = np.where(good, np.asarray(values, float), -np.inf)[: len(block)]
-        return found
+        return LearnedTruths(self, mags).log_prob(data, rows, np.arange(len(mags)))
+
+    def truths(self, mags: Float[np.ndarray, "row band"]) -> Truths:
+        """Clusters of which what no object decides is found once.
+
+        ```python
+        observation.truths(seen.mags + 0.1).log_prob(seen, np.arange(len(seen)), np.arange(len(seen)))
+        ```
+        """
+        own = type(self).log_prob is LearnedObservation.log_prob
+        return LearnedTruths(self, mags) if own else Truths(self, mags)
 
     def p_sel(self, mags: Float[np.ndarray, "n band"]) -> Float[np.ndarray, " n"]:
         """P(det | μ), averaged over radii and skies; 0 for a cluster without light.
@@ -397,55 +354,6 @@ class LearnedObservation(AbstractObservation):
 
     def _inputs(self, mags: np.ndarray, further: np.ndarray) -> Float[np.ndarray, "n k"]:
         return np.column_stack([np.clip(mags, *self.density.limits.T), further])
-
-    def _in_single(self) -> tuple:
-        """Arguments of `_block` that are the model's, in single precision."""
-        nuisance = self.selection.nuisance
-        if nuisance is None:
-            nodes, ln_weight = np.empty((1, 0), np.float32), np.zeros(1, np.float32)
-        else:
-            weights = np.asarray(nuisance.weights, float)
-            nodes = np.asarray(nuisance.values, np.float32)
-            ln_weight = np.log(weights / weights.sum()).astype(np.float32)
-        return (
-            tuple(network.in_single() for network in self.density.networks),
-            self.selection.networks,
-            np.asarray(self.density.limits, np.float32),
-            np.asarray(self.selection.limits, np.float32),
-            nodes,
-            ln_weight,
-        )
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _block(
-    shape: Shape,
-    networks: tuple[tuple[Weights, tuple[Array, Array]], ...],
-    of_selection: tuple[MLP, ...],
-    limits: Float[Array, "band 2"],
-    selection_limits: Float[Array, "band 2"],
-    nodes: Float[Array, "q k"],
-    ln_weight: Float[Array, " q"],
-    mags: Float[Array, "band n"],
-    data: Recorded,
-) -> Float[Array, " n"]:
-    """ln p(d, det | μ) of a block of pairs."""
-    n = mags.shape[1]
-    seen = jnp.clip(mags, limits[:, :1], limits[:, 1:])
-    of_light = jnp.clip(mags, selection_limits[:, :1], selection_limits[:, 1:])
-
-    def at(node: Array, ln_w: Array) -> Array:
-        further = jnp.broadcast_to(node[:, None], (len(node), n))
-        x = jnp.concatenate([of_light, further]).T
-        logits = jnp.stack([network(x) for network in of_selection])
-        ln_p = logsumexp(jax.nn.log_sigmoid(logits), axis=0) - jnp.float32(np.log(len(logits)))
-        ln_d = log_density(shape, networks, jnp.concatenate([seen, further]), data)
-        return ln_w + ln_p + ln_d
-
-    if len(ln_weight) == 1:
-        return at(nodes[0], ln_weight[0])
-    each = jax.lax.map(lambda one: at(*one), (nodes, ln_weight))
-    return logsumexp(each, axis=0)
 
 
 def _refuse(data: Photometry, bad: Bool[np.ndarray, " n"], what: str) -> None:

@@ -285,6 +285,7 @@ def log_density(
     networks: tuple[tuple[Weights, tuple[Array, Array]], ...],
     x: Float[Array, "k n"],
     data: Recorded,
+    index: OfCi | None = None,
 ) -> Float[Array, " n"]:
     """ln p(c, s, y | x) of n pairs.
 
@@ -292,6 +293,7 @@ def log_density(
 
     - `networks`: that of the magnitudes and, of the sequential form with c, that of c.
     - `x`: `(k, n)`, inputs: true magnitudes within the limits, then nuisance properties.
+    - `index`: the Gaussians of c of the sequential form, if they are known.
     """
     inputs = x
     if shape.concentration and not shape.joint:
@@ -302,7 +304,7 @@ def log_density(
         return logsumexp(each + log_of_ci(shape, own, data.ci), axis=0)
     found = logsumexp(each, axis=0)
     if shape.concentration:
-        parts = of_ci(shape, outputs(*networks[1], x))
+        parts = of_ci(shape, outputs(*networks[1], x)) if index is None else index
         found = found + logsumexp(parts.log_weight + log_of_ci(shape, parts, data.ci), axis=0)
     return found
 

@@ -250,12 +250,37 @@ def test_pairs_in_any_order_and_number(learned, held, monkeypatch):
     rng = np.random.default_rng(0)
     rows, at = rng.integers(0, len(data), (2, 5000))
     whole = learned.log_prob(data, rows, true[at])
-    monkeypatch.setattr("starcensus.selection.observation.learned.BLOCK", 256)
+    monkeypatch.setattr("starcensus.selection.observation._truths.BLOCK", 256)
     np.testing.assert_allclose(learned.log_prob(data, rows, true[at]), whole, rtol=1e-4, atol=1e-3)
     some = slice(100, 107)
     parts = learned.log_prob(data, rows[some], true[at][some])
     np.testing.assert_allclose(parts, whole[some], rtol=1e-4, atol=1e-3)
     assert learned.log_prob(data, rows[:0], true[:0]).shape == (0,)
+
+
+def test_what_is_kept_of_clusters_is_theirs(learned, held):
+    """Pairs that come one after another, in any order, have the values that they have alone."""
+    true, data = held
+    rng = np.random.default_rng(1)
+    truths = learned.truths(true[:50])
+    for n in (40, 3000, 9000):
+        rows, which = rng.integers(0, len(data), n), rng.integers(0, 50, n)
+        expected = learned.log_prob(data, rows, true[which])
+        np.testing.assert_allclose(truths.log_prob(data, rows, which), expected, atol=1e-3)
+
+
+def test_a_density_of_ones_own_is_asked(learned, held):
+    true, data = held
+
+    class Fainter(type(learned)):
+        def log_prob(self, data, rows, mags):
+            return super().log_prob(data, rows, mags + 0.3)
+
+    own = Fainter(**{f.name: getattr(learned, f.name) for f in dataclasses.fields(learned)})
+    rows = np.arange(20)
+    found = own.truths(true[:20]).log_prob(data, rows, rows)
+    expected = learned.log_prob(data, rows, true[:20] + 0.3)
+    np.testing.assert_allclose(found, expected, atol=1e-3)
 
 
 def test_without_light_nothing_is_recorded(learned, held):
