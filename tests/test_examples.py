@@ -231,6 +231,7 @@ NO_EXAMPLE = {
         "selection.learning.Reliability",
         "selection.learning.Choice",
         "selection.observation.Reach",
+        "selection.observation.Truths",
         "selection.observation.Transforms",
         "selection.observation.MixtureDensity",
         "selection.pipeline.Apertures",

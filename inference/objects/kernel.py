@@ -11,6 +11,7 @@ no sum is biased.
 import dataclasses
 import functools
 from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -297,7 +298,7 @@ class _Search:
         self._sd, self._common = scale * reach.sd, scale * reach.common
         there = np.isfinite(mags).all(axis=1)
         self._lit = np.flatnonzero(there) if among is None else among[there[among]]
-        self._sorted: dict[int, tuple[np.ndarray, np.ndarray, Array, np.ndarray | None]] = {}
+        self._sorted: dict[int, _Sorted] = {}
 
     def near(self, i: int) -> tuple[Int[np.ndarray, " some"], Float[np.ndarray, " some"]]:
         """Rows that may be object i, in order, and ln of the probability that each is looked at."""
@@ -317,26 +318,34 @@ class _Search:
         self, i: int
     ) -> tuple[Int[np.ndarray, " some"], Float32[np.ndarray, " some"] | None]:
         """Rows whose colours are within the reach of object i, and χ²; None if all are."""
-        row, chi2, _ = self.beside(i)
-        if chi2 is None:
-            return row, None
+        if (part := self._part(i)) is None:
+            return self._lit, None
+        at = part.low - part.start
+        chi2 = np.asarray(_distances(*part.asked, part.n))[at : at + part.length]
         kept = np.flatnonzero(chi2 < np.inf)
-        return row[kept], chi2[kept]
+        return part.order[part.low + kept], chi2[kept]
 
-    def beside(
-        self, i: int
-    ) -> tuple[
-        Int[np.ndarray, " some"],
-        Float32[np.ndarray, " some"] | None,
-        Float32[np.ndarray, " some"] | None,
-    ]:
-        """Rows near object i in one band, χ², ∞ where a colour is out of reach or None if all rows
-        are within, and ln of their weights."""
+    def promised(
+        self, i: int, most: int
+    ) -> tuple[Int[np.ndarray, " some"], Float[np.ndarray, " some"]]:
+        """About `most` rows within the reach of object i, by `_chances` of their weights and χ²,
+        and ln of the probability of each; of all if they are fewer."""
+        assert self._log_weight is not None
+        if (part := self._part(i)) is None:
+            order, p = self._lit, np.asarray(_chances(self._log_weight[self._lit], most, _EVENLY))
+        else:
+            at = part.low - part.start
+            p = np.asarray(_promises(*part.asked, part.n, part.log_weight, at, part.length, most, _EVENLY))
+            order, p = part.order[part.low : part.low + part.length], p[at : at + part.length]
+        kept = _systematic(p, np.random.default_rng((i, len(p))).uniform())
+        return order[kept], np.log(p[kept].astype(float))
+
+    def _part(self, i: int) -> "_Part | None":
+        """Rows near object i in one band; None if no band restricts it."""
         centre, sd = self._centre[i], self._sd[i]
         bands = np.isfinite(centre)
         if not bands.any():
-            lit = self._lit
-            return lit, None, None if self._log_weight is None else self._log_weight[lit]
+            return None
         first = int(np.flatnonzero(bands)[np.argmin(sd[bands])])
         order, values, mags, log_weight = self._by(first)
         half = REACH * np.hypot(sd[first], self._common[i])
@@ -344,35 +353,47 @@ class _Search:
         # Slices of few lengths, so that few programs serve all objects.
         n = min(len(order), max(_SLICE, 1 << int(high - low).bit_length()))
         start = min(int(low), len(order) - n)
-        chi2 = np.asarray(
-            _distances(
-                mags,
-                start,
-                np.where(bands, centre, 0.0).astype(np.float32),
-                np.where(bands, sd, np.inf).astype(np.float32),
-                np.float32(self._common[i]),
-                first,
-                n,
-            )
-        )[low - start : high - start]
-        return order[low:high], chi2, None if log_weight is None else log_weight[low:high]
+        asked = (
+            mags,
+            start,
+            np.where(bands, centre, 0.0).astype(np.float32),
+            np.where(bands, sd, np.inf).astype(np.float32),
+            np.float32(self._common[i]),
+            first,
+        )
+        return _Part(order, log_weight, int(low), int(high - low), start, n, asked)
 
-    def _by(
-        self, band: int
-    ) -> tuple[
-        Int[np.ndarray, " row"],
-        Float32[np.ndarray, " row"],
-        Float32[Array, "band row"],
-        Float32[np.ndarray, " row"] | None,
-    ]:
-        """Rows in the order of a band, their magnitudes there, and in every band, and ln of their
-        weights."""
+    def _by(self, band: int) -> "_Sorted":
+        """Rows in the order of a band."""
         if band not in self._sorted:
             order = self._lit[np.argsort(self._mags[self._lit, band], kind="stable")]
             mags = self._mags[order]
-            weights = None if self._log_weight is None else self._log_weight[order]
-            self._sorted[band] = order, mags[:, band].copy(), jnp.asarray(mags.T), weights
+            weights = None if self._log_weight is None else jnp.asarray(self._log_weight[order])
+            of_band = mags[:, band].copy()
+            self._sorted[band] = _Sorted(order, of_band, jnp.asarray(mags.T), weights)
         return self._sorted[band]
+
+
+class _Sorted(NamedTuple):
+    """Rows in the order of a band, their magnitudes there and in every band, and ln of weights."""
+
+    order: Int[np.ndarray, " row"]
+    values: Float32[np.ndarray, " row"]
+    mags: Float32[Array, "band row"]
+    log_weight: Float32[Array, " row"] | None
+
+
+class _Part(NamedTuple):
+    """`length` sorted rows from `low` on, which are among the n from `start` on, and the arguments
+    of `_distances` but for n."""
+
+    order: Int[np.ndarray, " row"]
+    log_weight: Float32[Array, " row"] | None
+    low: int
+    length: int
+    start: int
+    n: int
+    asked: tuple[Any, ...]
 
 
 @functools.partial(jax.jit, static_argnums=6)
@@ -413,7 +434,7 @@ class _InTwo:
         scale: float,
         log_weight: Float32[np.ndarray, " row"],
     ) -> None:
-        p = _chances(log_weight, _BEYOND)
+        p = np.asarray(_chances(log_weight, _BEYOND, _EVENLY), float)
         self._log_share = np.log(p)
         # Objects take turns with samples, so that their errors are not one error.
         rng, n = np.random.default_rng(len(mags)), max(1, min(_SAMPLES, len(mags) // _BEYOND))
@@ -424,18 +445,7 @@ class _InTwo:
 
     def near(self, i: int) -> tuple[Int[np.ndarray, " some"], Float[np.ndarray, " some"]]:
         """Rows that may be object i, in order, and ln of the share of all such that each is."""
-        inside, chi2, log_weight = self._inner.beside(i)
-        assert log_weight is not None
-        near = np.ones(len(inside), bool) if chi2 is None else chi2 <= REACH**2
-        n = int(near.sum())
-        if n > _IN_CORE:
-            # Most are far from the centre: without a copy of those that are not.
-            far = np.float32(0.0) if chi2 is None else chi2 / np.float32(2 * _SLACK)
-            p = _chances(np.where(near, log_weight - far, -np.inf), _IN_CORE)
-            kept = _systematic(p, np.random.default_rng((i, n)).uniform())
-            inside, log_p = inside[kept], np.log(p[kept])
-        else:
-            inside, log_p = inside[near], np.zeros(n)
+        inside, log_p = self._inner.promised(i, _IN_CORE)
         turn = i % len(self._outer)
         beyond, chi2 = self._outer[turn].within(i)
         outside = np.zeros(0, int)
@@ -447,19 +457,48 @@ class _InTwo:
         return row[order], share[order]
 
 
-def _chances(promise: Float32[np.ndarray, " row"], n: int) -> Float[np.ndarray, " row"]:
-    """Of each row to be among about `n`, by ln of what it promises, and a part evenly; 0 where
-    that is −∞."""
-    there = promise > -np.inf
-    n_there = int(there.sum())
-    if n_there <= n:
-        return there.astype(float)
-    weight = np.exp(promise - promise.max())
-    share = (1 - _EVENLY) * n / weight.sum(dtype=np.float64)
-    return np.minimum(1.0, share * weight.astype(np.float64) + there * (_EVENLY * n / n_there))
+@functools.partial(jax.jit, static_argnums=(6, 10, 11))
+def _promises(
+    mags: Float32[Array, "band row"],
+    start: int | Int[Array, ""],
+    centre: Float32[Array, " band"],
+    sd: Float32[Array, " band"],
+    common: Float32[Array, ""],
+    first: int | Int[Array, ""],
+    n: int,
+    log_weight: Float32[Array, " row"],
+    low: int | Int[Array, ""],
+    count: int | Int[Array, ""],
+    most: int,
+    evenly: float,
+) -> Float32[Array, " n"]:
+    """`_chances` of the `count` rows from `low` on of those that `_distances` has."""
+    chi2 = _distances(mags, start, centre, sd, common, first, n)
+    at = jnp.arange(n)
+    near = (at >= low) & (at < low + count) & (chi2 <= REACH**2)
+    weight = jax.lax.dynamic_slice(log_weight, (start,), (n,))
+    return _chances(jnp.where(near, weight - chi2 / (2 * _SLACK), -jnp.inf), most, evenly)
 
 
-def _systematic(p: Float[np.ndarray, " row"], u: float) -> Int[np.ndarray, " some"]:
+@functools.partial(jax.jit, static_argnums=(1, 2))
+def _chances(
+    promise: Float32[Array, " row"], most: int, evenly: float
+) -> Float32[Array, " row"]:
+    """Of each row to be among about `most`, by ln of what it promises, and a share `evenly`; 0
+    where that is −∞."""
+    there = (promise > -jnp.inf).astype(promise.dtype)
+    n = jnp.maximum(there.sum(), 1.0)
+    top = promise.max()
+    weight = jnp.exp(promise - jnp.where(jnp.isfinite(top), top, 0.0))
+    p = (1 - evenly) * most / weight.sum() * weight + there * (evenly * most / n)
+    return jnp.where(n <= most, there, jnp.minimum(p, 1.0))
+
+
+def _systematic(
+    p: Float[np.ndarray, " row"] | Float32[np.ndarray, " row"], u: float
+) -> Int[np.ndarray, " some"]:
     """Rows, each with its probability, by one uniform number for all of them."""
-    ends = np.cumsum(p)
+    if not len(p):
+        return np.zeros(0, int)
+    ends = np.cumsum(p, dtype=np.float64)
     return np.searchsorted(ends, np.arange(u, ends[-1]))

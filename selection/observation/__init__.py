@@ -4,6 +4,7 @@ from ._base import OBSERVATIONS as OBSERVATIONS
 from ._base import REACH as REACH
 from ._base import AbstractObservation as AbstractObservation
 from ._base import Reach as Reach
+from ._base import Truths as Truths
 from .cuts import MeasuredCuts as MeasuredCuts
 from .cuts import legus_cuts as legus_cuts
 from .cuts import probability_of as probability_of
