@@ -9,7 +9,8 @@ refused. `--form emulator` has the emulator that the package carries in place of
 `--injections TRAINING TEST` takes another survey: clusters meet the fate of injections of the
 second table, and the likelihood has what was learned from the first (`held_out`). The tables are
 those of `experiments/examples/observation`. `--method importance` fits without chains where weights
-allow it. Catalogues of these are kept beside the library, so that a study that was stopped goes on;
+allow it. Catalogues of these, and their fits, are kept beside the library, so that a study that was
+stopped goes on;
 `catalogues N --first K` draws some of them for it, on another processor.
 """
 
@@ -22,7 +23,7 @@ import pathlib
 import pickle
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Literal
 
@@ -66,11 +67,13 @@ from starcensus.selection.observation import (
     AbstractObservation,
     GaussianObservation,
 )
+from starcensus.shards import Work
 from starcensus.simulate import Pool
 
 MODELS = ("mid", "mdd")
 # Of all catalogues.
 SEED = 5
+_PROCESSES = 2
 # In step eight chains cost as much as one.
 SAMPLERS = {
     "nuts": SamplerSettings(8, 120, 50, max_tree_depth=6, target_accept=0.8),
@@ -308,6 +311,24 @@ def problem(
     return Problem(family, source, complete(family.population.box), settings)
 
 
+def judged(
+    what: str,
+    made: Problem,
+    say: Callable[[str], None],
+    folder: pathlib.Path | None,
+    name: str,
+) -> dict:
+    """What a test says; fits of catalogues that are kept are kept beside them."""
+    if what == "scores":
+        return score_test(made, say).describe()
+    if folder is None:
+        return calibrate_problem(made, say).describe()
+    # Found here, once for all processes.
+    assert made.grid is not None
+    out = folder / f"ranks-{name}-{made.n}.h5"
+    return calibrate_problem(made, say, out, Work(_PROCESSES)).describe()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=("scores", "ranks", "both", "catalogues"))
@@ -331,7 +352,7 @@ def main() -> None:
         parser.error("--injections needs --library, which keeps what is learned from them")
     more = injected(*given.injections, given.library) if given.injections else {}
     seen_by = more["injected"]["assumed"] if more else None
-    pool = nothing() if emulated else library(given.clusters, 2, given.library, seen_by)
+    pool = nothing() if emulated else library(given.clusters, _PROCESSES, given.library, seen_by)
     say("no library" if emulated else f"library of {given.clusters} clusters drawn")
     for disruption in given.models:
         for case in given.cases or more or cases():
@@ -352,11 +373,11 @@ def main() -> None:
                 for i in range(given.first, given.n):
                     made.mocks(i, i + 1)
                     say(f"catalogue {i} of {given.n}")
-            for what, test in (("scores", score_test), ("ranks", calibrate_problem)):
+            for what in ("scores", "ranks"):
                 if given.what not in (what, "both"):
                     continue
                 try:
-                    found = test(made, say).describe()
+                    found = judged(what, made, say, folder, disruption)
                 except ObjectsError as error:
                     # A survey that is wrong enough explains some clusters by no simulated one.
                     found = {"accepted": False, "refused": str(error)}
