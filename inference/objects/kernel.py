@@ -335,7 +335,8 @@ class _Search:
             order, p = self._lit, np.asarray(_chances(self._log_weight[self._lit], most, _EVENLY))
         else:
             at = part.low - part.start
-            p = np.asarray(_promises(*part.asked, part.n, part.log_weight, at, part.length, most, _EVENLY))
+            where = part.n, part.log_weight, at, part.length
+            p = np.asarray(_promises(*part.asked, *where, most, _EVENLY))
             order, p = part.order[part.low : part.low + part.length], p[at : at + part.length]
         kept = _systematic(p, np.random.default_rng((i, len(p))).uniform())
         return order[kept], np.log(p[kept].astype(float))
@@ -481,9 +482,7 @@ def _promises(
 
 
 @functools.partial(jax.jit, static_argnums=(1, 2))
-def _chances(
-    promise: Float32[Array, " row"], most: int, evenly: float
-) -> Float32[Array, " row"]:
+def _chances(promise: Float32[Array, " row"], most: int, evenly: float) -> Float32[Array, " row"]:
     """Of each row to be among about `most`, by ln of what it promises, and a share `evenly`; 0
     where that is −∞."""
     there = (promise > -jnp.inf).astype(promise.dtype)

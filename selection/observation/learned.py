@@ -250,7 +250,8 @@ class LearnedObservation(AbstractObservation):
         """Clusters of which what no object decides is found once.
 
         ```python
-        observation.truths(seen.mags + 0.1).log_prob(seen, np.arange(len(seen)), np.arange(len(seen)))
+        rows = np.arange(len(seen))
+        observation.truths(seen.mags + 0.1).log_prob(seen, rows, rows)
         ```
         """
         own = type(self).log_prob is LearnedObservation.log_prob
