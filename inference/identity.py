@@ -7,6 +7,8 @@ second fit of an equal model compiles nothing.
 
 import dataclasses
 import hashlib
+import pickle
+from collections.abc import Mapping
 from typing import Any
 
 import equinox as eqx
@@ -49,6 +51,31 @@ def fingerprint(tree: Any) -> str:
             name = getattr(leaf, "__qualname__", None)
             said = repr(leaf) if name is None else f"{leaf.__module__}.{name}"
             digest.update(said.encode())
+    return digest.hexdigest()
+
+
+def described(value: Any) -> str:
+    """SHA-256 of what an object was made of, by its fields: what it found since, as cached
+    properties do, is no part of it. Other objects than dataclasses are pickled.
+
+    ```python
+    described(survey) == described(survey)
+    ```
+    """
+    digest = hashlib.sha256(type(value).__qualname__.encode())
+    if isinstance(value, Mapping):
+        digest.update(repr([(described(k), described(v)) for k, v in value.items()]).encode())
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        for field in dataclasses.fields(value):
+            digest.update(f"{field.name} {described(getattr(value, field.name))}".encode())
+    elif isinstance(value, np.ndarray | jax.Array):
+        digest.update(fingerprint(value).encode())
+    elif isinstance(value, list | tuple):
+        digest.update(repr([described(each) for each in value]).encode())
+    elif value is None or isinstance(value, str | bytes | int | float | np.generic):
+        digest.update(repr(value).encode())
+    else:
+        digest.update(pickle.dumps(value))
     return digest.hexdigest()
 
 

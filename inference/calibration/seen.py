@@ -7,8 +7,6 @@ density, and shares the description of the survey alone.
 
 import dataclasses
 import functools
-import hashlib
-import pickle
 from collections.abc import Sequence
 
 import jax
@@ -23,7 +21,7 @@ from ...selection.observation import AbstractObservation
 from ...simulate import Pool
 from ...simulate.library.run import Engine
 from ..draws import prior_draws
-from ..identity import fingerprint
+from ..identity import described, fingerprint
 from ..model import PopulationModel
 from ..objects import (
     LightObjects,
@@ -92,10 +90,7 @@ class Seen(AbstractSource):
 
     def digest(self) -> str:
         pool = self.pool
-        surveys = [
-            (x.words, hashlib.sha256(pickle.dumps(x)).hexdigest())
-            for x in (self.survey, self.assumed)
-        ]
+        surveys = [(x.words, described(x)) for x in (self.survey, self.assumed)]
         rows = fingerprint((pool.theta, pool.abs_mags, pool.log_weight))
         return repr((self.engine.describe(), surveys, pool.bands, rows, self.light))
 

@@ -7,7 +7,7 @@ kept.
 """
 
 import functools
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -17,14 +17,24 @@ from jaxtyping import Array, Bool, Float, Float32, Int
 
 from ...networks import MLP
 from ..catalogue.photometry import Photometry
+from ..operators.photometric import PhotometricNetwork
 from ._base import Truths
-from .mixture import OfCi, Recorded, Shape, Weights, log_density, of_ci, outputs
-
-if TYPE_CHECKING:
-    from .learned import LearnedObservation
+from .mixture import MixtureDensity, OfCi, Recorded, Shape, Weights, log_density, of_ci, outputs
 
 # Pairs that are evaluated at a time: what they need stays in the cache of a core.
 BLOCK = 8192
+
+
+@runtime_checkable
+class Learned(Protocol):
+    """What is asked of a `LearnedObservation`."""
+
+    @property
+    def density(self) -> MixtureDensity: ...
+    @property
+    def selection(self) -> PhotometricNetwork: ...
+    def recorded(self, data: Photometry) -> Bool[np.ndarray, "n band"]: ...
+    def patterns(self, data: Photometry) -> Bool[np.ndarray, "n pattern"]: ...
 
 
 class _Model(NamedTuple):
@@ -38,7 +48,7 @@ class _Model(NamedTuple):
     ln_weight: Float[Array, " q"] | Float32[np.ndarray, " q"]
 
     @classmethod
-    def of(cls, observation: "LearnedObservation") -> "_Model":
+    def of(cls, observation: Learned) -> "_Model":
         density, selection = observation.density, observation.selection
         if (nuisance := selection.nuisance) is None:
             nodes, ln_weight = np.empty((1, 0), np.float32), np.zeros(1, np.float32)
@@ -59,7 +69,7 @@ class _Model(NamedTuple):
 class LearnedTruths(Truths):
     """Of a `LearnedObservation`."""
 
-    observation: "LearnedObservation"
+    observation: Learned  # pyright: ignore[reportIncompatibleVariableOverride]
 
     @functools.cached_property
     def _model(self) -> _Model:

@@ -7,6 +7,7 @@ import pytest
 from benchmarks import known_survey as known
 from tests.inference.held_out import HeldOut
 
+from starcensus.inference.identity import described
 from starcensus.networks import TrainSettings
 from starcensus.selection.observation import ObservationSettings, learn_observation
 
@@ -75,3 +76,15 @@ def test_a_cut_on_v_acts_on_what_is_measured(observation, monkeypatch):
     near = np.abs(direct.true_mags[:, 1] - limit) < 0.4
     share = (direct.catalogued & (other <= limit))[near].sum()
     assert kept[near].sum() == pytest.approx(share, abs=4 * np.sqrt(2 * share))
+
+
+def test_what_a_survey_found_since_is_no_part_of_it(observation):
+    """A study that goes on in another process has another history."""
+    table = known.table(4000, 2)
+    survey = HeldOut.of(observation, table)
+    before = described(survey)
+    survey.draw(table.true_mags, np.random.default_rng(0))
+    assert described(survey) == before
+    fewer = dataclasses.replace(survey, table=table.take(np.arange(3999)))
+    assert described(fewer) != before
+    assert described(dataclasses.replace(survey, max_error=0.2)) != before
