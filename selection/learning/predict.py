@@ -121,11 +121,7 @@ def _log_radii(library: ClusterLibrary) -> Float[np.ndarray, "n"]:
 
 
 def _apparent(operator: PhotometricNetwork, library: ClusterLibrary) -> Float[np.ndarray, "n band"]:
-    if operator.mag_system != "Vega":
-        raise ValueError(
-            f"the operator takes {operator.mag_system} magnitudes; those of a library are Vega: "
-            "train one on injections"
-        )
+    operator.check_vega()
     mags = library.apparent(operator.distance_modulus, operator.bands)
     if np.isnan(mags).any():
         row, band = (int(i) for i in np.argwhere(np.isnan(mags))[0])

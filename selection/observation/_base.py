@@ -89,6 +89,12 @@ class AbstractObservation(abc.ABC):
     def words(self) -> str:
         """What the model is, in a sentence for the report."""
 
+    @property
+    def limits(self) -> dict[str, float]:
+        """Cuts on what is measured that the model counts, by the names of `LIMITS`; by default
+        those of the pipeline that it was learned from."""
+        return {} if self.learned_for is None else dict(self.learned_for.pipeline_limits)
+
     def passing(self, data: Photometry) -> tuple[Bool[np.ndarray, " n"], str]:
         """Which clusters pass the survey's own cuts on what was measured, and the cuts in words.
 

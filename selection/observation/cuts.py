@@ -79,6 +79,24 @@ class MeasuredCuts:
         words += [f"one of {', '.join(self.any_of)} must count"] if self.any_of else []
         return "; ".join(words)
 
+    def limits(self, bands: tuple[str, ...]) -> dict[str, float]:
+        """What is demanded, by the names of `LIMITS`, as steps of catalogues and facts of
+        operators have them; of a demand on the absolute magnitude that on V alone.
+
+        ```python
+        legus_cuts(("ACS_F435W", "ACS_F555W", "ACS_F814W")).limits(("ACS_F435W", "ACS_F555W"))
+        ```
+        """
+        found = {}
+        in_v = [self.max_absolute[b] for b in of_letter(bands, "V") if b in self.max_absolute]
+        if in_v:
+            found["max_absolute_v"] = min(in_v)
+        if self.min_snr > 0:
+            found["max_error"] = 2.5 / np.log(10.0) / self.min_snr
+        if self.min_bands > 1:
+            found["min_bands"] = float(self.min_bands)
+        return found
+
     def check_bands(self, bands: tuple[str, ...]) -> None:
         """Raises `ValueError` for cuts on bands that the survey lacks."""
         unknown = [b for b in (*self.required, *self.any_of) if b not in bands]

@@ -19,7 +19,7 @@ from jaxtyping import Bool, Float, Int
 from scipy.special import erfc
 
 from ..catalogue.photometry import BandState, Photometry
-from ..operators.facts import SurveyFacts, learned_facts
+from ..operators.facts import LIMITS, SurveyFacts, learned_facts
 from ..operators.marginal import Photometric
 from ..operators.photometric import PhotometricNetwork
 from ._base import OBSERVATIONS, AbstractObservation, Reach
@@ -113,11 +113,36 @@ class GaussianObservation(AbstractObservation):
                 f"the operator was learned at a distance modulus of {selection.distance_modulus:g};"
                 f" expected {self.distance_modulus:g}, that of the survey"
             )
+        if isinstance(selection, PhotometricNetwork):
+            selection.check_vega()
+        own = self.cuts.limits(self.bands)
+        twice = {
+            name: (value, own[name])
+            for facts in learned_facts(selection)
+            for name, value in facts.pipeline_limits
+            if name in own
+        }
+        if twice:
+            said = "; ".join(
+                f"{LIMITS[name].format(theirs)}, and the cuts {LIMITS[name].format(ours)}"
+                for name, (theirs, ours) in twice.items()
+            )
+            raise ValueError(
+                "the operator was learned from a pipeline that makes cuts which the observation "
+                f"model makes too, so that they would count twice: the operator has {said}. Learn "
+                "it from injections that a pipeline without these cuts catalogued, or take a model "
+                "that was learned from injections for what is measured as well"
+            )
 
     @property
     def learned_for(self) -> SurveyFacts | None:  # pyright: ignore[reportIncompatibleVariableOverride]
         """Of the operator of the rest, if there is one."""
         return next(iter(learned_facts(self.selection)), None)
+
+    @property
+    def limits(self) -> dict[str, float]:
+        """Those of the cuts, and of the pipeline that the operator of the rest was learned from."""
+        return {**super().limits, **self.cuts.limits(self.bands)}
 
     @property
     def words(self) -> str:
@@ -241,6 +266,7 @@ class GaussianObservation(AbstractObservation):
             return np.ones(len(mags))
         operator = self.selection
         if isinstance(operator, PhotometricNetwork):
+            # Beyond its limits it says what it says: 0, or what is nearest within.
             operator = operator.simulated()
         return np.asarray(operator.p_sel(mags), float)
 

@@ -185,6 +185,7 @@ def _probabilities(
         )
     apparent = library.apparent(photometric.distance_modulus, names)
     if isinstance(photometric, PhotometricNetwork):
+        photometric.check_vega()
         photometric = photometric.simulated(photometric.outside)
     return np.clip(np.asarray(photometric.p_sel(apparent), float), _EDGE, 1 - _EDGE)
 

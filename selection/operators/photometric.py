@@ -100,12 +100,24 @@ class PhotometricNetwork(eqx.Module):
         """Number of networks."""
         return len(self.networks)
 
-    def simulated(self, outside: Outside = "clip") -> "PhotometricNetwork":
+    def simulated(self, outside: Outside | None = None) -> "PhotometricNetwork":
         """The same network for magnitudes of simulated clusters, of which some are far off.
 
-        `outside`: what it says beyond its limits; by default what is nearest within stands for it.
+        `outside`: what it says beyond its limits; by default 0 where it says so itself, and else
+        what is nearest within stands for it.
         """
+        if outside is None:
+            outside = "zero" if self.outside == "zero" else "clip"
         return dataclasses.replace(self, outside=outside, simulation=True)
+
+    def check_vega(self) -> None:
+        """Raises `ValueError` for an operator of AB magnitudes, where those of simulated clusters
+        are Vega's."""
+        if self.mag_system != "Vega":
+            raise ValueError(
+                f"the operator takes {self.mag_system} magnitudes; those of simulated clusters are "
+                "Vega: train one on injections"
+            )
 
     def check_mags(self, mags: ArrayLike) -> None:
         """Raise `ValueError` naming the row and band of the first unusable magnitude."""

@@ -120,7 +120,9 @@ def test_libraries_without_what_a_pilot_takes(made_table):
         predict_library(physical(RADII, 4.0), dataclasses.replace(library, r_eff_pc=radii))
     with pytest.raises(ValueError, match="has no band ACS_F555W; it has ACS_F814W, ACS_F435W"):
         predict_library(photometric(None), library.select(["ACS_F814W", "ACS_F435W"]))
-    with pytest.raises(ValueError, match="takes AB magnitudes; those of a library are Vega"):
+    with pytest.raises(
+        ValueError, match="takes AB magnitudes; those of simulated clusters are Vega"
+    ):
         predict_library(photometric(None, mag_system="AB"), library)
     library.abs_mags[3, 2] = np.nan
     with pytest.raises(ValueError, match="magnitude of cluster 3 in ACS_F555W is NaN"):
