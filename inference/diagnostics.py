@@ -24,7 +24,7 @@ class Thresholds:
     - `max_integral_error`: largest relative error of the selection integral.
     - `max_object_shift`: largest shift of a parameter by the number of samples of each cluster, in
       its standard deviations.
-    - `max_node_error`: largest change of ln L between two draws because the objects were
+    - `max_node_error`: largest change of ln L between two draws because sums were
       deposited on nodes.
 
     ```python
@@ -187,8 +187,8 @@ def diagnose(
             )
     if not node_error <= limits.max_node_error:
         failures.append(
-            f"ln L changes by {node_error:.2g} between draws because the objects were deposited on "
-            f"nodes, more than {limits.max_node_error:g}; narrow light.panels or nodes.panels"
+            f"ln L changes by {node_error:.2g} between draws because sums were deposited on nodes, "
+            f"more than {limits.max_node_error:g}; narrow light.panels or nodes.panels"
         )
     # An unfinished search for the mode is no failure: it only sets the sampler's first scale, and a
     # posterior that leans on the edge of a prior has its mode at infinity.

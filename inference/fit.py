@@ -343,7 +343,7 @@ def _sampled(
     draws = sampler.run(samples, grid, key)
     values = with_number(model, draws.values, samples.n_objects, grid, settings.seed)
     own = {k: v for k, v in values.items() if k != OPERATOR}
-    return _Sampled(draws, values, node_error(given.exact, samples, model, own))
+    return _Sampled(draws, values, node_error(given.exact, samples, model, own, given.checked))
 
 
 def _check_kinds(objects: object, selection: object, model: object) -> None:

@@ -16,13 +16,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..forward import Population
+from ..forward import CheckedGrid, Population
 from ..selection import AbstractSelection
 from .draws import flatten, thinned
 from .library_error import library_error
 from .likelihood import log_object_terms, sum_of_object_terms
 from .model import PopulationModel
-from .objects import AbstractObjects, LightObjects, NodeSamples, NodeSettings, Samples
+from .objects import AbstractObjects, LightObjects, NodeSamples, NodeSettings, PoolGrid, Samples
 from .sampling import double_precision
 
 # A correlation of so many draws is known to a fifteenth.
@@ -89,30 +89,60 @@ def node_error(
     samples: Samples,
     model: PopulationModel,
     values: Mapping[str, Float[np.ndarray, "chain draw ..."]],
+    checked: CheckedGrid | None = None,
 ) -> float:
     """By how much ln L of the nodes and ln L of the rows behind them differ more at one draw than
     at another: the largest such change among some draws of the posterior; 0 without nodes, infinite
     where nodes or rows cannot produce some object.
 
+    Both terms count: those of the objects, and the expected number where it is a sum over rows of a
+    library that was deposited on nodes (`PoolGrid`), whose logarithm counts once for each object.
+
     **Arguments:**
 
     - `exact`, `samples`: what is known of the clusters, and what the sampler had of it.
     - `model`, `values`: of the fit, and draws of the posterior by name.
+    - `checked`: grid of the expected number.
 
     ```python
     drawn = {name: value[None] for name, value in prior_draws(model, 50, seed=0).items()}
     node_error(samples, samples, model, drawn)  # 0.0
     ```
     """
-    if exact is samples:
+    of_rows = isinstance(checked, PoolGrid)
+    if exact is samples and not of_rows:
         return 0.0
     picked = thinned(values, _FEW_DRAWS)
     population = model.population.with_values(model.fixed_values())
+    off = np.zeros(len(next(iter(picked.values()))))
     with double_precision():
-        true, found = (np.asarray(sums_of_terms(population, picked, x)) for x in (exact, samples))
-    if not (np.isfinite(true).all() and np.isfinite(found).all()):
-        return np.inf
-    return float(np.ptp(found - true))
+        if exact is not samples:
+            sums = [np.asarray(sums_of_terms(population, picked, x)) for x in (exact, samples)]
+            if not np.isfinite(sums).all():
+                return np.inf
+            off += sums[1] - sums[0]
+        if of_rows:
+            off -= samples.n_objects * _log_expected_error(checked, population, picked)
+    return float(np.ptp(off))
+
+
+def _log_expected_error(
+    checked: PoolGrid, population: Population, values: Mapping[str, Float[np.ndarray, "draw ..."]]
+) -> Float[np.ndarray, " draw"]:
+    """ln of the expected number on nodes less that of the sum over rows, at each draw."""
+    grid = checked.grid
+
+    @jax.jit
+    def of_both(drawn: dict[str, Array], theta: Array, weight: Array) -> Float[Array, " draw"]:
+        def of(draw: dict[str, Array]) -> Float[Array, ""]:
+            there = population.with_values(draw)
+            rows = jnp.sum(weight * jnp.exp(there.log_prob(*theta)))
+            return jnp.log(grid.detected_fraction(there) / rows)
+
+        return jax.lax.map(of, drawn)
+
+    drawn = {name: jnp.asarray(value) for name, value in values.items()}
+    return np.asarray(of_both(drawn, jnp.asarray(checked.theta.T), jnp.asarray(checked.weight)))
 
 
 @eqx.filter_jit

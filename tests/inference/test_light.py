@@ -7,18 +7,21 @@ import equinox as eqx
 import jax
 import numpy as np
 import pytest
+from scipy.stats import truncnorm
 
 from starcensus.forward import (
     HalfNormal,
     MassIndependentDisruption,
     NodesExtinction,
     Population,
+    PowerLaw,
     PowerLawAge,
     Schechter,
     Separable,
 )
 from starcensus.inference import FitSettings, PopulationModel, SamplerSettings, Thresholds, fit
 from starcensus.inference.likelihood import judged, sum_of_object_terms
+from starcensus.inference.object_shift import node_error
 from starcensus.inference.objects import (
     LightObjects,
     LightSettings,
@@ -45,6 +48,7 @@ from starcensus.simulate import CellTheta, ClusterLibrary, Design, Pool, Starcen
 BOX = Box((2.0, 5.0), (6.5, 8.5), (0.0, 1.0))
 BANDS = ("ACS_F435W", "ACS_F555W", "ACS_F814W")
 MODULUS = 29.98
+LN10 = np.log(10.0)
 # Every row, where sums are compared with those over all.
 WHOLE = LightSettings(max_rows=10**6)
 
@@ -401,6 +405,45 @@ def test_a_fit_of_light_gives_back_its_truth(objects):
     assert result.diagnostics.integral_error < 0.1
     assert 0 < result.summary["node_error"] < 0.1
     assert set(result.diagnostics.object_shift) >= {"alpha_m", "log_n"}
+
+
+@pytest.mark.parametrize("width", [2.0, 0.2])
+def test_node_error_counts_the_expected_number(objects, width):
+    """Sums over the rows by the laws' own formulas, beside the product with the nodes."""
+    settings = LightSettings(panels=(width, width, width), order=2)
+    of = dataclasses.replace(objects, settings=settings).inside(BOX)
+    mass_age = Separable(PowerLaw(BOX.log_mass), PowerLawAge(BOX.log_age))
+    model = PopulationModel(Population(mass_age, HalfNormal(BOX.a_v), 2.8))
+    rng = np.random.default_rng(2)
+    values = {
+        "alpha_m": rng.normal(-1.9, 0.1, (1, 12)),
+        "alpha_t": rng.normal(-0.8, 0.1, (1, 12)),
+        "sigma_av": np.exp(rng.normal(-1, 0.1, (1, 12))),
+        "log_n": np.full((1, 12), 2.8),
+    }
+    with double_precision():
+        checked = of.expected(model.population, complete(BOX))
+        samples = of.rows(BOX)
+        found = node_error(samples, samples, model, values, checked)
+        off = []
+        for k in range(12):
+            a, t, s, _ = (float(v[0, k]) for v in values.values())
+
+            def slope(x, power, low, high):
+                return (
+                    10 ** (power * x) * power * LN10 / (10 ** (power * high) - 10 ** (power * low))
+                )
+
+            density = slope(checked.theta[:, 0], a + 1, *BOX.log_mass)
+            density = density * slope(checked.theta[:, 1], t + 1, *BOX.log_age)
+            dust = truncnorm.pdf(checked.theta[:, 2] / s, 0.0, BOX.a_v[1] / s) / s
+            there = model.population.with_values({n: v[0, k] for n, v in values.items()})
+            rows = float((checked.weight * density * dust).sum())
+            off.append(np.log(float(checked.grid.detected_fraction(there)) / rows))
+    expected = len(of) * np.ptp(off)
+    assert found == pytest.approx(expected, rel=1e-3, abs=1e-6)
+    # The gate has power where panels are wide.
+    assert (found > 0.1) == (width == 2.0)
 
 
 def test_nodes_are_made_finer_until_they_are_fine_enough(objects, monkeypatch):
