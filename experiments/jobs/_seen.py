@@ -1,6 +1,7 @@
 """From [catalogue], [photometry] and [observation] to what a survey recorded, and its model."""
 
 import dataclasses
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -42,9 +43,12 @@ from starcensus.selection.observation import (
     legus_cuts,
     load_observation,
 )
+from starcensus.selection.operators.facts import LIMITS
 from starcensus.selection.operators.marginal import Photometric
 
 C4 = "c4_photometric"
+# Cuts that ask for more the larger they are, and what asks for nothing.
+_FROM = {"ci_limit": -np.inf, "min_bands": 1.0}
 # Absolute magnitudes among which half of the clusters of any catalogue lie.
 _CLUSTERS = (5.0, -20.0)
 
@@ -72,9 +76,15 @@ def read_seen(
     photometry: PhotometryTable,
     observation: ObservationTable,
     sources: Sources,
+    *,
+    counted: bool = True,
 ) -> Seen:
     """Read all; raises `ValueError` for data that the survey cannot have recorded, and for an
-    uncertainty that the observation model does not know."""
+    uncertainty that the observation model does not know.
+
+    `counted`: whether how many clusters are catalogued tells anything, so that every cut must be
+    one that the observation model makes.
+    """
     read_in = read(catalogue, sources)
     if not isinstance(read_in, Catalogue):
         raise ConfigError(
@@ -98,9 +108,52 @@ def read_seen(
         dict.fromkeys(d for facts in learned_facts(model) for d in differences(facts, here))
     )
     refuse_other_survey(found, observation.accept, data.source)
+    unmodelled = ()
+    if counted:
+        unmodelled = refuse_unmodelled(read_in, data.steps, model, observation.accept)
     data = passing(model, data)
     model.check(data)
+    found = (*found, *unmodelled)
     return Seen(read_in, data, model, found, {} if doubt is None else {"vega_or_ab": doubt})
+
+
+def refuse_unmodelled(
+    catalogue: Catalogue,
+    steps: tuple[Step, ...],
+    model: AbstractObservation,
+    accept: Collection[str] = (),
+) -> tuple[Difference, ...]:
+    """Cuts on what was measured that the model of the survey does not make, if they are accepted.
+
+    `steps`: of the catalogue and its photometry. Raises `ConfigError` for such cuts otherwise: the
+    selection of a fit of light is the model's alone, and clusters that something else has cut would
+    be missing from the catalogue and not from the expected number. Steps say what they cut by the
+    names of `LIMITS`, or as limits of a column; classes and what else is in no measured magnitude
+    are not looked at.
+    """
+    known, said = model.limits, []
+    for name, value in (pair for step in steps for pair in step.limits if pair[0] in LIMITS):
+        own = known.get(name, _FROM.get(name, np.inf))
+        more = value > own if name in _FROM else value < own
+        # 0.3 mag are an S/N of 3.6, about.
+        if more and not np.isclose(value, own, rtol=0.01 if name == "max_error" else 1e-6):
+            theirs = LIMITS[name].format(own) if name in known else "no such cut"
+            said.append(f"{LIMITS[name].format(value)} (the observation model has {theirs})")
+    said += [f"limits of recorded {axis}" for axis in catalogue.limits]
+    said += [f"{step.name} ({step.reason})" for step in steps if step.on_measured]
+    if not said:
+        return ()
+    words = (
+        f"the catalogue was cut by {'; '.join(dict.fromkeys(said))}: the likelihood of light "
+        "counts the cuts of its observation model alone, and expects what these have taken"
+    )
+    if "cuts" not in accept:
+        raise ConfigError(
+            f"{catalogue.source}: {words}. State them in observation.cuts instead (or in the "
+            "pipeline that the model is learned from), leave them out, or accept that: "
+            'observation.accept = ["cuts"]'
+        )
+    return (Difference("cuts", words),)
 
 
 def seen_inputs(

@@ -47,7 +47,9 @@ class MeasureJob(Job[MeasureFile]):
 
         show.stage("reading the catalogue")
         file = self.file
-        seen = read_seen(file.catalogue, file.photometry, file.observation, self.sources)
+        counted = file.prior.learned_ages is not None
+        tables = file.catalogue, file.photometry, file.observation
+        seen = read_seen(*tables, self.sources, counted=counted)
         for words in seen.warnings.values():
             show.say(f"warning: {words}")
         check_columns(file.references, seen.catalogue)

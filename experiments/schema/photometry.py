@@ -87,7 +87,8 @@ class ObservationTable(Strict):
     - `selection`: operator of true magnitudes for what else decides whether a cluster is
       catalogued: a file, or `c4_photometric`, the published network, from the installed package.
     - `accept`: in what the catalogue may differ from the survey that model or operator was learned
-      in; the report says what differs.
+      in, and `"cuts"` for one that was cut by what was measured or by recorded θ in a way that this
+      table does not say; the report says what differs.
     - `uncertainty`: of fits, whether what the artificial clusters left open about a learned model
       widens the posterior; it was learned with `n_halves` then. The report says what it does, or
       would do.

@@ -24,6 +24,8 @@ class Step:
     - `n_before`, `n_after`: rows before and after it.
     - `reason`: a sentence for the report.
     - `limits`: name and value of each limit that it set, as an operator's facts name them.
+    - `on_measured`: whether it cut by a measured magnitude or shape in a way that no name of
+      `limits` says.
     """
 
     name: str
@@ -31,6 +33,7 @@ class Step:
     n_after: int
     reason: str
     limits: tuple[tuple[str, float], ...] = ()
+    on_measured: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,6 +133,7 @@ class Catalogue:
         name: str,
         reason: str,
         limits: tuple[tuple[str, float], ...] = (),
+        on_measured: bool = False,
     ) -> "Catalogue":
         """The rows where `mask` holds, with the step recorded under `name`.
 
@@ -137,13 +141,14 @@ class Catalogue:
 
         - `mask`: `(n,)`, which rows are left.
         - `name`, `reason`: name of the step, and a sentence for the report.
-        - `limits`: limits that it sets, see `Step`.
+        - `limits`, `on_measured`: limits that it sets, and whether it cuts by what was measured
+          in another way, see `Step`.
 
         ```python
         catalogue.keep(catalogue.theta[:, 0] > 4.0, "massive", "more than 10,000 M_sun").steps[-1]
         ```
         """
-        step = Step(name, len(self), int(mask.sum()), reason, limits)
+        step = Step(name, len(self), int(mask.sum()), reason, limits, on_measured)
 
         def rows(array: np.ndarray | None) -> np.ndarray | None:
             return None if array is None else array[mask]

@@ -115,7 +115,8 @@ class AbsoluteMagnitude:
         passed = absolute <= self.limit
         in_v = letter_of(catalogue.bands[index]) == "V"
         limits = (("max_absolute_v", self.limit),) if in_v else ()
-        return _keep(catalogue, passed, np.isnan(absolute), "absolute_magnitude", rule, limits)
+        nan = np.isnan(absolute)
+        return _keep(catalogue, passed, nan, "absolute_magnitude", rule, limits, not in_v)
 
 
 @CUTS.register("concentration")
@@ -227,7 +228,8 @@ class ColumnCut:
             if not self.keep:
                 mask = (values >= low) & (values <= high)
         limits = _classes(self.keep) if "class" in self.column.lower() else ()
-        kept = _keep(catalogue, mask & ~nan, nan, "column", self._rule(), limits)
+        of_light = self.column in (*catalogue.bands, "concentration_index")
+        kept = _keep(catalogue, mask & ~nan, nan, "column", self._rule(), limits, of_light)
         return kept.limited({self.column: (low, high)}) if self.column in AXES else kept
 
     def _rule(self) -> str:
@@ -370,9 +372,11 @@ def _keep(
     name: str,
     rule: str,
     limits: tuple[tuple[str, float], ...] = (),
+    on_measured: bool = False,
 ) -> Catalogue:
     failed = int((nan & ~mask).sum())
-    return catalogue.keep(mask & ~nan, name, f"{rule}; {failed} failed for NaN", limits)
+    reason = f"{rule}; {failed} failed for NaN"
+    return catalogue.keep(mask & ~nan, name, reason, limits, on_measured)
 
 
 def _column(catalogue: Catalogue, name: str, cut: str) -> np.ndarray:

@@ -66,7 +66,8 @@ def photometry_of(
     _check_errors(catalogue, names, rows, flux, error, states)
     if n_few := len(catalogue) - len(rows):
         said += f"; {n_few} clusters with fewer than {min_bands} measured bands left out"
-    step = Step("photometry", len(catalogue), len(rows), f"{', '.join(names)}: {said}")
+    limits = (("min_bands", float(min_bands)),) if min_bands > 1 else ()
+    step = Step("photometry", len(catalogue), len(rows), f"{', '.join(names)}: {said}", limits)
     index = catalogue.columns.get("concentration_index")
     modulus = catalogue.meta.get("distance_modulus")
     made = Photometry(

@@ -1,6 +1,7 @@
 """Mistakes with measured light: each ends with exit code 2 and one line that says what to do."""
 
 import dataclasses
+import json
 import pathlib
 import re
 from collections.abc import Callable
@@ -20,8 +21,14 @@ from tests.helpers import run
 
 from starcensus.bands import ab_minus_vega
 from starcensus.networks import MLP
-from starcensus.selection import MagnitudeLimit, PhotometricNetwork, save_selection
+from starcensus.selection import (
+    MagnitudeLimit,
+    PhotometricNetwork,
+    SurveyFacts,
+    save_selection,
+)
 from starcensus.selection.catalogue import Photometry
+from starcensus.selection.operators.photometric import MagSystem
 from starcensus.simulate import BoxTheta, ClusterLibrary, Design, StarcensusEngine, run_library
 
 Change = Callable[[pathlib.Path], None]
@@ -57,12 +64,25 @@ def observation(line: str) -> Change:
     return replace("floor = 0.1\n", f"floor = 0.1\n{line}\n")
 
 
-def network(bands: tuple[str, ...], modulus: float = MODULUS) -> Change:
+def cut(line: str) -> Change:
+    return replace('format = "table"\n', f'format = "table"\ncuts = [{line}]\n')
+
+
+def network(
+    bands: tuple[str, ...],
+    modulus: float = MODULUS,
+    mag_system: MagSystem = "Vega",
+    limit: float | None = None,
+) -> Change:
     def change(folder: pathlib.Path) -> None:
         n = len(bands)
         parts = MLP((np.ones((2, n)), np.ones((1, 2))), (np.zeros(2), np.zeros(1)), None, None)
         limits = np.asarray([[15.0, 30.0]] * n)
-        save_selection(PhotometricNetwork((parts,), bands, limits, modulus), folder / "operator.h5")
+        made = PhotometricNetwork((parts,), bands, limits, modulus, mag_system=mag_system)
+        if limit is not None:
+            pipeline = json.dumps({"max_absolute_v": limit})
+            made = dataclasses.replace(made, learned_for=SurveyFacts(pipeline=pipeline))
+        save_selection(made, folder / "operator.h5")
         observation('selection = "operator.h5"')(folder)
 
     return change
@@ -135,6 +155,31 @@ MISTAKES: dict[str, tuple[Change, str]] = {
     "wrong name of a band in the cuts": (
         replace("{ ACS_F555W = -5.5 }", "{ F555W = -5.5 }"),
         r"the cuts ask for F555W; the survey has 4: .*ACS_F555W",
+    ),
+    "a cut of the catalogue by magnitude that the survey does not make": (
+        cut('{ name = "column", column = "ACS_F555W", high = 23.0 }'),
+        r"catalogue\.csv: the catalogue was cut by column \(ACS_F555W <= 23; .*counts the cuts of "
+        r"its observation model alone.*observation\.accept = \[\"cuts\"\]",
+    ),
+    "a cut of the catalogue in V beyond that of the survey": (
+        cut('{ name = "absolute_magnitude", limit = -8.0 }'),
+        r"cut by M_V <= -8 \(the observation model has M_V <= -5\.5\)",
+    ),
+    "a cut of the catalogue by errors beyond that of the survey": (
+        cut('{ name = "photometric_errors", n_bands = 3, max_error = 0.1 }'),
+        r"errors <= 0\.1 mag \(.*has errors <= 0\.217147 mag\); in 3 bands or more \(.*in 2 bands",
+    ),
+    "more bands than the survey demands": (
+        replace("[observation]", "[photometry]\nmin_bands = 3\n\n[observation]"),
+        r"cut by in 3 bands or more \(the observation model has in 2 bands or more\)",
+    ),
+    "an operator of a pipeline that makes the survey's cuts": (
+        network(BANDS, limit=-5.5),
+        r"would count twice: the operator has M_V <= -5\.5, and the cuts M_V <= -5\.5",
+    ),
+    "operator of AB magnitudes": (
+        network(BANDS, mag_system="AB"),
+        r"the operator takes AB magnitudes; those of simulated clusters are Vega",
     ),
     "operator of other bands": (
         network(("WFC3_UVIS_F275W", "ACS_F435W")),

@@ -74,6 +74,8 @@ MODELS = ("mid", "mdd")
 # Of all catalogues.
 SEED = 5
 _PROCESSES = 2
+# One process that fits 25 catalogues has 9 GB.
+_FITTING = 1
 # In step eight chains cost as much as one.
 SAMPLERS = {
     "nuts": SamplerSettings(8, 120, 50, max_tree_depth=6, target_accept=0.8),
@@ -326,7 +328,7 @@ def judged(
     # Found here, once for all processes.
     assert made.grid is not None
     out = folder / f"ranks-{name}-{made.n}.h5"
-    return calibrate_problem(made, say, out, Work(_PROCESSES)).describe()
+    return calibrate_problem(made, say, out, Work(_FITTING)).describe()
 
 
 def main() -> None:
