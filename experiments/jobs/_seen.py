@@ -102,19 +102,23 @@ def read_seen(
             f"observation.uncertainty = true, and the model of {observation.path} does not know "
             "its own: learn it with n_halves = 5 or more in [train], or leave uncertainty out"
         )
-    here = facts_of_catalogue(read_in)
     _check_brightness(data, model.distance_modulus)
-    found = tuple(
-        dict.fromkeys(d for facts in learned_facts(model) for d in differences(facts, here))
-    )
-    refuse_other_survey(found, observation.accept, data.source)
-    unmodelled = ()
+    found = _of_another_survey(read_in, model, observation.accept)
     if counted:
-        unmodelled = refuse_unmodelled(read_in, data.steps, model, observation.accept)
+        found += refuse_unmodelled(read_in, data.steps, model, observation.accept)
     data = passing(model, data)
     model.check(data)
-    found = (*found, *unmodelled)
     return Seen(read_in, data, model, found, {} if doubt is None else {"vega_or_ab": doubt})
+
+
+def _of_another_survey(
+    catalogue: Catalogue, model: AbstractObservation, accept: Collection[str]
+) -> tuple[Difference, ...]:
+    here = facts_of_catalogue(catalogue)
+    each = [d for facts in learned_facts(model) for d in differences(facts, here)]
+    found = tuple(dict.fromkeys(each))
+    refuse_other_survey(found, accept, catalogue.source)
+    return found
 
 
 def refuse_unmodelled(

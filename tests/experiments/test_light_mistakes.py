@@ -161,6 +161,13 @@ MISTAKES: dict[str, tuple[Change, str]] = {
         r"catalogue\.csv: the catalogue was cut by column \(ACS_F555W <= 23; .*counts the cuts of "
         r"its observation model alone.*observation\.accept = \[\"cuts\"\]",
     ),
+    "such a cut, accepted: the next refusal is another": (
+        both(
+            cut('{ name = "column", column = "ACS_F555W", high = 23.0 }'),
+            observation('accept = ["cuts"]'),
+        ),
+        r"thin for \d+ of \d+ clusters",
+    ),
     "a cut of the catalogue in V beyond that of the survey": (
         cut('{ name = "absolute_magnitude", limit = -8.0 }'),
         r"cut by M_V <= -8 \(the observation model has M_V <= -5\.5\)",

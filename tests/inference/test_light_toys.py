@@ -229,4 +229,7 @@ def test_the_peers_modes_and_ours_on_the_peers_toy(pool: Pool):
     assert mean["nn"] > mean["0.5"] + 0.1 > mean["0.1"] + 0.2 > mean["0.05"] + 0.2
     assert mean["nn"] == pytest.approx(-1.55, abs=0.12)
     assert mean["0.5"] == pytest.approx(-1.74, abs=0.1)
+    assert mean["0.1"] == pytest.approx(-1.92, abs=0.06)
+    assert mean["0.05"] == pytest.approx(-1.95, abs=0.06)
     assert mean["0.0"] == pytest.approx(-1.99, abs=0.06)
+    assert mean["0.1"] > mean["0.05"] > mean["0.0"]
