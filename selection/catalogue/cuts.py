@@ -101,8 +101,8 @@ class AbsoluteMagnitude:
     def __call__(self, catalogue: Catalogue) -> Catalogue:
         """Raises `CatalogueError` for an unknown band or distance."""
         index = _band_index(catalogue, self.band)
-        modulus = self.distance_modulus
-        modulus = catalogue.meta.get("distance_modulus") if modulus is None else modulus
+        modulus, own = self.distance_modulus, catalogue.meta.get("distance_modulus")
+        modulus = own if modulus is None else modulus
         if not isinstance(modulus, int | float):
             raise CatalogueError(
                 f"{catalogue.source}: the cut 'absolute_magnitude' needs a distance modulus and "
@@ -114,7 +114,9 @@ class AbsoluteMagnitude:
         rule = f"M({catalogue.bands[index]}) <= {self.limit:g} at distance modulus {modulus:g}"
         passed = absolute <= self.limit
         in_v = letter_of(catalogue.bands[index]) == "V"
-        limits = (("max_absolute_v", self.limit),) if in_v else ()
+        # At the distance of the catalogue, where others compare it with theirs.
+        there = self.limit + (modulus - own if isinstance(own, int | float) else 0.0)
+        limits = (("max_absolute_v", there),) if in_v else ()
         nan = np.isnan(absolute)
         return _keep(catalogue, passed, nan, "absolute_magnitude", rule, limits, not in_v)
 

@@ -93,7 +93,7 @@ class NoiseCurves:
         Non-negative a, b and c² whose sum has the least absolute deviations from the squares of
         the errors, each relative to that sum: the curve of the median error at each flux, which
         blends and other exposures do not move. (Least squares relative to the errors themselves
-        would be low, the more so the more these scatter: 0.77 of σ where ln σ scatters by 0.3.)
+        would be low, the more so the more these scatter.)
 
         Raises `ValueError` for a band with fewer than 5 measurements.
 

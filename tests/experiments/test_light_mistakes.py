@@ -172,6 +172,10 @@ MISTAKES: dict[str, tuple[Change, str]] = {
         cut('{ name = "absolute_magnitude", limit = -8.0 }'),
         r"cut by M_V <= -8 \(the observation model has M_V <= -5\.5\)",
     ),
+    "a cut of the catalogue in V at another distance": (
+        cut('{ name = "absolute_magnitude", limit = -5.5, distance_modulus = 29.0 }'),
+        r"cut by M_V <= -6\.48 \(the observation model has M_V <= -5\.5\)",
+    ),
     "a cut of the catalogue by errors beyond that of the survey": (
         cut('{ name = "photometric_errors", n_bands = 3, max_error = 0.1 }'),
         r"errors <= 0\.1 mag \(.*has errors <= 0\.217147 mag\); in 3 bands or more \(.*in 2 bands",
