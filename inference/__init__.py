@@ -34,6 +34,7 @@ from .measure import measure as measure
 from .measure import population_prior as population_prior
 from .measure import power_law_prior as power_law_prior
 from .model import PopulationModel as PopulationModel
+from .object_ess import least_object_ess as least_object_ess
 from .object_shift import object_shift as object_shift
 from .objects import AbstractObjects as AbstractObjects
 from .objects import BoundsError as BoundsError

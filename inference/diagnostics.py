@@ -20,7 +20,7 @@ class Thresholds:
     - `max_divergent`: most divergent transitions.
     - `min_bfmi`: least BFMI of a chain.
     - `max_saturated_share`: largest share of trajectories that end at the largest depth.
-    - `min_object_ess`: fewest effective samples of a cluster.
+    - `min_object_ess`: fewest effective samples of a cluster, under any draw that is looked at.
     - `max_integral_error`: largest relative error of the selection integral.
     - `max_object_shift`: largest shift of a parameter by the number of samples of each cluster, in
       its standard deviations.
@@ -125,8 +125,8 @@ def diagnose(
 
     - `values`: draws `(chain, draw)` by flat name.
     - `draws`: what `Sampler.run` gave.
-    - `object_ess`: effective number of samples behind each object's likelihood term, NaN for
-      padding.
+    - `object_ess`: least effective number of samples behind each object's likelihood term, NaN
+      for padding.
     - `max_tree_depth`: that of the sampler's settings.
     - `thresholds`: what must be reached.
     - `remedy`: what a user can do about too few effective samples of an object.

@@ -2,11 +2,12 @@
 
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import jax
 import numpy as np
+from jaxtyping import Float
 
 from ..forward import (
     CheckedGrid,
@@ -34,6 +35,7 @@ from .draws import flatten, prior_draws, thinned, with_number
 from .ensemble import ensemble_change
 from .likelihood import judged
 from .model import OPERATOR, PopulationModel
+from .object_ess import least_object_ess
 from .object_shift import node_error, object_shift
 from .objects import (
     AbstractObjects,
@@ -177,9 +179,7 @@ def fit(
         progress("checking and predicting")
         z = values.pop(OPERATOR, None)
         drawn = values if z is None else {**values, OPERATOR: z}
-        centre = {k: np.asarray(np.median(v, axis=(0, 1))) for k, v in values.items()}
-        at_centre = population.with_values({**model.fixed_values(), **_on_simplex(model, centre)})
-        object_ess = np.asarray(judged(at_centre, samples)[1])
+        object_ess = least_object_ess(samples, model, values)
         # A point without errors is its own and only sample.
         limits = dataclasses.replace(limits, min_object_ess=1.0) if objects.exact else limits
         if checked.by_chance:
@@ -187,15 +187,16 @@ def fit(
             most = max(limits.max_integral_error, limits.max_object_shift / len(objects) ** 0.5)
             limits = dataclasses.replace(limits, max_integral_error=most)
         numbers = {} if z is None else {f"{OPERATOR}_{k}": z[..., k] for k in range(z.shape[-1])}
+        shift = object_shift(objects, samples, selection, model, values, settings.nodes)
         diagnostics = diagnose(
             {k: v for k, v in flat.items() if np.ptp(v) > 0} | numbers,
             draws,
             object_ess,
             settings.sampler.max_tree_depth,
             limits,
-            objects.remedy,
+            _remedy(objects, object_ess, shift, limits),
             _integral_error(checked, model, values),
-            object_shift(objects, samples, selection, model, values, settings.nodes),
+            shift,
             error_of_nodes,
             checked.remedy,
         )
@@ -225,7 +226,7 @@ def fit(
             progress("weighting the draws by each member of the operator")
             spread = ensemble_change(objects, exact, selection, model, grid, values, ess)
             if n_directions(selection):
-                left_out = with_uncertainty(grid, selection, at_centre)
+                left_out = with_uncertainty(grid, selection, _at_centre(model, values))
         else:
             progress("weighting the draws by the operator's mean")
             spread = operator_change(samples, model, directions, drawn, ess)
@@ -402,9 +403,26 @@ def _integral_error(
     )
 
 
-def _on_simplex(model: PopulationModel, values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _at_centre(model: PopulationModel, values: dict[str, np.ndarray]) -> Population:
+    """The population at the medians, shares of a whole made whole again."""
     sizes = {p.name: p.size for p in model.population.parameters()}
-    return {k: v / v.sum() if sizes[k] else v for k, v in values.items()}
+    centre = {k: np.asarray(np.median(v, axis=(0, 1))) for k, v in values.items()}
+    whole = {k: v / v.sum() if sizes[k] else v for k, v in centre.items()}
+    return model.population.with_values({**model.fixed_values(), **whole})
+
+
+def _remedy(
+    objects: AbstractObjects,
+    object_ess: Float[np.ndarray, " n"],
+    shift: Mapping[str, float],
+    limits: Thresholds,
+) -> str:
+    """What helps where samples are too few: so many times as many that they would not be."""
+    least = max(float(np.nanmin(object_ess)), 1.0)
+    far = max((abs(x) for x in shift.values()), default=0.0)
+    # A shift by chance falls with the root of their number.
+    wanted = max(limits.min_object_ess / least, (far / limits.max_object_shift) ** 2)
+    return objects.remedy_for(wanted)
 
 
 def _check_start(model: PopulationModel, samples: Samples, objects: AbstractObjects) -> None:

@@ -105,7 +105,7 @@ def posterior_tree(
     - `draws`: what `Sampler.run` gave.
     - `values`: its draws by name, after `with_number`; where the operator's uncertainty counts, the
       numbers behind it under `OPERATOR`.
-    - `object_ess`: what `effective_sample_sizes` gave; what lies beyond the objects is padding.
+    - `object_ess`: what `least_object_ess` gave; what lies beyond the objects is padding.
     - `seed`: seed of the predictions.
     - `bins`: bins of the predicted counts.
     - `n_predictions`: draws that are predicted, at most.

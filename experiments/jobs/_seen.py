@@ -108,6 +108,8 @@ def read_seen(
         found += refuse_unmodelled(read_in, data.steps, model, observation.accept)
     data = passing(model, data)
     model.check(data)
+    if counted:
+        model.check_expected(data)
     return Seen(read_in, data, model, found, {} if doubt is None else {"vega_or_ab": doubt})
 
 

@@ -101,6 +101,13 @@ class LightFile(BandsFile):
         return self
 
     @pydantic.model_validator(mode="after")
+    def _says_what_is_catalogued(self) -> "LightFile":
+        self.observation.refuse_unsaid(
+            "a fit then expects all of the bounds in the catalogue, the faintest too"
+        )
+        return self
+
+    @pydantic.model_validator(mode="after")
     def _fits_together(self) -> "LightFile":
         for fit in self.fits:
             check_name(fit.population, self.populations)

@@ -117,12 +117,9 @@ class MeasureFile(BandsFile):
     def _old_clusters_may_be_too_faint(self) -> "MeasureFile":
         seen = self.observation
         refuse_uncertainty(seen, "single clusters take")
-        stated = seen.kind == "file" or seen.cuts is not None or seen.selection is not None
-        if self.prior.learned_ages is not None and not stated:
-            raise ValueError(
-                "prior.learned_ages: which clusters the survey catalogues decides how many old "
-                "ones there are; say it in observation.cuts, such as "
-                "{ max_absolute = { ACS_F555W = -6.0 } }, or cuts = {} where it catalogues all"
+        if self.prior.learned_ages is not None:
+            seen.refuse_unsaid(
+                "prior.learned_ages without it expects every old cluster in the catalogue"
             )
         return self
 

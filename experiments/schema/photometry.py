@@ -79,9 +79,10 @@ class ObservationTable(Strict):
     - `distance_modulus`: mag, for kind `gaussian`; by default the catalogue's.
     - `floor`: mag, error of each band on top of the quoted one.
     - `common`: mag, standard deviation of a shift that all bands share.
-    - `cuts`: what the catalogue demands of its measured magnitudes, by default nothing; `"legus"`
-      is short for the table of that kind. Clusters that do not pass are cut, and counted in the
-      report.
+    - `cuts`: what the catalogue demands of its measured magnitudes; `"legus"` is short for the
+      table of that kind, `{}` for nothing. Clusters that do not pass are cut, and counted in the
+      report. By default nothing, and fits then ask for `selection`: one of the two says which
+      clusters are catalogued.
     - `coverage`: each part of the survey as its share of the area and the list of the bands that
       were observed there; by default all bands everywhere.
     - `selection`: operator of true magnitudes for what else decides whether a cluster is
@@ -121,6 +122,16 @@ class ObservationTable(Strict):
                 f"{', '.join(wrong)}: the model of {self.path} brings its own; leave them out"
             )
         return self
+
+    def refuse_unsaid(self, why: str) -> None:
+        """Raises `ValueError` if nothing says which clusters the survey catalogues."""
+        if self.kind == "gaussian" and self.cuts is None and self.selection is None:
+            raise ValueError(
+                "observation says nothing of which clusters the survey catalogues, and "
+                f"{why}; say it in observation.cuts, such as "
+                '"legus" or { max_absolute = { ACS_F555W = -6.0 } }, in observation.selection, or '
+                "cuts = {} where it catalogues all"
+            )
 
 
 def refuse_uncertainty(observation: ObservationTable | None, who: str) -> None:

@@ -135,6 +135,11 @@ class AbstractObjects(eqx.Module):
     def remedy(self) -> str:
         """What a user can do about objects with too few effective samples."""
 
+    def remedy_for(self, times: float) -> str:
+        """The same, where `times` as many samples would be enough. By default `remedy`."""
+        del times
+        return self.remedy
+
     def entering(self, selection: AbstractSelection) -> AbstractSelection:
         """`selection`, times the probability of passing the sample's limits, if it has any."""
         return selection

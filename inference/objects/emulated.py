@@ -162,7 +162,9 @@ class EmulatedObjects(MeasuredLight):
         selection: AbstractSelection,
         settings: QuadratureSettings | None = None,
     ) -> PoolGrid:
-        """Of clusters drawn from the emulator; `ObjectsError` if they do not cover the bounds."""
+        """Of clusters drawn from the emulator; `ObjectsError` if they do not cover the bounds, or
+        for objects of a part of the survey whose selection is not known."""
+        self._check_expected()
         self._check_covers(population.box)
         assert self.pool is not None and self.p_rows is not None
         panels, order = self.settings.panels, self.settings.order

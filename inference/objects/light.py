@@ -128,13 +128,21 @@ class LightObjects(MeasuredLight):
     def remedy(self) -> str:
         return "draw more simulated clusters where these are"
 
+    def remedy_for(self, times: float) -> str:
+        n = len(np.unique(self.pool.cluster))
+        if not times > 1:
+            return self.remedy
+        return f"draw about {n * (times - 1):,.0f} simulated clusters more (there are {n:,})"
+
     def expected(
         self,
         population: Population,
         selection: AbstractSelection,
         settings: QuadratureSettings | None = None,
     ) -> PoolGrid:
-        """Of the simulated clusters; `ObjectsError` if the pool does not cover the bounds."""
+        """Of the simulated clusters; `ObjectsError` if the pool does not cover the bounds, or for
+        objects of a part of the survey whose selection is not known."""
+        self._check_expected()
         return self.pool_grid(population.box, population.extinction.corners())
 
     def pool_grid(self, box: Box, corners: tuple[float, ...] = ()) -> PoolGrid:

@@ -1,11 +1,18 @@
 """What objects with measured light have in common: their survey is in the observation model."""
 
+import equinox as eqx
+
 from ...selection import AbstractSelection, CompleteSelection
+from ...selection.catalogue.photometry import Photometry
+from ...selection.observation import AbstractObservation
 from ._base import AbstractObjects, ObjectsError
 
 
 class MeasuredLight(AbstractObjects):
     """Clusters whose light was measured; the observation model says who is catalogued."""
+
+    data: eqx.AbstractVar[Photometry]
+    observation: eqx.AbstractVar[AbstractObservation]
 
     @property
     def exact(self) -> bool:
@@ -28,3 +35,10 @@ class MeasuredLight(AbstractObjects):
                 "operators of true magnitudes to the observation model, and none to the fit"
             )
         return selection
+
+    def _check_expected(self) -> None:
+        """Raises `ObjectsError` where nobody knows how many of such clusters were to be expected."""
+        try:
+            self.observation.check_expected(self.data)
+        except ValueError as error:
+            raise ObjectsError(str(error)) from error

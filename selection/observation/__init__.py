@@ -10,6 +10,7 @@ from .cuts import legus_cuts as legus_cuts
 from .cuts import probability_of as probability_of
 from .gaussian import GaussianObservation as GaussianObservation
 from .learn import learn_observation as learn_observation
+from .learn import of_whole_area as of_whole_area
 from .learn import recorded_photometry as recorded_photometry
 from .learned import LearnedObservation as LearnedObservation
 from .learned import Transforms as Transforms

@@ -107,6 +107,12 @@ class AbstractObservation(abc.ABC):
         """Raises `ValueError` for data that this survey cannot have recorded: other bands, states
         that it does not know, clusters that its own cuts exclude."""
 
+    def check_expected(self, data: Photometry) -> None:
+        """Raises `ValueError` for clusters of parts of the survey whose P(det | μ) is not known:
+        what they say of themselves is known, and how many were to be expected is not. By default
+        none is refused."""
+        del data
+
     @abc.abstractmethod
     def log_prob(
         self, data: Photometry, rows: Int[np.ndarray, " pair"], mags: Float[np.ndarray, "pair band"]

@@ -63,6 +63,16 @@ def recorded_photometry(table: InjectionTable, max_error: float) -> Photometry:
     )
 
 
+def of_whole_area(table: InjectionTable) -> InjectionTable:
+    """The injections that lie where every band has data.
+
+    ```python
+    len(of_whole_area(table))
+    ```
+    """
+    return table if table.covered is None else table.take(table.covered.all(axis=1))
+
+
 def learn_observation(
     table: InjectionTable,
     settings: ObservationSettings = ObservationSettings(),
@@ -74,7 +84,8 @@ def learn_observation(
 
     The cuts of the pipeline on what is measured, CI and M_V, are those that its facts say
     (`SurveyFacts.pipeline_limits`). Radii and skies have the design's distribution, or of clusters
-    that were chosen from a pool, the pool's. The same table and settings give the same model.
+    that were chosen from a pool, the pool's. Both halves are of the area that all bands cover:
+    injections elsewhere teach nothing. The same table and settings give the same model.
 
     **Arguments:**
 
@@ -82,7 +93,8 @@ def learn_observation(
     - `settings`: form and training.
     - `selection`: P(det | μ), by default learned from the table too. One that takes radius or sky
       needs the same of `settings`, and states over which distribution both halves are averaged.
-      It cannot be learned again from half of the injections: no `settings.n_halves` with it.
+      It cannot be learned again from half of the injections: no `settings.n_halves` with it. Nor
+      does it say of which area it is: none with a table where some band lacks data in places.
     - `progress`: called after each epoch with it and both losses, nats a row.
 
     Raises `LearningError` for a table with too few catalogued injections, without a distance
@@ -100,6 +112,15 @@ def learn_observation(
             "it would be left out. Leave the operator out, so that it is learned from each half "
             "too, or n_halves"
         )
+    inside = of_whole_area(table)
+    if selection is not None and len(inside) < len(table):
+        raise LearningError(
+            f"{len(table) - len(inside)} of {len(table)} injections lie where some band has no "
+            "data, and the operator is given: it may have learned from them, and what is measured "
+            "is of the area that all bands cover. Leave the operator out, so that both are, or "
+            "those injections (of_whole_area)"
+        )
+    table = inside
     whole = _learned(table, settings, selection, progress)
     halves = tuple(_of_half(table, settings, k, progress) for k in range(settings.n_halves))
     return dataclasses.replace(whole, halves=halves)

@@ -224,6 +224,22 @@ class LearnedObservation(AbstractObservation):
             f"Together are: {self._known_patterns()}",
         )
 
+    def check_expected(self, data: Photometry) -> None:
+        """Raises `ValueError` for clusters where some band was not observed: P(det | μ) is of the
+        area that all bands cover.
+
+        ```python
+        observation.check_expected(seen)
+        ```
+        """
+        _refuse(
+            data,
+            (data.states == BandState.NOT_OBSERVED).any(axis=1),
+            "lie where some band was not observed, and the observation model knows how many are "
+            "catalogued where all bands have data: leave them out (whole = true in [photometry]), "
+            "so that the survey is that area",
+        )
+
     def _known_patterns(self) -> str:
         return "; ".join(
             " ".join(b for b, t in zip(self.bands, row, strict=True) if t) or "none"

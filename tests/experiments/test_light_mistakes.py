@@ -311,6 +311,14 @@ MISTAKES: dict[str, tuple[Change, str]] = {
         replace("ACS_F555W = -5.5", "ACS_F555W = -15.5"),
         r"none of \d+ clusters passes the survey's cuts \(M\(ACS_F555W\) <= -15\.5",
     ),
+    "nothing that says who is catalogued": (
+        lambda folder: (folder / "light.toml").write_text(
+            re.sub(
+                r"\[observation\.cuts\]\n(.+\n)+", "", (folder / "light.toml").read_text(), count=1
+            )
+        ),
+        r"says nothing of which clusters the survey catalogues.*cuts = \{\} where it",
+    ),
     "cuts that do not agree": (
         replace("recorded_snr = 0.0", "recorded_snr = 6.0"),
         r"recorded_snr is 6 and min_snr 5",

@@ -93,7 +93,7 @@ MISTAKES = {
     "ages without cuts": (
         {"[observation.cuts]\nmin_snr = 5.0\nmin_bands = 2\n"
          "max_absolute = { ACS_F555W = -5.5 }\nrecorded_snr = 0.0\n": ""},
-        "learned_ages: which clusters the survey catalogues",
+        "learned_ages without it expects every old cluster",
     ),
     "no axis": ({'axis = "log_mass"': 'axis = "log_m"'}, "'log_m', expected one of log_mass"),
     "linear dust": ({'axis = "log_mass"': 'axis = "a_v"'}, "scale 'linear' is of masses"),

@@ -376,6 +376,14 @@ def test_a_library_that_is_too_thin_is_refused_and_one_drawn_to_order_is_not(sur
     assert np.percentile(made.effective, 5) > 1.15 * np.percentile(flat.effective, 5)
 
 
+def test_how_many_more_are_to_be_drawn_is_said(objects):
+    n = len(np.unique(objects.pool.cluster))
+    assert objects.remedy_for(3.0) == (
+        f"draw about {2 * n:,} simulated clusters more (there are {n:,})"
+    )
+    assert objects.remedy_for(0.5) == objects.remedy
+
+
 def test_an_operator_beside_the_survey_is_refused(objects):
     limit = MagnitudeLimit.default("F555W", limit_mag=23.0, width_mag=0.2)
     with pytest.raises(ObjectsError, match="would count beside it"):

@@ -12,6 +12,7 @@ from starcensus.inference import (
     ErrorSettings,
     PopulationModel,
     PublishedValues,
+    least_object_ess,
     object_shift,
 )
 from starcensus.inference.likelihood import sum_of_object_terms
@@ -69,3 +70,27 @@ def test_objects_without_more_samples_have_no_shift(fitted):
     few = objects.samples(model.population.box, survey)
     still = {"alpha_m": np.full((1, 5), -2.6)}
     assert object_shift(objects, few, survey, model, still) == {}
+
+
+def test_samples_are_too_few_wherever_the_posterior_goes(fitted):
+    """By sums over the samples in numpy; at the median of the draws each object has more."""
+    model, objects = fitted
+    objects = PublishedValues(objects.catalogue, ErrorSettings(n_samples=8))
+    samples = objects.samples(model.population.box, complete(model.population.box, acts_on="truth"))
+    draws = np.array([[-0.5, -2.6, -2.5, -2.7, -5.5]])
+    log_mass, log_age, a_v = (np.asarray(x) for x in samples.theta)
+    dust = np.asarray(model.population.extinction.log_prob(a_v, log_age))
+    # Constant in time.
+    rest = dust + np.log(10.0) * log_age + samples.log_weight
+    mask = np.asarray(samples.mask)
+
+    def effective(slope: float) -> np.ndarray:
+        log_w = (slope + 1) * np.log(10.0) * log_mass + rest
+        w = np.exp(log_w - log_w.max(axis=1, keepdims=True))
+        return (w.sum(axis=1) ** 2 / (w**2).sum(axis=1))[mask]
+
+    expected = np.min([effective(slope) for slope in draws[0]], axis=0)
+    found = least_object_ess(samples, model, {"alpha_m": draws})
+    np.testing.assert_allclose(found[mask], expected, rtol=1e-6)
+    assert np.isnan(found[~mask]).all()
+    assert np.median(found[mask]) < 0.7 * np.median(effective(-2.6))
