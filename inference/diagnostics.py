@@ -21,7 +21,8 @@ class Thresholds:
     - `min_bfmi`: least BFMI of a chain.
     - `max_saturated_share`: largest share of trajectories that end at the largest depth.
     - `min_object_ess`: fewest effective samples of a cluster, under any draw that is looked at.
-    - `max_integral_error`: largest relative error of the selection integral.
+    - `max_integral_error`: largest relative error of the selection integral, and largest share of
+      it that nobody has seen (`AbstractObservation.beyond`).
     - `max_object_shift`: largest shift of a parameter by the number of samples of each cluster, in
       its standard deviations.
     - `max_node_error`: largest change of ln L between two draws because sums were
@@ -60,6 +61,8 @@ class Diagnostics:
     - `mode_converged`: whether the posterior's mode was found.
     - `failures`: a sentence for each threshold that was missed.
     - `node_error`: what depositing on nodes does to ln L (`node_error`); 0 without nodes.
+    - `share_beyond`: of the expected count, what comes from clusters fainter than every artificial
+      one.
     """
 
     r_hat: dict[str, float]
@@ -74,6 +77,7 @@ class Diagnostics:
     mode_converged: bool
     failures: tuple[str, ...]
     node_error: float = 0.0
+    share_beyond: float = 0.0
 
     @property
     def converged(self) -> bool:
@@ -118,6 +122,7 @@ def diagnose(
     object_shift: Mapping[str, float] | None = None,
     node_error: float = 0.0,
     integral_remedy: str = "lower quadrature.max_relative_error",
+    share_beyond: float = 0.0,
 ) -> Diagnostics:
     """Check scalar parameters and the sampler's statistics.
 
@@ -134,6 +139,8 @@ def diagnose(
     - `object_shift`: by the number of samples of each object, as the function of that name says.
     - `node_error`: change of ln L by depositing on nodes, as the function of that name says.
     - `integral_remedy`: what a user can do about an uncertain integral.
+    - `share_beyond`: of the expected count, what comes from clusters that are fainter than every
+      artificial one, of which nobody has seen whether they are catalogued.
     """
     from arviz_base import from_dict
     from arviz_stats.sampling_diagnostics import bfmi, ess, rhat
@@ -179,6 +186,12 @@ def diagnose(
             f"the selection integral is uncertain by {integral_error:.2g} of its value, more than "
             f"{limits.max_integral_error:g}; {integral_remedy}"
         )
+    if share_beyond > limits.max_integral_error:
+        failures.append(
+            f"{share_beyond:.2g} of the expected clusters are fainter than every artificial one, "
+            "and count as if they were catalogued as often as the faintest of these; more than "
+            f"{limits.max_integral_error:.2g}: inject fainter clusters, down to where none is found"
+        )
     for name, shift in (object_shift or {}).items():
         if not abs(shift) <= limits.max_object_shift:
             failures.append(
@@ -205,4 +218,5 @@ def diagnose(
         bool(np.asarray(draws.mode_converged).all()),
         tuple(failures),
         node_error,
+        share_beyond,
     )

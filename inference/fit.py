@@ -199,6 +199,7 @@ def fit(
             shift,
             error_of_nodes,
             checked.remedy,
+            _share_beyond(checked, model, values),
         )
         ess = min(diagnostics.min_ess_bulk, diagnostics.min_ess_tail)
         if isinstance(objects, LightObjects) and objects.observation.halves:
@@ -395,12 +396,26 @@ def _integral_error(
     checked: CheckedGrid, model: PopulationModel, values: dict[str, np.ndarray]
 ) -> float:
     """Largest relative error of the expected count among some draws of the posterior."""
+    return max(map(checked.error, _some(model, values)))
+
+
+def _share_beyond(
+    checked: CheckedGrid, model: PopulationModel, values: dict[str, np.ndarray]
+) -> float:
+    """Largest share of the expected count, among some draws of the posterior, that comes from
+    clusters fainter than every artificial one."""
+    if not isinstance(checked, PoolGrid):
+        return 0.0
+    return max(map(checked.share_beyond, _some(model, values)))
+
+
+def _some(model: PopulationModel, values: dict[str, np.ndarray]) -> list[Population]:
     picked = thinned(values, _CHECKED_DRAWS)
     fixed = model.population.with_values(model.fixed_values())
-    return max(
-        checked.error(fixed.with_values({name: v[i] for name, v in picked.items()}))
+    return [
+        fixed.with_values({name: v[i] for name, v in picked.items()})
         for i in range(len(next(iter(picked.values()))))
-    )
+    ]
 
 
 def _at_centre(model: PopulationModel, values: dict[str, np.ndarray]) -> Population:

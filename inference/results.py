@@ -262,6 +262,8 @@ def summarise(
     }
     if diagnostics.node_error > 0:
         summary["node_error"] = diagnostics.node_error
+    if diagnostics.share_beyond > 0:
+        summary["share_beyond"] = diagnostics.share_beyond
     if notes is not None:
         summary["remarks"] = " ".join(notes.sentences)
         summary |= {f"contraction.{name}": value for name, value in notes.contraction.items()}

@@ -11,7 +11,8 @@ from typing import Any, ClassVar
 
 from starcensus.experiments.jobs._emulator import Emulated, emulated, emulator_inputs
 from starcensus.experiments.jobs._fits import AllFits
-from starcensus.experiments.jobs._job import JOBS, Job, Outcome, Show, Summary
+from starcensus.experiments.jobs._injections import injections_inputs, with_model
+from starcensus.experiments.jobs._job import JOBS, SILENT, Job, Outcome, Show, Summary
 from starcensus.experiments.jobs._latents import latent_files, write_latents
 from starcensus.experiments.jobs._operators import facts_words
 from starcensus.experiments.jobs._pool import (
@@ -25,6 +26,7 @@ from starcensus.experiments.jobs._seen import Seen, read_seen, seen_inputs
 from starcensus.experiments.jobs._stars import stars_words
 from starcensus.experiments.jobs.fit import population_words, words_of
 from starcensus.experiments.schema.light import LightFile, LightFitTable
+from starcensus.experiments.schema.photometry import ObservationTable
 from starcensus.files import write_json
 from starcensus.inference import FitResult, FitSettings, fit
 from starcensus.inference.draws import thinned
@@ -162,14 +164,27 @@ class LightJob(AllFits[LightFile]):
     def inputs(self) -> dict[str, Input]:
         file = self.file
         found = seen_inputs(file.catalogue, file.observation, self.sources)
+        found |= injections_inputs(file.observation, self)
         found |= {} if file.emulator is None else emulator_inputs(file.emulator, self.sources)
         return {**self.own_inputs(), **found, **pool_inputs(file.library, self.sources)}
 
     @functools.cached_property
     def seen(self) -> Seen:
         """What was recorded, and by what survey."""
-        file = self.file
-        return read_seen(file.catalogue, file.photometry, file.observation, self.sources)
+        file, observation = self.file, self._observation(SILENT)
+        return read_seen(file.catalogue, file.photometry, observation, self.sources)
+
+    @functools.cached_property
+    def _made(self) -> dict[str, ObservationTable]:
+        return {}
+
+    def _observation(self, show: Show) -> ObservationTable:
+        """With the file of a model, learned once."""
+        if not self._made:
+            file = self.file
+            made = with_model(file.observation, file.catalogue, self, show)
+            self._made["observation"] = made
+        return self._made["observation"]
 
     @functools.cached_property
     def _explained(self) -> dict[str, Explained | Emulated]:
@@ -178,6 +193,7 @@ class LightJob(AllFits[LightFile]):
     def explained(self, show: Show) -> Explained | Emulated:
         """The clusters with the simulated ones, found or drawn once."""
         if not self._explained:
+            self._observation(show)
             settings = {k: v for k, v in self.settings().items() if k in _OF_DATA}
             key = drawn_key(settings, self.inputs(), self.file.seed)
             for words in self.seen.warnings.values():

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from starcensus.experiments.jobs._injections import injections_inputs, with_model
 from starcensus.experiments.jobs._job import JOBS, Job, Outcome, Show
 from starcensus.experiments.jobs._pool import Explained, drawn_key, explain, pool_inputs
 from starcensus.experiments.jobs._prior import Prior, learned, prior_of
@@ -32,6 +33,7 @@ class MeasureJob(Job[MeasureFile]):
     def inputs(self) -> dict[str, Input]:
         file = self.file
         found = seen_inputs(file.catalogue, file.observation, self.sources)
+        found |= injections_inputs(file.observation, self)
         return {**found, **pool_inputs(file.library, self.sources), **self._prior.inputs}
 
     def results(self) -> tuple[str, ...]:
@@ -48,7 +50,8 @@ class MeasureJob(Job[MeasureFile]):
         show.stage("reading the catalogue")
         file = self.file
         counted = file.prior.learned_ages is not None
-        tables = file.catalogue, file.photometry, file.observation
+        observation = with_model(file.observation, file.catalogue, self, show)
+        tables = file.catalogue, file.photometry, observation
         seen = read_seen(*tables, self.sources, counted=counted)
         for words in seen.warnings.values():
             show.say(f"warning: {words}")

@@ -11,7 +11,7 @@ from starcensus.experiments.schema.clusters import ImfTable, MetallicityTable, r
 from starcensus.inference.objects import TargetSettings
 from starcensus.registry import Registry
 from starcensus.selection import About
-from starcensus.selection.observation import MeasuredCuts
+from starcensus.selection.observation import MeasuredCuts, ObservationSettings
 from starcensus.simulate import DrawSettings, Kroupa
 from starcensus.theta import Box
 
@@ -74,8 +74,12 @@ class ObservationTable(Strict):
     **Arguments:**
 
     - `kind`: `gaussian`, the quoted errors with a floor, and stated cuts; `file`, a model that was
-      learned from artificial clusters, or one of your own, as `save_observation` writes it.
+      learned from artificial clusters, or one of your own, as `save_observation` writes it;
+      `injections`, one that the run learns itself, and keeps beside its results.
     - `path`: of the model, for kind `file`.
+    - `tables`: injection tables of one survey, joined, for kind `injections`; or
+    - `survey`: a survey's file with a [library], whose artificial clusters the run then injects
+      itself. `train`: how the model is learned from them, as files of kind `observation` say it.
     - `distance_modulus`: mag, for kind `gaussian`; by default the catalogue's.
     - `floor`: mag, error of each band on top of the quoted one.
     - `common`: mag, standard deviation of a shift that all bands share.
@@ -95,8 +99,11 @@ class ObservationTable(Strict):
       would do.
     """
 
-    kind: Literal["gaussian", "file"]
+    kind: Literal["gaussian", "file", "injections"]
     path: str | None = None
+    tables: tuple[str, ...] = ()
+    survey: str | None = None
+    train: Annotated[ObservationSettings, Without(("seed",))] = ObservationSettings()
     distance_modulus: float | None = None
     floor: float = 0.05
     common: float = 0.0
@@ -110,18 +117,40 @@ class ObservationTable(Strict):
     def _of_its_kind(self) -> "ObservationTable":
         if (self.kind == "file") != (self.path is not None):
             raise ValueError("path goes with kind = 'file', and kind = 'file' needs it")
-        if self.uncertainty and self.kind != "file":
+        self._injections_or_not()
+        if self.uncertainty and self.kind == "gaussian":
             raise ValueError(
                 "uncertainty is what artificial clusters left open about a model that was learned "
-                "from them (kind = 'file'); stated errors have none: leave it out"
+                "from them (kind = 'file' or 'injections'); stated errors have none: leave it out"
             )
         own = {"distance_modulus", "floor", "common", "cuts", "coverage", "selection"}
         wrong = changed(self, own)
-        if self.kind == "file" and wrong:
+        if self.kind != "gaussian" and wrong:
             raise ValueError(
-                f"{', '.join(wrong)}: the model of {self.path} brings its own; leave them out"
+                f"{', '.join(wrong)}: the model of {self.path or 'the injections'} brings its own; "
+                "leave them out"
             )
         return self
+
+    def _injections_or_not(self) -> None:
+        given = changed(self, {"tables", "survey", "train"})
+        if self.kind != "injections":
+            if given:
+                raise ValueError(
+                    f"{', '.join(given)}: of kind = 'injections', and kind is {self.kind!r}; leave "
+                    "them out"
+                )
+            return
+        if (self.survey is None) == (not self.tables):
+            raise ValueError(
+                "kind = 'injections' takes either tables, injection tables (.h5), or survey, the "
+                f"file of a survey that makes one; received {'both' if self.tables else 'neither'}"
+            )
+        if self.uncertainty and not self.train.n_halves:
+            raise ValueError(
+                "uncertainty = true, and train.n_halves is 0: learn it with n_halves = 5 or more, "
+                "or leave uncertainty out"
+            )
 
     def refuse_unsaid(self, why: str) -> None:
         """Raises `ValueError` if nothing says which clusters the survey catalogues."""

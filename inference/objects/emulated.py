@@ -170,7 +170,8 @@ class EmulatedObjects(MeasuredLight):
         panels, order = self.settings.panels, self.settings.order
         rules = rules_of_box(population.box, panels, order, population.extinction.corners())
         facts = self.observation.learned_for
-        return PoolGrid.of(self.pool, self.p_rows, population.box, rules, facts)
+        beyond = self.observation.beyond(apparent(self.pool, self.observation))
+        return PoolGrid.of(self.pool, self.p_rows, population.box, rules, facts, beyond)
 
     def inside(self, box: Box) -> "EmulatedObjects":
         """The objects, after `check_bounds`; every one must have points inside `box`.

@@ -153,7 +153,9 @@ class LightObjects(MeasuredLight):
         self._check_covers(box)
         assert self.p_rows is not None
         facts = self.observation.learned_for
-        return PoolGrid.of(self.pool, self.p_rows, box, self.settings.rules(box, corners), facts)
+        beyond = self.observation.beyond(apparent(self.pool, self.observation))
+        rules = self.settings.rules(box, corners)
+        return PoolGrid.of(self.pool, self.p_rows, box, rules, facts, beyond)
 
     def inside(self, box: Box) -> "LightObjects":
         """The objects, after `check_bounds`; every one must have rows inside `box`.

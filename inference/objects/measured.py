@@ -37,7 +37,7 @@ class MeasuredLight(AbstractObjects):
         return selection
 
     def _check_expected(self) -> None:
-        """Raises `ObjectsError` where nobody knows how many of such clusters were to be expected."""
+        """Raises `ObjectsError` where nobody knows how many of such clusters are expected."""
         try:
             self.observation.check_expected(self.data)
         except ValueError as error:

@@ -11,7 +11,7 @@ nodes, which a `SelectionGrid` takes.
 import dataclasses
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from starcensus.theta import Box
 
@@ -34,12 +34,15 @@ class PoolGrid(CheckedGrid):
     - `theta`, `weight`, `draw`: `(row, …)`, the rows with light that may be catalogued, P_j w_j,
       and which rows are one draw.
     - `facts`: of the survey, if it was learned from one.
+    - `beyond`: `(row,)`, which rows have a P_j that stands for what nobody has seen
+      (`AbstractObservation.beyond`); None for none.
     """
 
     theta: Float[np.ndarray, "row 3"]
     weight: Float[np.ndarray, " row"]
     draw: Int[np.ndarray, " row"]
     facts: SurveyFacts | None = None
+    beyond: Bool[np.ndarray, " row"] | None = None
 
     @classmethod
     def of(
@@ -49,8 +52,10 @@ class PoolGrid(CheckedGrid):
         box: Box,
         rules: Rules,
         facts: SurveyFacts | None = None,
+        beyond: Bool[np.ndarray, " row"] | None = None,
     ) -> "PoolGrid":
-        """From the rows of a pool inside `box`, with P(det | μ) of each."""
+        """From the rows of a pool inside `box`, with P(det | μ) of each, and whether that is
+        known."""
         kept = box.holds(pool.theta) & (p_rows > 0)
         theta = pool.theta[kept]
         weight = p_rows[kept] * np.exp(pool.log_weight[kept])
@@ -64,7 +69,15 @@ class PoolGrid(CheckedGrid):
             share = scaled * bases[0] * bases[1] * bases[2]
             total += np.bincount(np.ravel_multi_index(at, shape), share, len(total))
         p_sel = total.reshape(shape) * np.einsum("m,t,a->mta", *_reference(rules))
-        return cls(SelectionGrid(*rules, p_sel=p_sel), (), theta, weight, pool.cluster[kept], facts)
+        return cls(
+            SelectionGrid(*rules, p_sel=p_sel),
+            (),
+            theta,
+            weight,
+            pool.cluster[kept],
+            facts,
+            None if beyond is None else beyond[kept],
+        )
 
     @property
     def by_chance(self) -> bool:
@@ -82,13 +95,24 @@ class PoolGrid(CheckedGrid):
 
     def error(self, population: Population) -> float:
         """Relative standard error of the expected number, by the scatter between draws."""
-        log_p = np.asarray(population.log_prob(*self.theta.T), float)
-        with np.errstate(over="ignore"):
-            each = self.weight * np.exp(log_p)
+        each = self._each(population)
         starts = np.concatenate([[True], self.draw[1:] != self.draw[:-1]])
         of_draw = np.add.reduceat(each, np.flatnonzero(starts)) if len(each) else each
         total = of_draw.sum()
         return float(np.sqrt((of_draw**2).sum()) / total) if total > 0 else np.inf
+
+    def share_beyond(self, population: Population) -> float:
+        """Of the expected number, what comes from rows whose P_j nobody has seen."""
+        if self.beyond is None or not self.beyond.any():
+            return 0.0
+        each = self._each(population)
+        total = each.sum()
+        return float(each[self.beyond].sum() / total) if total > 0 else 0.0
+
+    def _each(self, population: Population) -> Float[np.ndarray, " row"]:
+        log_p = np.asarray(population.log_prob(*self.theta.T), float)
+        with np.errstate(over="ignore"):
+            return self.weight * np.exp(log_p)
 
 
 def _reference(rules: Rules) -> list[np.ndarray]:

@@ -136,6 +136,11 @@ class AbstractObservation(abc.ABC):
     def p_sel(self, mags: Float[np.ndarray, "n band"]) -> Float[np.ndarray, " n"]:
         """P(det | μ) at true apparent Vega magnitudes `(n, band)`."""
 
+    def beyond(self, mags: Float[np.ndarray, "n band"]) -> Bool[np.ndarray, " n"]:
+        """Which clusters have a P(det | μ) that nobody has seen, `(n,)`: those that are fainter
+        than every artificial cluster, for which the faintest ones stand. By default none."""
+        return np.zeros(len(mags), bool)
+
     @abc.abstractmethod
     def reach(self, data: Photometry) -> Reach:
         """Where the true magnitudes of each cluster may lie: outside of 5 standard deviations of

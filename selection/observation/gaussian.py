@@ -277,6 +277,18 @@ class GaussianObservation(AbstractObservation):
             out[part] = self._p_cuts(mags[part]) * self._rest(mags[part])
         return out
 
+    def beyond(self, mags: Float[np.ndarray, "n band"]) -> Bool[np.ndarray, " n"]:
+        """Which clusters are fainter than all that `selection`, a network, has learned from.
+
+        ```python
+        survey.beyond(np.full((3, len(survey.bands)), 22.0))
+        ```
+        """
+        if not isinstance(self.selection, PhotometricNetwork):
+            return np.zeros(len(mags), bool)
+        columns = [self.bands.index(band) for band in self.selection.bands]
+        return self.selection.simulated().beyond(mags[:, columns])
+
     def _p_cuts(self, mags: Float[np.ndarray, "n band"]) -> Float[np.ndarray, " n"]:
         flux = 10.0 ** (-0.4 * mags)
         passing = self.cuts.passing(self.bands)

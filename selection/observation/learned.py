@@ -285,6 +285,15 @@ class LearnedObservation(AbstractObservation):
         found = np.asarray(self.selection.simulated().p_sel(mags), float)
         return np.where(np.isposinf(mags).all(axis=1), 0.0, found)
 
+    def beyond(self, mags: Float[np.ndarray, "n band"]) -> Bool[np.ndarray, " n"]:
+        """Which clusters with light are fainter, in V or what stands for it, than every injection.
+
+        ```python
+        observation.beyond(np.array([[21.0, 20.8], [40.0, 40.0]]))  # False, True
+        ```
+        """
+        return self.selection.beyond(mags) & np.isfinite(mags).any(axis=1)
+
     def reach(self, data: Photometry) -> Reach:
         """Where the true magnitudes may lie: of the training rows, all but 2 in 10,000 are within 5
         standard deviations.

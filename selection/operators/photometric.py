@@ -12,7 +12,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, ArrayLike, Bool, Float
+
+from starcensus.bands import reference_band
 
 from ...networks import MLP
 from ._base import OPERATORS, Outside, in_blocks
@@ -109,6 +111,19 @@ class PhotometricNetwork(eqx.Module):
         if outside is None:
             outside = "zero" if self.outside == "zero" else "clip"
         return dataclasses.replace(self, outside=outside, simulation=True)
+
+    def beyond(self, mags: Float[np.ndarray, "n band"]) -> Bool[np.ndarray, " n"]:
+        """Which clusters are fainter, in V or what stands for it, than all of the training data,
+        and get a probability all the same: that of its faintest.
+
+        ```python
+        photometric.simulated("clip").beyond(np.array([[30.0, 29.5], [23.1, 22.8]]))  # True, False
+        ```
+        """
+        if self.outside == "zero":
+            return np.zeros(len(mags), bool)
+        band = self.bands.index(reference_band(self.bands))
+        return np.asarray(mags)[:, band] > float(self.limits[band, 1])
 
     def check_vega(self) -> None:
         """Raises `ValueError` for an operator of AB magnitudes, where those of simulated clusters

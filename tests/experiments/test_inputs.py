@@ -356,6 +356,24 @@ def a_measurement(folder: pathlib.Path) -> str:
     return a_light(folder, light_project.MEASURE)
 
 
+def a_light_of_injections(folder: pathlib.Path) -> str:
+    for k in range(2):
+        made_table(20, seed=k)[0].save(folder / f"table{k}.h5")
+    observation = 'kind = "injections"\ntables = ["table0.h5", "table1.h5"]\n'
+    return _with_observation(a_light(folder), observation)
+
+
+def a_light_of_a_survey(folder: pathlib.Path) -> str:
+    survey = 'kind = "survey"\n' + an_injection(folder).replace("    ", "")
+    (folder / "survey.toml").write_text(survey)
+    return _with_observation(a_light(folder), 'kind = "injections"\nsurvey = "survey.toml"\n')
+
+
+def _with_observation(text: str, observation: str) -> str:
+    before, _, rest = text.partition("[observation]\n")
+    return f"{before}[observation]\n{observation}\n[library]{rest.partition('[library]')[2]}"
+
+
 def a_systematic(folder: pathlib.Path) -> str:
     (folder / "survey.toml").write_text(
         'kind = "survey"\n' + an_injection(folder).replace("    ", "")
@@ -429,6 +447,8 @@ JOBS: dict[str, tuple[str, Make]] = {
     "grid of SLUG": ("grid", a_grid_of_slug),
     "systematic": ("systematic", a_systematic),
     "light": ("light", a_light),
+    "light of injections": ("light", a_light_of_injections),
+    "light of a survey": ("light", a_light_of_a_survey),
     "measure": ("measure", a_measurement),
     "stamps": ("stamps", a_bank_of_stamps),
     "finder": ("finder", a_finder),

@@ -77,9 +77,8 @@ ACS_F555W = "wide.fits"
 """
 
 
-@pytest.fixture(scope="module")
-def project(tmp_path_factory) -> pathlib.Path:
-    folder = tmp_path_factory.mktemp("systematic")
+def write_project(folder: pathlib.Path) -> None:
+    """Images, library and files of settings."""
     rng = np.random.default_rng(0)
     data = (rng.poisson(0.05 * 858, (300, 300)) / 858).astype(np.float32)
     (folder / "images").mkdir()
@@ -97,6 +96,12 @@ def project(tmp_path_factory) -> pathlib.Path:
     texts = {"survey": SURVEY, "learning": LEARNING, "fit": FIT, "systematic": SYSTEMATIC}
     for name, text in texts.items():
         (folder / f"{name}.toml").write_text(text)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory) -> pathlib.Path:
+    folder = tmp_path_factory.mktemp("systematic")
+    write_project(folder)
     return folder
 
 

@@ -36,7 +36,8 @@ from starcensus.inference.objects import (
     rules_of_box,
 )
 from starcensus.inference.sampling import double_precision
-from starcensus.selection import Box, MagnitudeLimit, complete
+from starcensus.networks import MLP
+from starcensus.selection import Box, MagnitudeLimit, PhotometricNetwork, complete
 from starcensus.selection.catalogue.photometry import Photometry
 from starcensus.selection.observation import (
     GaussianObservation,
@@ -374,6 +375,31 @@ def test_a_library_that_is_too_thin_is_refused_and_one_drawn_to_order_is_not(sur
         TargetSettings(6000, n_first=1, max_rounds=0, wide_share=1.0),
     )  # fmt: skip
     assert np.percentile(made.effective, 5) > 1.15 * np.percentile(flat.effective, 5)
+
+
+def test_expected_clusters_of_which_nobody_knows_whether_they_are_catalogued(objects):
+    """A network that finds 0.3 of all that it knows, down to V = 25.5: beyond stands for that."""
+    bands = objects.observation.bands
+    parts = MLP((np.zeros((2, len(bands))), np.zeros((1, 2))), (np.zeros(2), np.array([-0.85])))
+    limits = np.array([[10.0, 25.5]] * len(bands))
+    network = PhotometricNetwork((parts,), bands, limits, MODULUS, outside="clip")
+    v = bands.index("ACS_F555W")
+    for cuts, outside in ((objects.observation.cuts, "clip"), (MeasuredCuts(), "clip"),
+                          (MeasuredCuts(), "zero")):  # fmt: skip
+        survey = dataclasses.replace(
+            objects.observation,
+            cuts=cuts,
+            selection=dataclasses.replace(network, outside=outside),
+        )
+        mags = objects.pool.abs_mags + MODULUS
+        p = survey.p_sel(mags)
+        some = dataclasses.replace(objects, observation=survey, p_rows=p)
+        rate = p * np.exp(np.asarray(population().log_prob(*objects.pool.theta.T)))
+        rate *= np.exp(objects.pool.log_weight)
+        expected = rate[mags[:, v] > 25.5].sum() / rate.sum() if outside == "clip" else 0.0
+        assert some.pool_grid(BOX).share_beyond(population()) == pytest.approx(expected, abs=1e-9)
+        assert (expected > 0.1) == (cuts == MeasuredCuts() and outside == "clip"), expected
+    assert objects.pool_grid(BOX).share_beyond(population()) == 0.0
 
 
 def test_how_many_more_are_to_be_drawn_is_said(objects):

@@ -97,6 +97,9 @@ def test_a_posterior_that_moves_with_the_samples_of_its_clusters_is_not_converge
     assert "ln L changes by 0.2 between draws" in of_nodes.failures[0]
     assert diagnose(values(), draws(), GOOD_ESS, 7, node_error=0.09).converged
     assert diagnose(values(), draws(), GOOD_ESS, 7).max_object_shift == 0.0
+    unseen = diagnose(values(), draws(), GOOD_ESS, 7, share_beyond=0.02)
+    assert "0.02 of the expected clusters are fainter than every artificial" in unseen.failures[0]
+    assert diagnose(values(), draws(), GOOD_ESS, 7, share_beyond=0.002).converged
 
 
 def test_what_is_unknown_spoils_a_fit_and_is_no_number_of_its_summary():
