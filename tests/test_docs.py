@@ -209,7 +209,7 @@ COMMANDS = sorted(
     {
         line.split("#")[0].strip()
         for text in TEXTS.values()
-        for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+        for block in re.findall(r"```(?:sh|bash)\n(.*?)```", text, re.DOTALL)
         for line in block.replace("\\\n", " ").splitlines()
         if line.startswith("starcensus ")
     }
@@ -235,3 +235,42 @@ def test_a_command_of_a_page_has_its_options(line: str):
     known = {option for param in found.params for option in (*param.opts, *param.secondary_opts)}
     given = [word.partition("=")[0] for word in words if re.match(r"--?[a-z]", word)]
     assert set(given) <= known | {"--help"}, line
+
+
+TESTS = DOCS.parent / "tests"
+NAMED = sorted(
+    {
+        found
+        for text in TEXTS.values()
+        for found in re.findall(r"`(?:tests/)?((?:\w+/)+test_\w+\.py(?:::test_\w+)?)", text)
+    }
+)
+STUDIES = sorted(
+    {
+        line.replace("\\\n", " ").split("#")[0].strip()
+        for text in TEXTS.values()
+        for line in re.findall(r"python -m (?:tests|benchmarks)\.(?:[^`\n]|\\\n)*", text)
+    }
+)
+
+
+def test_the_pages_name_tests_and_studies():
+    assert len(NAMED) > 30 and len(STUDIES) > 10
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_a_test_that_a_page_names_is_there(name: str):
+    path, _, function = name.removeprefix("tests/").partition("::")
+    assert (TESTS / path).is_file(), name
+    assert f"def {function}(" in (TESTS / path).read_text() if function else True, name
+
+
+@pytest.mark.parametrize("line", STUDIES)
+def test_a_study_of_a_page_has_its_options(line: str):
+    words = line.split()[2:]
+    module = DOCS.parent / words[0].replace(".", "/")
+    [source] = [p for p in (module.with_suffix(".py"), module / "__main__.py") if p.is_file()]
+    text = source.read_text()
+    for word in words[1:]:
+        if word.startswith("--"):
+            assert f'"{word.partition("=")[0]}"' in text, f"{words[0]} has no {word}"

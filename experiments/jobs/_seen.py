@@ -32,9 +32,11 @@ from starcensus.selection.catalogue import (
     Catalogue,
     Photometry,
     Step,
+    close_pairs,
     photometry_of,
     vega_or_ab,
 )
+from starcensus.selection.catalogue.close_pairs import words_of_pairs
 from starcensus.selection.observation import (
     AbstractObservation,
     GaussianObservation,
@@ -110,7 +112,10 @@ def read_seen(
     model.check(data)
     if counted:
         model.check_expected(data)
-    return Seen(read_in, data, model, found, {} if doubt is None else {"vega_or_ab": doubt})
+    warnings = {} if doubt is None else {"vega_or_ab": doubt}
+    if pairs := close_pairs(read_in):
+        warnings["close_pairs"] = words_of_pairs(pairs)
+    return Seen(read_in, data, model, found, warnings)
 
 
 def _of_another_survey(

@@ -40,7 +40,13 @@ from starcensus.inference import (
 )
 from starcensus.runs import Input
 from starcensus.selection import catalogue_differences, save_selection
-from starcensus.selection.catalogue import Catalogue, apply_cuts, cuts_of, read_catalogue
+from starcensus.selection.catalogue import (
+    Catalogue,
+    apply_cuts,
+    cuts_of,
+    read_catalogue,
+    with_close_pairs,
+)
 from starcensus.selection.catalogue.read import FILE_OPTIONS, files_beside
 from starcensus.selection.finder import FinderPosteriors
 from starcensus.selection.pipeline import Detections
@@ -270,7 +276,8 @@ def read(table: CatalogueTable, sources: Sources) -> Clusters:
         )
         return PosteriorDraws.of_learned(drawn, path.name)
     options = {**table.options, **files}
-    return apply_cuts(read_catalogue(path, table.format, **options), cuts_of(table.cuts))
+    found = apply_cuts(read_catalogue(path, table.format, **options), cuts_of(table.cuts))
+    return with_close_pairs(found)
 
 
 def catalogue_inputs(table: CatalogueTable, sources: Sources) -> dict[str, Input]:

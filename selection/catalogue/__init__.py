@@ -6,6 +6,8 @@ from ._base import Step as Step
 from .checks import GAUSSIAN as GAUSSIAN
 from .checks import check as check
 from .checks import has_estimate as has_estimate
+from .close_pairs import close_pairs as close_pairs
+from .close_pairs import with_close_pairs as with_close_pairs
 from .column_map import ColumnMap as ColumnMap
 from .column_map import ExtraColumn as ExtraColumn
 from .column_map import PhotometryColumns as PhotometryColumns
