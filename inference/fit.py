@@ -179,7 +179,7 @@ def fit(
         progress("checking and predicting")
         z = values.pop(OPERATOR, None)
         drawn = values if z is None else {**values, OPERATOR: z}
-        object_ess = least_object_ess(samples, model, values)
+        object_ess = least_object_ess(exact, model, values)
         # A point without errors is its own and only sample.
         limits = dataclasses.replace(limits, min_object_ess=1.0) if objects.exact else limits
         if checked.by_chance:
@@ -433,10 +433,12 @@ def _remedy(
     limits: Thresholds,
 ) -> str:
     """What helps where samples are too few: so many times as many that they would not be."""
-    least = max(float(np.nanmin(object_ess)), 1.0)
+    known = object_ess[np.isfinite(object_ess)]
+    wanted = limits.min_object_ess / max(float(known.min(initial=np.inf)), 1.0)
     far = max((abs(x) for x in shift.values()), default=0.0)
-    # A shift by chance falls with the root of their number.
-    wanted = max(limits.min_object_ess / least, (far / limits.max_object_shift) ** 2)
+    if far > limits.max_object_shift > 0:
+        # A shift by chance falls with the root of their number.
+        wanted = max(wanted, (far / limits.max_object_shift) ** 2)
     return objects.remedy_for(wanted)
 
 

@@ -32,7 +32,8 @@ def least_object_ess(
 
     **Arguments:**
 
-    - `samples`: of every cluster, as the sampler had them.
+    - `samples`: of every cluster, before they were deposited on nodes: squares of weights are no
+      smooth function, and what nodes say of them may be nothing at all.
     - `model`, `values`: of the fit, and draws of the posterior by name.
 
     ```python

@@ -3,14 +3,15 @@
 from typing import Any
 
 from starcensus.experiments.jobs._job import Job, Show, open_job
-from starcensus.experiments.jobs.fit import read
+from starcensus.experiments.jobs._seen import photometry_of_tables
 from starcensus.experiments.jobs.observation import ObservationJob
 from starcensus.experiments.schema._base import ConfigError
 from starcensus.experiments.schema.fit import CatalogueTable
 from starcensus.experiments.schema.observation import ObservationFile
-from starcensus.experiments.schema.photometry import ObservationTable
+from starcensus.experiments.schema.photometry import ObservationTable, PhotometryTable
 from starcensus.files import prepare_folder
 from starcensus.runs import Input
+from starcensus.selection.injection import InjectionTable
 
 _TABLE, _MODEL = "injections.h5", "observation.h5"
 
@@ -28,16 +29,21 @@ def injections_inputs(table: ObservationTable, job: Job[Any]) -> dict[str, Input
 
 
 def with_model(
-    table: ObservationTable, catalogue: CatalogueTable, job: Job[Any], show: Show
+    table: ObservationTable,
+    catalogue: CatalogueTable,
+    photometry: PhotometryTable,
+    job: Job[Any],
+    show: Show,
 ) -> ObservationTable:
     """The table, with the file of a model where it asks for one to be learned.
 
     Injections and model are results of `job`, beside its others, and known again: an interrupted
-    run continues where it stopped. Raises what reading `catalogue` does, before hours of work.
+    run continues where it stopped. What `catalogue` and `photometry` cannot be raises before hours
+    of work.
     """
     if table.kind != "injections":
         return table
-    read(catalogue, job.sources)
+    _check_data(table, catalogue, photometry, job)
     tables = table.tables
     folder = prepare_folder(job.out)
     if table.survey is not None:
@@ -47,6 +53,24 @@ def with_model(
     path = str((folder / _MODEL).resolve())
     changes = {"kind": "file", "path": path, "tables": (), "survey": None}
     return table.model_copy(update=changes)
+
+
+def _check_data(
+    table: ObservationTable,
+    catalogue: CatalogueTable,
+    photometry: PhotometryTable,
+    job: Job[Any],
+) -> None:
+    """Raises for a catalogue without magnitudes, or of other bands than injection tables have."""
+    found = photometry_of_tables(catalogue, photometry, job.sources)[1]
+    for path in table.tables:
+        bands = InjectionTable.load(job.sources.file(path, "injection table")).bands
+        if bands != found.bands:
+            raise ConfigError(
+                f"observation.tables: {path} is of {', '.join(bands)}, and the data of "
+                f"{', '.join(found.bands)}; expected the same, in one order: name them in "
+                "photometry.bands, or inject in those of the catalogue"
+            )
 
 
 def _injecting(table: ObservationTable, job: Job[Any]) -> Job[Any]:

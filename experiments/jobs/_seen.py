@@ -36,7 +36,7 @@ from starcensus.selection.catalogue import (
     photometry_of,
     vega_or_ab,
 )
-from starcensus.selection.catalogue.close_pairs import words_of_pairs
+from starcensus.selection.catalogue.close_pairs import among, words_of_pairs
 from starcensus.selection.observation import (
     AbstractObservation,
     GaussianObservation,
@@ -87,16 +87,7 @@ def read_seen(
     `counted`: whether how many clusters are catalogued tells anything, so that every cut must be
     one that the observation model makes.
     """
-    read_in = read(catalogue, sources)
-    if not isinstance(read_in, Catalogue):
-        raise ConfigError(
-            f"catalogue.format is {catalogue.format!r}; expected a table of magnitudes"
-        )
-    data = photometry_of(
-        read_in, photometry.bands, unknown=photometry.unknown, min_bands=photometry.min_bands
-    )
-    if photometry.whole:
-        data = whole(data)
+    read_in, data = photometry_of_tables(catalogue, photometry, sources)
     doubt = vega_or_ab(data)
     model = build_observation(observation, data, sources)
     if observation.uncertainty and not model.halves:
@@ -113,9 +104,24 @@ def read_seen(
     if counted:
         model.check_expected(data)
     warnings = {} if doubt is None else {"vega_or_ab": doubt}
-    if pairs := close_pairs(read_in):
+    if pairs := among(close_pairs(read_in), data.ids):
         warnings["close_pairs"] = words_of_pairs(pairs)
     return Seen(read_in, data, model, found, warnings)
+
+
+def photometry_of_tables(
+    catalogue: CatalogueTable, photometry: PhotometryTable, sources: Sources
+) -> tuple[Catalogue, Photometry]:
+    """The catalogue, and the magnitudes that a file takes of it."""
+    read_in = read(catalogue, sources)
+    if not isinstance(read_in, Catalogue):
+        raise ConfigError(
+            f"catalogue.format is {catalogue.format!r}; expected a table of magnitudes"
+        )
+    data = photometry_of(
+        read_in, photometry.bands, unknown=photometry.unknown, min_bands=photometry.min_bands
+    )
+    return read_in, whole(data) if photometry.whole else data
 
 
 def _of_another_survey(

@@ -182,7 +182,7 @@ class LightJob(AllFits[LightFile]):
         """With the file of a model, learned once."""
         if not self._made:
             file = self.file
-            made = with_model(file.observation, file.catalogue, self, show)
+            made = with_model(file.observation, file.catalogue, file.photometry, self, show)
             self._made["observation"] = made
         return self._made["observation"]
 

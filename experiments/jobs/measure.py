@@ -50,7 +50,7 @@ class MeasureJob(Job[MeasureFile]):
         show.stage("reading the catalogue")
         file = self.file
         counted = file.prior.learned_ages is not None
-        observation = with_model(file.observation, file.catalogue, self, show)
+        observation = with_model(file.observation, file.catalogue, file.photometry, self, show)
         tables = file.catalogue, file.photometry, observation
         seen = read_seen(*tables, self.sources, counted=counted)
         for words in seen.warnings.values():

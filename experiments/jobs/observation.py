@@ -44,7 +44,7 @@ class ObservationJob(Job[ObservationFile]):
             show.stage(f"epoch {epoch + 1}: loss {loss:.4f}, held out {held_out:.4f}")
 
         show.stage("learning which are catalogued")
-        joined = of_whole_area(InjectionTable.concatenate(*tables.values()))
+        joined = InjectionTable.concatenate(*map(of_whole_area, tables.values()))
         learned = learn_observation(joined, settings, progress=progress)
         summary: dict[str, Any] = {
             "n_injections": len(joined),
@@ -56,7 +56,7 @@ class ObservationJob(Job[ObservationFile]):
         if tests:
             show.stage("judging")
             learned.marks.refuse(tests, "the observation model")
-            test = of_whole_area(InjectionTable.concatenate(*tests.values()))
+            test = InjectionTable.concatenate(*map(of_whole_area, tests.values()))
             summary |= judged(learned, at_planned_places(test, file.seed))
         facts = {
             "inputs": {item.name: f"sha256:{item.sha256}" for item in self.inputs().values()},

@@ -8,6 +8,7 @@ import pydantic
 from starcensus.experiments.schema._base import Strict
 from starcensus.experiments.schema._kinds import Kinds, Without
 from starcensus.experiments.schema.clusters import ImfTable, MetallicityTable, refuse_two_grids
+from starcensus.experiments.schema.observation import refuse_seed
 from starcensus.inference.objects import TargetSettings
 from starcensus.registry import Registry
 from starcensus.selection import About
@@ -146,6 +147,7 @@ class ObservationTable(Strict):
                 "kind = 'injections' takes either tables, injection tables (.h5), or survey, the "
                 f"file of a survey that makes one; received {'both' if self.tables else 'neither'}"
             )
+        refuse_seed(self.train, "train")
         if self.uncertainty and not self.train.n_halves:
             raise ValueError(
                 "uncertainty = true, and train.n_halves is 0: learn it with n_halves = 5 or more, "

@@ -130,7 +130,7 @@ class LightObjects(MeasuredLight):
 
     def remedy_for(self, times: float) -> str:
         n = len(np.unique(self.pool.cluster))
-        if not times > 1:
+        if not 1 < times < np.inf:
             return self.remedy
         return f"draw about {n * (times - 1):,.0f} simulated clusters more (there are {n:,})"
 

@@ -11,7 +11,7 @@ import numpy as np
 from ._base import Catalogue, Step
 
 _WITHIN_ARCSEC = 0.1
-_NAMED = 3
+_NAMED, _SHARED = 3, 2
 
 
 def close_pairs(
@@ -19,7 +19,8 @@ def close_pairs(
 ) -> tuple[tuple[str, str], ...]:
     """Ids of entries nearer to one another than `within_arcsec`, as pairs.
 
-    By the columns `ra` and `dec`, degrees; none without them, and none of places that are NaN.
+    By the columns `ra` and `dec`, degrees; none without them, and none of places that are NaN or
+    that more than two entries share to the last digit.
 
     ```python
     close_pairs(catalogue)  # () of a catalogue without places
@@ -31,6 +32,11 @@ def close_pairs(
     if ra is None or dec is None or ra.dtype.kind not in "iuf" or dec.dtype.kind not in "iuf":
         return ()
     known = np.flatnonzero(np.isfinite(ra) & np.isfinite(dec))
+    # A place that more than two share is nobody's.
+    _, which, counts = np.unique(
+        np.stack([ra[known], dec[known]]), axis=1, return_inverse=True, return_counts=True
+    )
+    known = known[counts[which.ravel()] <= _SHARED]
     if not known.size:
         return ()
     # On the unit sphere, so that 0h is no edge and poles are no places of their own.
@@ -54,6 +60,12 @@ def with_close_pairs(catalogue: Catalogue) -> Catalogue:
         return catalogue
     step = Step("close pairs", len(catalogue), len(catalogue), words_of_pairs(pairs))
     return dataclasses.replace(catalogue, steps=(*catalogue.steps, step))
+
+
+def among(pairs: tuple[tuple[str, str], ...], ids: np.ndarray) -> tuple[tuple[str, str], ...]:
+    """The pairs both of which are among some ids."""
+    some = {str(i) for i in ids}
+    return tuple(pair for pair in pairs if some.issuperset(pair))
 
 
 def words_of_pairs(pairs: tuple[tuple[str, str], ...]) -> str:

@@ -66,11 +66,22 @@ def recorded_photometry(table: InjectionTable, max_error: float) -> Photometry:
 def of_whole_area(table: InjectionTable) -> InjectionTable:
     """The injections that lie where every band has data.
 
+    Of each table, before tables are joined: one that says nothing of what is covered has all bands
+    everywhere, and of a joined table nobody knows. Raises `LearningError` if none do.
+
     ```python
     len(of_whole_area(table))
     ```
     """
-    return table if table.covered is None else table.take(table.covered.all(axis=1))
+    if table.covered is None:
+        return table
+    inside = table.covered.all(axis=1)
+    if len(table) and not inside.any():
+        raise LearningError(
+            f"none of {len(table)} injections lies where all of {', '.join(table.bands)} have "
+            "data; inject into a part of the frame that all cover, or leave a band out"
+        )
+    return table.take(inside)
 
 
 def learn_observation(

@@ -14,6 +14,7 @@ from tests.helpers import run
 from starcensus.experiments.jobs._injections import injections_inputs, with_model
 from starcensus.experiments.jobs._job import SILENT, open_job
 from starcensus.experiments.schema._base import ConfigError
+from starcensus.experiments.schema.photometry import ObservationTable
 from starcensus.selection.injection import InjectionTable
 from starcensus.selection.observation import LearnedObservation, load_observation
 from starcensus.simulate import StarcensusEngine
@@ -111,7 +112,7 @@ def test_one_file_leads_from_injections_to_a_posterior(project, monkeypatch):
     # Another run of other injections is another fit; of the same, the model is not learned again.
     before = (out / "observation.h5").stat().st_mtime_ns
     job = open_job(project / "light.toml", out)
-    again = with_model(job.file.observation, job.file.catalogue, job, SILENT)
+    again = model_of(job)
     assert again.kind == "file" and again.path == str((out / "observation.h5").resolve())
     assert (out / "observation.h5").stat().st_mtime_ns == before
     keys = [job.fits[0].identity.key]
@@ -120,6 +121,11 @@ def test_one_file_leads_from_injections_to_a_posterior(project, monkeypatch):
     keys.append(open_job(project / "light.toml", out).fits[0].identity.key)
     (project / "injections.h5").write_bytes(content)
     assert keys[0] != keys[1]
+
+
+def model_of(job) -> ObservationTable:
+    file = job.file
+    return with_model(file.observation, file.catalogue, file.photometry, job, SILENT)
 
 
 SURVEY = f"""
@@ -145,7 +151,7 @@ def test_a_surveys_file_injects_first(tmp_path):
     job = open_job(tmp_path / "light.toml", tmp_path / "out")
     names = {item.name for item in injections_inputs(job.file.observation, job).values()}
     assert {"survey.toml", "library.h5", f"{test_systematic.BAND}.fits"} <= names
-    found = with_model(job.file.observation, job.file.catalogue, job, SILENT)
+    found = model_of(job)
     table = InjectionTable.load(tmp_path / "out" / "injections.h5")
     assert found.path is not None and len(table) == 300
     model = load_observation(found.path)
@@ -157,7 +163,7 @@ def test_a_surveys_file_injects_first(tmp_path):
     (tmp_path / "survey.toml").write_text(text.partition("[library]")[0])
     job = open_job(tmp_path / "light.toml", tmp_path / "other")
     with pytest.raises(ConfigError, match=r"has no \[library\], so that it injects nothing"):
-        with_model(job.file.observation, job.file.catalogue, job, SILENT)
+        model_of(job)
 
 
 @pytest.mark.parametrize(
@@ -165,6 +171,8 @@ def test_a_surveys_file_injects_first(tmp_path):
     [
         ('tables = ["injections.h5"]\n', "", "received neither"),
         ('tables = ["injections.h5"]\n', 'tables = ["a.h5"]\nsurvey = "b.toml"\n', "received both"),
+        ("[library]", "[photometry]\nbands = ['ACS_F435W', 'ACS_F555W']\n[library]", "is of ACS"),
+        ("n_members = 1", "seed = 3, n_members = 1", "train.selection.seed is 3"),
         ('kind = "injections"', 'kind = "file"\npath = "a.h5"', "tables, train: of kind = 'inj"),
         ('kind = "injections"', 'kind = "injections"\nfloor = 0.1', "floor: the model of the inj"),
         ('kind = "injections"', 'kind = "injections"\nuncertainty = true', "n_halves is 0"),

@@ -88,7 +88,9 @@ def of_mode(name: str, data: Photometry, ours: GaussianObservation) -> GaussianO
     if shift is not None:
         network = dataclasses.replace(import_c4()[1], bands=data.bands).simulated("clip")
     selection = PeerSelection(data.bands, ours.distance_modulus, box, moved, network, shift or 0.0)
-    return dataclasses.replace(ours, cuts=MeasuredCuts(recorded_snr=0.0), selection=selection)
+    return dataclasses.replace(
+        ours, cuts=MeasuredCuts(min_snr=0.0, recorded_snr=0.0), selection=selection
+    )
 
 
 def modes(job: LightJob, objects: LightObjects, names: list[str]) -> None:

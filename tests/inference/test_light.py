@@ -19,7 +19,14 @@ from starcensus.forward import (
     Schechter,
     Separable,
 )
-from starcensus.inference import FitSettings, PopulationModel, SamplerSettings, Thresholds, fit
+from starcensus.inference import (
+    FitSettings,
+    PopulationModel,
+    SamplerSettings,
+    Thresholds,
+    fit,
+    least_object_ess,
+)
 from starcensus.inference.likelihood import judged, sum_of_object_terms
 from starcensus.inference.object_shift import node_error
 from starcensus.inference.objects import (
@@ -407,7 +414,7 @@ def test_how_many_more_are_to_be_drawn_is_said(objects):
     assert objects.remedy_for(3.0) == (
         f"draw about {2 * n:,} simulated clusters more (there are {n:,})"
     )
-    assert objects.remedy_for(0.5) == objects.remedy
+    assert objects.remedy_for(0.5) == objects.remedy_for(np.inf) == objects.remedy
 
 
 def test_an_operator_beside_the_survey_is_refused(objects):
@@ -441,6 +448,11 @@ def test_a_fit_of_light_gives_back_its_truth(objects):
     assert result.diagnostics.integral_error < 0.1
     assert 0 < result.summary["node_error"] < 0.1
     assert set(result.diagnostics.object_shift) >= {"alpha_m", "log_n"}
+    # Of the rows: what nodes say of squares may be nothing.
+    drawn = {str(k): v.values for k, v in result.tree["posterior"].data_vars.items()}
+    least = least_object_ess(result.exact, result.model, drawn)
+    np.testing.assert_allclose(result.tree["constant_data"]["object_ess"], least, rtol=1e-6)
+    assert least.min() == result.diagnostics.min_object_ess > 1.0
 
 
 @pytest.mark.parametrize("width", [2.0, 0.2])

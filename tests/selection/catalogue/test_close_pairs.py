@@ -7,6 +7,10 @@ import numpy as np
 import pytest
 from astropy.coordinates import SkyCoord
 
+from starcensus.experiments.jobs._seen import read_seen
+from starcensus.experiments.schema.fit import CatalogueTable
+from starcensus.experiments.schema.paths import Sources
+from starcensus.experiments.schema.photometry import ObservationTable, PhotometryTable
 from starcensus.selection.catalogue import Catalogue, close_pairs, read_legus, with_close_pairs
 
 
@@ -49,6 +53,32 @@ def test_a_step_names_them():
     assert close_pairs(dataclasses.replace(apart, columns={})) == ()
     words = {"ra": np.array(["2h", "3h"]), "dec": np.array(["1d", "2d"])}
     assert close_pairs(dataclasses.replace(apart, columns=words)) == ()
+
+
+def test_placeholders_are_no_places():
+    """Of three thousand entries at 0, 0 none is near another."""
+    zero = np.zeros(3000)
+    assert close_pairs(at(zero, zero)) == ()
+
+
+def test_a_catalogue_of_a_file_names_them(tmp_path):
+    rows = ["id,v,e,right,up", "1,20.0,0.1,30.0,10.0", "2,20.1,0.1,30.0,10.00001"]
+    rows += [f"{n},{19 + n / 2},0.1,30.0,{10 + n / 10}" for n in range(3, 8)]
+    (tmp_path / "mine.csv").write_text("\n".join(rows))
+    options = {
+        "id": "id",
+        "estimates": False,
+        "distance_modulus": 30.0,
+        "columns": {"ra": "right", "dec": "up"},
+        "bands": [{"name": "ACS_F555W", "column": "v", "error": "e"}],
+    }
+    table = CatalogueTable(path="mine.csv", format="table", options={"column_map": options})  # pyright: ignore[reportCallIssue]
+    observation = ObservationTable(kind="gaussian", cuts={})
+    seen = read_seen(table, PhotometryTable(), observation, Sources(tmp_path))
+    assert seen.catalogue.steps[-1].name == "close pairs"
+    assert "(1 and 2)" in seen.warnings["close_pairs"]
+    bright = ObservationTable(kind="gaussian", cuts={"max_absolute": {"ACS_F555W": -9.95}})
+    assert not read_seen(table, PhotometryTable(), bright, Sources(tmp_path)).warnings
 
 
 @pytest.mark.shared
