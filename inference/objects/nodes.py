@@ -125,8 +125,8 @@ class NodeSamples(eqx.Module):
         return log_total + jnp.log(top) + jnp.asarray(self.log_scale)
 
     def effective(self, population: Population) -> Float[Array, " n"]:
-        """(Σ w)² / Σ w² of the rows behind each object's nodes, roughly: squares are not smooth, and
-        where their polynomials fall below 0 it is 0."""
+        """(Σ w)² / Σ w² of the rows behind each object's nodes, roughly: squares are not smooth,
+        and where their polynomials fall below 0 it is 0."""
         _, at = self._ratio(population)
         total, squares = self.value @ at, self.square @ at**2
         return jnp.where(squares > 0, total**2 / jnp.where(squares > 0, squares, 1.0), 0.0)
