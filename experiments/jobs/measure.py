@@ -89,7 +89,8 @@ class MeasureJob(Job[MeasureFile]):
     def _explained(self, seen: Seen, show: Show) -> Explained:
         given = ("catalogue", "photometry", "observation", "library")
         settings = {k: v for k, v in self.settings().items() if k in given}
-        files = {k: v for k, v in self.inputs().items() if not k.startswith("prior")}
+        inputs = {**self.own_inputs(), **self.inputs()}
+        files = {k: v for k, v in inputs.items() if not k.startswith("prior")}
         return explain(
             seen,
             self.file.library,

@@ -123,6 +123,16 @@ def test_one_file_leads_from_injections_to_a_posterior(project, monkeypatch):
     assert keys[0] != keys[1]
 
 
+def test_single_clusters_are_measured_by_it(project, monkeypatch):
+    out = project / "alone"
+    assert run(monkeypatch, "run", project / "measure.toml", "--out", out) == 0
+    assert isinstance(load_observation(out / "observation.h5"), LearnedObservation)
+    record = json.loads((out / "run.json").read_text())
+    assert record["observation"]["kind"] == "LearnedObservation"
+    found = Table.read(out / "objects.ecsv", format="ascii.ecsv")
+    assert len(found) > 100 and np.isfinite(found["log_mass_p50"]).all()
+
+
 def model_of(job) -> ObservationTable:
     file = job.file
     return with_model(file.observation, file.catalogue, file.photometry, job, SILENT)
