@@ -49,10 +49,9 @@ class MeasureJob(Job[MeasureFile]):
 
         show.stage("reading the catalogue")
         file = self.file
-        counted = file.prior.learned_ages is not None
         observation = with_model(file.observation, file.catalogue, file.photometry, self, show)
-        tables = file.catalogue, file.photometry, observation
-        seen = read_seen(*tables, self.sources, counted=counted)
+        tables = file.catalogue, file.photometry, observation, self.sources
+        seen = read_seen(*tables, counted=file.prior.learned_ages is not None)
         for words in seen.warnings.values():
             show.say(f"warning: {words}")
         check_columns(file.references, seen.catalogue)

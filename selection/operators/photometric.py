@@ -117,7 +117,12 @@ class PhotometricNetwork(eqx.Module):
         and get a probability all the same: that of its faintest.
 
         ```python
-        photometric.simulated("clip").beyond(np.array([[30.0, 29.5], [23.1, 22.8]]))  # True, False
+        from starcensus.networks import random_mlp
+
+        networks = (random_mlp((2, 8), key=jax.random.key(0)),)
+        limits = np.array([[18.0, 27.0], [18.0, 27.0]])
+        known = PhotometricNetwork(networks, bands, limits, distance_modulus=29.98, outside="clip")
+        known.beyond(np.array([[30.0, 29.5], [23.1, 22.8]]))  # True, False
         ```
         """
         if self.outside == "zero":

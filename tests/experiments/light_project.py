@@ -137,6 +137,13 @@ def write_table(data: Photometry, path: pathlib.Path) -> None:
     Table(columns).write(path, format="ascii.csv", overwrite=True)
 
 
+def of_injections(text: str, given: str) -> str:
+    """A file's text with an observation model that is learned from what is `given`."""
+    before, _, rest = text.partition("[observation]\n")
+    after = rest.partition("[library]")[2]
+    return f'{before}[observation]\nkind = "injections"\n{given}\n[library]{after}'
+
+
 def write_project(folder: pathlib.Path) -> None:
     """catalogue.csv, map.toml, light.toml and measure.toml."""
     write_table(recorded(margin=0.3), folder / "catalogue.csv")

@@ -357,21 +357,13 @@ def a_measurement(folder: pathlib.Path) -> str:
 
 
 def a_light_of_injections(folder: pathlib.Path) -> str:
-    for k in range(2):
-        made_table(20, seed=k)[0].save(folder / f"table{k}.h5")
-    observation = 'kind = "injections"\ntables = ["table0.h5", "table1.h5"]\n'
-    return _with_observation(a_light(folder), observation)
+    return light_project.of_injections(a_light(folder), a_learning(folder))
 
 
 def a_light_of_a_survey(folder: pathlib.Path) -> str:
-    survey = 'kind = "survey"\n' + an_injection(folder).replace("    ", "")
-    (folder / "survey.toml").write_text(survey)
-    return _with_observation(a_light(folder), 'kind = "injections"\nsurvey = "survey.toml"\n')
-
-
-def _with_observation(text: str, observation: str) -> str:
-    before, _, rest = text.partition("[observation]\n")
-    return f"{before}[observation]\n{observation}\n[library]{rest.partition('[library]')[2]}"
+    text = 'kind = "survey"\n' + an_injection(folder).replace("    ", "")
+    (folder / "survey.toml").write_text(text)
+    return light_project.of_injections(a_light(folder), 'survey = "survey.toml"')
 
 
 def a_systematic(folder: pathlib.Path) -> str:
