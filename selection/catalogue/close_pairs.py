@@ -26,7 +26,7 @@ def close_pairs(
     close_pairs(catalogue)  # () of a catalogue without places
     ```
     """
-    from scipy.spatial import cKDTree  # slow to load
+    from scipy.spatial import KDTree  # slow to load
 
     ra, dec = (catalogue.columns.get(name) for name in ("ra", "dec"))
     if ra is None or dec is None or ra.dtype.kind not in "iuf" or dec.dtype.kind not in "iuf":
@@ -43,7 +43,7 @@ def close_pairs(
     alpha, delta = np.radians(ra[known]), np.radians(dec[known])
     at = np.stack([np.cos(delta) * np.cos(alpha), np.cos(delta) * np.sin(alpha), np.sin(delta)], 1)
     chord = 2 * np.sin(np.radians(within_arcsec / 3600) / 2)
-    found = cKDTree(at).query_pairs(chord, output_type="ndarray")
+    found = KDTree(at).query_pairs(chord, output_type="ndarray")
     names = catalogue.ids[known]
     return tuple((str(names[i]), str(names[j])) for i, j in sorted(map(tuple, found.tolist())))
 
