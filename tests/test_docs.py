@@ -249,7 +249,7 @@ STUDIES = sorted(
     {
         line.replace("\\\n", " ").split("#")[0].strip()
         for text in TEXTS.values()
-        for line in re.findall(r"python -m (?:tests|benchmarks)\.(?:[^`\n]|\\\n)*", text)
+        for line in re.findall(r"python -m (?:tests|benchmarks)\.(?:\\\n|[^`\n])*", text)
     }
 )
 

@@ -22,42 +22,16 @@ from starcensus.simulate import StarcensusEngine
 TRAIN = """train = { n_components = 2, n_ci = 1, widths = [24, 24], epochs = 20, max_rate = 3e-3, \
 batch_size = 256, selection = { widths = [16], n_members = 1, epochs = 30, batch_size = 256 } }
 """
-FIT = f"""
-seed = 5
+TABLES = f'tables = ["injections.h5"]\n{TRAIN}'
 
-[catalogue]
-path = "catalogue.csv"
-format = "table"
-options = {{ column_map = "map.toml" }}
 
-[observation]
-kind = "injections"
-tables = ["injections.h5"]
-{TRAIN}
-[library]
-bounds = {light_project.BOUNDS}
-leave_out_thin = true
-{light_project.TARGET.replace("effective = 20.0", "effective = 5.0")}
-"""
-LIGHT = f"""kind = "light"
-title = "from injections to a posterior"
-{FIT}
-[populations.simple]
-bounds = {light_project.BOUNDS}
-mass = {{ kind = "power_law", alpha_m = -2.0 }}
-age = {{ kind = "power_law", alpha_t = -0.8 }}
-extinction = {{ kind = "half_normal", sigma_av = 0.4 }}
-log_n = 2.8
+def learning(text: str, given: str = TABLES) -> str:
+    """A file of `light_project` whose survey is learned."""
+    made = light_project.of_injections(text, given)
+    return made.replace("[library]", "[library]\nleave_out_thin = true", 1)
 
-[sampler]
-n_chains = 2
-n_warmup = 100
-n_samples = 100
 
-[[fits]]
-name = "main"
-population = "simple"
-"""
+LIGHT = learning(light_project.LIGHT.partition('[[fits]]\nname = "constant"')[0])
 MAP = """id = "id"
 estimates = false
 distance_modulus = 30.0
@@ -92,7 +66,7 @@ def project(tmp_path_factory) -> pathlib.Path:
     known.table(10_000, seed=1, faintest=28.0).save(folder / "injections.h5")
     write_catalogue(folder)
     (folder / "light.toml").write_text(LIGHT)
-    (folder / "measure.toml").write_text('kind = "measure"\n' + FIT)
+    (folder / "measure.toml").write_text(learning(light_project.MEASURE))
     return folder
 
 
@@ -138,26 +112,12 @@ def model_of(job) -> ObservationTable:
     return with_model(file.observation, file.catalogue, file.photometry, job, SILENT)
 
 
-SURVEY = f"""
-kind = "light"
-seed = 2
-[catalogue]
-path = "catalogue.csv"
-format = "table"
-options = {{ column_map = "map.toml" }}
-[observation]
-kind = "injections"
-survey = "survey.toml"
-{TRAIN}
-{LIGHT[LIGHT.index("[library]") :]}
-"""
-
-
 def test_a_surveys_file_injects_first(tmp_path):
     """The table is the survey's own, the model its; the run's inputs are all that it names."""
     test_systematic.write_project(tmp_path)
     write_catalogue(tmp_path)
-    (tmp_path / "light.toml").write_text(SURVEY)
+    survey = f'survey = "survey.toml"\n{TRAIN}'
+    (tmp_path / "light.toml").write_text(learning(light_project.LIGHT, survey))
     job = open_job(tmp_path / "light.toml", tmp_path / "out")
     names = {item.name for item in injections_inputs(job.file.observation, job).values()}
     assert {"survey.toml", "library.h5", f"{test_systematic.BAND}.fits"} <= names

@@ -56,7 +56,9 @@ class PeerSelection:
 
     **Arguments:**
 
-    - `low`, `high`: `(band,)`, of the box; None for no box. `moved`: what is added before it looks.
+    - `bands`, `distance_modulus`: of the survey.
+    - `box`: its brightest and faintest magnitudes, `(band,)` each; None for no box. `moved`: what
+      is added to the magnitudes before it looks.
     - `network`, `shift`: and what is added to the magnitudes that it sees.
     """
 
