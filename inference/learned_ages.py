@@ -21,8 +21,10 @@ from starcensus.theta import Box
 
 from .measure import ObjectPrior, power_law_prior, weighted
 from .objects import LightObjects
+from .objects.kernel import apparent
 
 _STEPS, _CHANGE = 2000, 1e-6
+_MAX_BEYOND = 0.1
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -79,8 +81,9 @@ def learn_ages(
     - `width`: dex, widest bins.
     - `beforehand`: clusters that each bin has before any is looked at.
 
-    Raises `ValueError` for a width or a number that is not above 0, and for objects of which no
-    simulated cluster is like any.
+    Raises `ValueError` for a width or a number that is not above 0, for objects of which no
+    simulated cluster is like any, and for a bin more than a tenth of whose catalogued clusters
+    would be fainter than every artificial one (`AbstractObservation.beyond`).
 
     ```python
     measure(objects, learn_ages(objects, box).prior, box).mean
@@ -123,7 +126,19 @@ def _catalogued(
     inside = box.holds(pool.theta)
     log_w = np.where(inside, pool.log_weight + law(pool.theta), -np.inf)
     weight = np.where(inside, p_rows * np.exp(log_w - log_w.max()), 0.0)
-    return np.bincount(_bins(pool.theta[:, 1], edges), weight, len(edges) - 1)
+    place, n = _bins(pool.theta[:, 1], edges), len(edges) - 1
+    found = np.bincount(place, weight, n)
+    beyond = objects.observation.beyond(apparent(pool, objects.observation))
+    unseen = np.bincount(place, np.where(beyond, weight, 0.0), n)
+    if (bad := np.flatnonzero(unseen > _MAX_BEYOND * found)).size:
+        first = int(bad[0])
+        raise ValueError(
+            f"{objects.source}: of the clusters of log age {edges[first]:.2f} to "
+            f"{edges[first + 1]:.2f} that would be catalogued {unseen[first] / found[first]:.0%} "
+            "are fainter than every artificial cluster, and nobody knows how many of these are: "
+            "inject fainter ones, down to where none is found, or give age_slope"
+        )
+    return found
 
 
 def _bins(log_age: Float[np.ndarray, " n"], edges: Float[np.ndarray, " edge"]) -> np.ndarray:

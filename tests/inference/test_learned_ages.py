@@ -5,9 +5,12 @@ import dataclasses
 import numpy as np
 import pytest
 import scipy.optimize
-from tests.experiments.light_project import BOX, light_objects, population
+from tests.experiments.light_project import BOX, MODULUS, light_objects, population
 
 from starcensus.inference import LightObjects, learn_ages, measure, power_law_prior
+from starcensus.networks import MLP
+from starcensus.selection import PhotometricNetwork
+from starcensus.selection.observation import MeasuredCuts
 
 WIDTH = 0.5
 
@@ -101,3 +104,20 @@ def test_bins_in_which_no_cluster_would_be_catalogued_have_none(objects):
 def test_mistakes(objects, wrong):
     with pytest.raises(ValueError, match="expected numbers above 0"):
         learn_ages(objects, BOX, **wrong)
+
+
+def test_ages_of_clusters_that_nobody_has_seen_are_not_learned(objects):
+    """A network that finds 0.3 down to V = 25.5, or to 40, where none is fainter."""
+    bands = objects.observation.bands
+    parts = MLP((np.zeros((2, 4)), np.zeros((1, 2))), (np.zeros(2), np.array([-0.85])))
+    for faintest in (25.5, 40.0):
+        limits = np.array([[10.0, faintest]] * 4)
+        network = PhotometricNetwork((parts,), bands, limits, MODULUS, outside="clip")
+        survey = dataclasses.replace(objects.observation, cuts=MeasuredCuts(), selection=network)
+        p = survey.p_sel(objects.pool.abs_mags + MODULUS)
+        some = dataclasses.replace(objects, observation=survey, p_rows=p)
+        if faintest > 30:
+            assert np.isfinite(learn_ages(some, BOX, -2.0, WIDTH).density).all()
+            continue
+        with pytest.raises(ValueError, match=r"log age 6\.50 to 7\.00 .*fainter than every artif"):
+            learn_ages(some, BOX, -2.0, WIDTH)
